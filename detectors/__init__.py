@@ -1,0 +1,1 @@
+"""Arithmetic on one image: pixels in, readings out. No files, no tables, no command line."""
