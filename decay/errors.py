@@ -1,0 +1,38 @@
+"""What the program says when the input or the machine is at fault.
+
+Every message says what was wanted, what came, and what to do about it, in plain sentences. The command
+line prints it and exits with 1; anything that is not a ``DecayError`` is a fault of ours.
+"""
+
+from __future__ import annotations
+
+
+class DecayError(Exception):
+    """The input or the machine is at fault. The message is complete: print it, add nothing."""
+
+
+class LineageError(DecayError):
+    """The run folder, or a metadata file in it, is not what was expected."""
+
+
+class OutputError(DecayError):
+    """A result could not be written: disk full, read-only, no permission. What was there before is untouched."""
+
+
+class ModelError(DecayError):
+    """A model file is missing, damaged or not the one that was asked for."""
+
+
+class ImageProblem(DecayError):
+    """One image cannot be read. It becomes a row with this ``state``; the rest goes on.
+
+    ``state``: one of the words in ``decay.images.STATES``.
+    """
+
+    def __init__(self, state: str, message: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+    def __reduce__(self) -> tuple[type[ImageProblem], tuple[str, str]]:
+        # The default rebuilds from `args` alone and would fail when a worker process hands the problem back.
+        return type(self), (self.state, str(self))
