@@ -1,0 +1,257 @@
+"""Pure statistics: traits over generations -> retention, onset, order, verdict. Randomness comes in as draws.
+
+Shapes: B resamples, G generations. Every array of draws is paired: draw b of one trait used the same
+slots as draw b of another, so whole rankings can be compared draw by draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
+
+Array = NDArray[np.float64]
+NEVER = math.inf
+
+THRESHOLD = 0.5
+"""Onset is the first generation from which retention stays below this."""
+SURE = 0.975
+"""A trait counts as eroded when at least this share of the draws shows an onset."""
+P_FIRST = 0.8
+"""A first trait or family is named only when it comes first in at least this share of the draws."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Retention of one trait: ``value`` (G,), ``draws`` (B, G); 1 at the reference, 0 at the floor, NaN unmeasured."""
+
+    name: str
+    family: str
+    group: str
+    value: Array
+    draws: Array
+
+
+@dataclass(frozen=True)
+class Onset:
+    """When one trait fell for good. ``value`` and ``low``..``high`` are generation numbers, inf for never.
+
+    ``p_eroded``: share of draws with an onset. ``p_first``: share of draws in which no other rankable
+    trait fell earlier (ties shared). ``state``: ``eroded``, ``held``, ``cannot_tell`` or ``not_measured``.
+    """
+
+    value: float
+    low: float
+    high: float
+    half_life_generations: float
+    p_eroded: float
+    p_first: float
+    smallest_detectable: float
+    state: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which family and which trait fell first, or None where that cannot be told."""
+
+    first_group: tuple[str, float, float] | None
+    first_trait: tuple[str, float, float] | None
+    order: tuple[str, ...]
+    ties: tuple[tuple[str, ...], ...]
+    not_rankable: tuple[str, ...]
+    not_measured: tuple[str, ...]
+    sentence: str
+
+
+def level_retention(value: Array, reference: Array | float, floor: float) -> Array:
+    """(value - floor) / (reference - floor); NaN where the reference already lies at the floor."""
+    span = np.asarray(reference, dtype=np.float64) - floor
+    with np.errstate(divide="ignore", invalid="ignore"):
+        retention = (np.asarray(value, dtype=np.float64) - floor) / span
+    return np.where(np.abs(span) > 1e-12, retention, np.nan)
+
+
+def location_retention(sample: Array, reference: Array, expected_by_chance: float = 0.0) -> float:
+    """1 - Wasserstein-1 distance to the reference, in reference standard deviations, less what chance gives.
+
+    ``sample`` (n,), ``reference`` (m,): readings. NaN where either has fewer than two or the reference has no spread.
+    """
+    if len(sample) < 2 or len(reference) < 2:
+        return math.nan
+    spread = float(np.std(reference, ddof=1))
+    if spread < 1e-12:
+        return math.nan
+    distance = float(wasserstein_distance(sample, reference)) / spread
+    return 1.0 - max(0.0, distance - expected_by_chance)
+
+
+def chance_distance(reference: Array, n: int, rng: np.random.Generator, n_repeats: int = 24) -> float:
+    """Mean Wasserstein-1 distance, in standard deviations, between the reference and n of its own values drawn anew.
+
+    The distance of two samples of one population is never zero; this is what is left of it at this size.
+    """
+    spread = float(np.std(reference, ddof=1)) if len(reference) > 1 else 0.0
+    if n < 1 or spread < 1e-12:
+        return 0.0
+    pairs = (
+        (rng.choice(reference, n, replace=True), rng.choice(reference, len(reference), replace=True))
+        for _ in range(n_repeats)
+    )
+    return float(np.mean([wasserstein_distance(a, b) for a, b in pairs])) / spread
+
+
+def centred(value: Array, draws: Array) -> Array:
+    """Shift the draws (B, ...) so that their mean is the estimate: resampling bias is not error of the estimate."""
+    with np.errstate(invalid="ignore"):
+        return draws - np.nanmean(draws, axis=0, keepdims=True) + value if len(draws) else draws
+
+
+def interval(draws: Array, coverage: float = 0.95) -> tuple[Array, Array]:
+    """Equal-tailed interval of draws (B, ...) over the first axis; NaN where every draw is NaN."""
+    tail = (1.0 - coverage) / 2
+    with np.errstate(invalid="ignore"):
+        low, high = np.nanquantile(draws, [tail, 1.0 - tail], axis=0)
+    return low, high
+
+
+def onsets(retention: Array, generations: Sequence[int], threshold: float = THRESHOLD) -> Array:
+    """First generation from which retention stays below the threshold to the end; inf for never.
+
+    ``retention`` (..., G). Unmeasured generations are passed over; an onset needs a measured generation below.
+    The generation of the reference itself (retention exactly 1) can be none.
+    """
+    stays = np.ones(retention.shape[:-1], dtype=bool)
+    onset = np.full(retention.shape[:-1], NEVER)
+    for index in range(retention.shape[-1] - 1, -1, -1):
+        column = retention[..., index]
+        stays &= np.isnan(column) | (column < threshold)
+        onset = np.where(stays & ~np.isnan(column), float(generations[index]), onset)
+    return onset
+
+
+def half_life(retention: Array, generations: Sequence[int]) -> float:
+    """Generations until retention first crosses one half, interpolated linearly; inf where it never does."""
+    known = [(g, r) for g, r in zip(generations, retention, strict=True) if not math.isnan(r)]
+    for (g0, r0), (g1, r1) in zip(known, known[1:], strict=False):
+        if r0 >= 0.5 > r1:
+            return g0 + (r0 - 0.5) / (r0 - r1) * (g1 - g0) - known[0][0]
+    return NEVER
+
+
+def share_first(onset_draws: Array) -> Array:
+    """Share of draws (B, T) in which each trait's onset is the earliest; ties share, draws without onset give none."""
+    if onset_draws.shape[1] == 0:
+        return np.zeros(0)
+    earliest = onset_draws.min(axis=1, keepdims=True)
+    first = (onset_draws == earliest) & np.isfinite(earliest)
+    winners = np.maximum(first.sum(axis=1, keepdims=True), 1)
+    return np.asarray((first / winners).mean(axis=0), dtype=np.float64)
+
+
+def rank(retentions: Sequence[Retention], generations: Sequence[int]) -> dict[str, Onset]:
+    """Onset of every trait, with its interval and its share of first places over the draws."""
+    draws = {r.name: onsets(r.draws, generations) for r in retentions}
+    states = {r.name: _state(r, onsets(r.value, generations), draws[r.name]) for r in retentions}
+    eroded = [r.name for r in retentions if states[r.name] == "eroded"]
+    table = np.stack([draws[name] for name in eroded], axis=1) if eroded else np.zeros((0, 0))
+    p_first = dict(zip(eroded, share_first(table), strict=True)) if eroded else {}
+    return {r.name: _onset(r, generations, draws[r.name], states[r.name], p_first.get(r.name, 0.0)) for r in retentions}
+
+
+def _state(retention: Retention, onset: Array, onset_draws: Array) -> str:
+    if np.isnan(retention.value[1:]).all():
+        return "not_measured"
+    p_eroded = float(np.isfinite(onset_draws).mean())
+    if math.isfinite(float(onset)) and p_eroded >= SURE:
+        return "eroded"
+    return "held" if p_eroded <= 1 - SURE else "cannot_tell"
+
+
+def _onset(
+    retention: Retention, generations: Sequence[int], onset_draws: Array, state: str, p_first: float
+) -> Onset:
+    low, high = interval(retention.draws[:, 1:])
+    # An interval end may fall between a finite onset and never: order statistics, not interpolation.
+    onset_low, onset_high = np.quantile(onset_draws, [0.025, 0.975], method="inverted_cdf")
+    measured = state != "not_measured"
+    return Onset(
+        value=float(onsets(retention.value, generations)) if state == "eroded" else math.nan,
+        low=float(onset_low) if measured else math.nan,
+        high=float(onset_high) if measured else math.nan,
+        half_life_generations=half_life(retention.value, generations) if measured else math.nan,
+        p_eroded=float(np.isfinite(onset_draws).mean()) if measured else math.nan,
+        p_first=p_first,
+        smallest_detectable=float(np.nanmedian((high - low) / 2)) if measured else math.nan,
+        state=state,
+    )
+
+
+def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generations: Sequence[int]) -> Verdict:
+    """The one-line answer. Families of traits first (a person asks "hands or eyes?"), then traits inside the first."""
+    eroded = [r for r in retentions if ranked[r.name].state == "eroded"]
+    draws = {r.name: onsets(r.draws, generations) for r in eroded}
+    groups = sorted({r.group for r in eroded})
+    by_group = [np.min([draws[r.name] for r in eroded if r.group == group], axis=0) for group in groups]
+    p_group = dict(zip(groups, share_first(np.stack(by_group, axis=1)), strict=True)) if groups else {}
+    first_group = _first(p_group, {g: min(ranked[r.name].value for r in eroded if r.group == g) for g in groups})
+    inside = [r for r in eroded if first_group and r.group == first_group[0]]
+    p_inside = share_first(np.stack([draws[r.name] for r in inside], axis=1)) if inside else np.zeros(0)
+    p_trait = {r.name: float(p) for r, p in zip(inside, p_inside, strict=True)}
+    first_trait = _first(p_trait, {r.name: ranked[r.name].value for r in inside})
+    order = tuple(sorted((r.name for r in eroded), key=lambda name: (ranked[name].value, -ranked[name].p_first, name)))
+    return Verdict(
+        first_group=first_group,
+        first_trait=first_trait,
+        order=order,
+        ties=_ties(order, ranked),
+        not_rankable=tuple(r.name for r in retentions if ranked[r.name].state == "cannot_tell"),
+        not_measured=tuple(r.name for r in retentions if ranked[r.name].state == "not_measured"),
+        sentence=_sentence(first_group, first_trait, order, p_group, len(generations)),
+    )
+
+
+def _first(p: Mapping[str, float], onset: Mapping[str, float]) -> tuple[str, float, float] | None:
+    """(name, share of first places, onset) of a clear winner, else None."""
+    if not p:
+        return None
+    name = max(p, key=lambda key: p[key])
+    return (name, p[name], onset[name]) if p[name] >= P_FIRST else None
+
+
+def _ties(order: Sequence[str], ranked: Mapping[str, Onset]) -> tuple[tuple[str, ...], ...]:
+    """Traits that share an onset generation."""
+    by_onset: dict[float, list[str]] = {}
+    for name in order:
+        by_onset.setdefault(ranked[name].value, []).append(name)
+    return tuple(tuple(names) for names in by_onset.values() if len(names) > 1)
+
+
+def _sentence(
+    first_group: tuple[str, float, float] | None,
+    first_trait: tuple[str, float, float] | None,
+    order: Sequence[str],
+    p_group: Mapping[str, float],
+    n_generations: int,
+) -> str:
+    if n_generations < 2:
+        return "Cannot tell what erodes: there is only one generation."
+    if not order:
+        return "Nothing fell below half of its reference for good: no trait can be said to erode first."
+    if first_group is None:
+        rivals = ", ".join(f"{name} {_percent(p)}" for name, p in sorted(p_group.items(), key=lambda x: -x[1]) if p > 0)
+        return f"Cannot tell what erodes first: {len(order)} traits eroded, but the order is not sure ({rivals})."
+    group, p, onset = first_group
+    start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"
+    sentence = f"{start}, at generation {onset:.0f} (first in {_percent(p)} of resamples)"
+    if first_trait is None:
+        return f"{sentence}; which of its traits leads cannot be told."
+    return f"{sentence}, led by {first_trait[0]} ({_percent(first_trait[1])})."
+
+
+def _percent(share: float) -> str:
+    """Rounded down, so that display never makes a claim surer than it is."""
+    return f"{math.floor(share * 100 + 1e-9)} %"

@@ -1,0 +1,169 @@
+"""Readings of single images -> the tables of the contract, one row per image, face, eye and hand.
+
+``generation`` is -1 in rows of the reference folder ``real/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from decay.lineage import ImageRecord, Lineage
+from detectors.reader import ImageReadings
+from detectors.registry import families
+from detectors.trait import Subject
+
+REFERENCE = -1
+EXPECTABLE: tuple[Literal["face", "hand"], ...] = ("face", "hand")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image file: its hash, and its readings or the state that says why there are none."""
+
+    sha256: str
+    state: str
+    readings: ImageReadings | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables under ``measures/``; columns as in the contract, then one per declared reading and state."""
+
+    images: pd.DataFrame
+    faces: pd.DataFrame
+    eyes: pd.DataFrame
+    hands: pd.DataFrame
+    embeddings: pd.DataFrame
+
+    def of(self, subject: Subject) -> pd.DataFrame:
+        """The table whose rows are these subjects."""
+        return {"image": self.images, "face": self.faces, "eye": self.eyes, "hand": self.hands}[subject]
+
+    def named(self) -> dict[str, pd.DataFrame]:
+        """File stem -> table."""
+        return {
+            "images": self.images,
+            "faces": self.faces,
+            "eyes": self.eyes,
+            "hands": self.hands,
+            "embeddings": self.embeddings,
+        }
+
+
+def build_tables(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> Tables:
+    """``outcomes``: by the image's path relative to the lineage root."""
+    rows: dict[str, list[dict[str, Any]]] = {"image": [], "face": [], "eye": [], "hand": []}
+    for generation, record in records(lineage):
+        outcome = outcomes[record.relative]
+        where = {"generation": generation, "image": record.relative}
+        rows["image"].append(where | _image_columns(record, outcome))
+        if outcome.readings:
+            rows["face"] += [where | row for row in outcome.readings.faces]
+            rows["eye"] += [where | row for row in outcome.readings.eyes]
+            rows["hand"] += [where | row for row in outcome.readings.hands]
+    faces = _frame(rows["face"], "face")
+    images = _with_expectations(_frame(rows["image"], "image"))
+    return Tables(
+        images=images,
+        faces=faces.drop(columns=["face_embedding", "embedder"], errors="ignore"),
+        eyes=_frame(rows["eye"], "eye"),
+        hands=_frame(rows["hand"], "hand"),
+        embeddings=_embeddings(faces),
+    )
+
+
+def records(lineage: Lineage) -> Iterator[tuple[int, ImageRecord]]:
+    """Every image with its generation number, the reference first, as -1."""
+    if lineage.reference:
+        yield from ((REFERENCE, record) for record in lineage.reference.images)
+    for generation in lineage.generations:
+        yield from ((generation.index, record) for record in generation.images)
+
+
+def _image_columns(record: ImageRecord, outcome: Outcome) -> dict[str, Any]:
+    columns = {
+        "sha256": outcome.sha256,
+        "width": pd.NA,
+        "height": pd.NA,
+        "slot": record.slot,
+        "prompt": record.prompt,
+        "group": record.group,
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "n_faces": pd.NA,
+        "n_hands": pd.NA,
+    }
+    columns |= {f"says_{what}": _declared(record, what) for what in EXPECTABLE}
+    if outcome.readings:
+        columns |= outcome.readings.image
+    return columns
+
+
+def _declared(record: ImageRecord, what: str) -> object:
+    return pd.NA if record.expects is None else int(what in record.expects)
+
+
+def _with_expectations(images: pd.DataFrame) -> pd.DataFrame:
+    """Add ``expects_face`` and ``expects_hand``: how many an image should show.
+
+    What its metadata or prompt says; else as many as the same slot shows in the reference; else none.
+    """
+    images = images.copy()
+    for what in EXPECTABLE:
+        found = pd.to_numeric(images[f"n_{what}s"])
+        shown = _shown_by_slot(images, found)
+        said = pd.to_numeric(images[f"says_{what}"])
+        images[f"expects_{what}"] = said.fillna(images["slot"].map(shown)).fillna(0).astype("int64")
+    return images.drop(columns=[f"says_{what}" for what in EXPECTABLE])
+
+
+def _shown_by_slot(images: pd.DataFrame, found: pd.Series) -> pd.Series:
+    """Subjects found per slot in the earliest generation that has the slot, the reference folder first."""
+    first = images.assign(found=found).dropna(subset="found").sort_values("generation", kind="stable")
+    return first.groupby("slot", sort=False)["found"].first()
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], subject: Subject) -> pd.DataFrame:
+    """A table that has its declared columns even when it has no rows, with the types that Parquet needs."""
+    frame = pd.DataFrame.from_records([dict(row) for row in rows])
+    for name, kind in _declared_columns(subject).items():
+        if name not in frame:
+            frame[name] = pd.Series(dtype=kind)
+        if kind != "object":
+            frame[name] = frame[name].astype(kind)
+    return frame
+
+
+def _declared_columns(subject: Subject) -> dict[str, str]:
+    columns = dict(_FIXED_COLUMNS[subject])
+    for family in families():
+        readings = family.readings_of(subject)
+        if readings:
+            columns[family.state_column] = "str"
+        columns |= {reading.name: _DTYPES[reading.kind] for reading in readings}
+    return columns
+
+
+_DTYPES = {"number": "float64", "word": "str", "vector": "object"}
+_WHERE = {"generation": "int64", "image": "str"}
+_FIXED_COLUMNS: Mapping[Subject, Mapping[str, str]] = {
+    "image": _WHERE
+    | {"sha256": "str", "width": "Int64", "height": "Int64", "slot": "str", "prompt": "str", "group": "str"}
+    | {"state": "str", "reason": "str", "n_faces": "Int64", "n_hands": "Int64"},
+    "face": _WHERE
+    | {"face": "int64", "box": "str", "face_state": "str", "face_quality": "float64", "yaw_deg": "float64"}
+    | {"pitch_deg": "float64", "roll_deg": "float64", "embedder": "str"},
+    "eye": _WHERE | {"face": "int64", "side": "str"},
+    "hand": _WHERE | {"hand": "int64", "box": "str", "hand_side": "str", "hand_score": "float64"},
+}
+
+
+def _embeddings(faces: pd.DataFrame) -> pd.DataFrame:
+    table = faces[["generation", "image", "face", "embedder", "face_embedding"]]
+    table = table[table["face_embedding"].map(len) > 0] if len(table) else table
+    return table.rename(columns={"face_embedding": "embedding"}).reset_index(drop=True)
