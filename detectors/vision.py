@@ -1,0 +1,534 @@
+"""The one adapter to mediapipe: pixels in, a View with every face and hand found in it out.
+
+Models: those inside the wheel of mediapipe 0.10.21 (BlazeFace short and full range, the attention face
+mesh, BlazePalm, the hand landmark model), run as graphs of its legacy solutions. Nothing is
+downloaded. The landmark models are given one upright square patch per subject, cut here from native
+pixels, so that one subject's result depends on neither its neighbours nor earlier images.
+
+Sources: Bazarevsky et al. 2019 (BlazeFace, arXiv:1907.05047), Grishchenko et al. 2020 (attention
+mesh, arXiv:2006.10962), Zhang et al. 2020 (MediaPipe Hands, arXiv:2006.10214).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.limbus import refine
+from detectors.trait import OK, Box, Eye, Face, Hand, Pixels, Points, Side, View
+
+os.environ.setdefault("GLOG_minloglevel", "2")  # read once, when mediapipe's library is loaded: errors only
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+SMALLEST_SIDE_PX = 16
+"""Images with a shorter side hold nothing that can be read; they give a View without subjects."""
+SMALLEST_FACE_PX = 24.0
+"""A mesh box with a longer side below this is not reported: the landmarks follow the model's prior, not the pixels."""
+SMALLEST_HAND_PX = 24.0
+"""The same for the longer side of a hand's box."""
+DETECT_SIDE_PX = 1024
+"""Detection runs on a copy with this longest side where the image is larger; landmarks use native pixels."""
+
+MAX_FACES = 16
+MAX_HANDS = 8
+FACE_SCORE = 0.5
+MESH_PRESENCE = 0.5
+PALM_SCORE = 0.15
+HAND_PRESENCE = 0.3
+READABLE_QUALITY = 0.5
+
+_MESH_INPUT_PX = 192
+_HAND_INPUT_PX = 224
+_SAME_SUBJECT_IOU = 0.3
+
+# Lid margins as closed polygons and iris points (centre first) of the mesh: the eye at the image's
+# left on an upright face, then the other.
+_LIDS = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
+)
+_IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
+_EYE_CORNERS = ((33, 133), (263, 362))
+_OVAL_LEFT_RIGHT = ((33, 263), (133, 362), (61, 291), (234, 454), (127, 356), (172, 397))
+_TOP_BOTTOM = (10, 152)
+
+
+@dataclass(frozen=True)
+class _Square:
+    """A square of the image: centre, side in pixels, and its rotation, clockwise as seen, in radians."""
+
+    x: float
+    y: float
+    side: float
+    angle: float
+
+    def to_patch(self, size: int) -> NDArray[np.float64]:
+        """Affine (2, 3) from image pixels to the pixels of a patch of ``size``; both count from pixel centres."""
+        scale = size / self.side
+        c, s = math.cos(self.angle) * scale, math.sin(self.angle) * scale
+        centre = (size - 1) / 2
+        return np.array(
+            [[c, s, centre - c * self.x - s * self.y], [-s, c, centre + s * self.x - c * self.y]], dtype=np.float64
+        )
+
+
+@dataclass(frozen=True)
+class _Detection:
+    """A detector's answer in image pixels: box, key points (k, 2), score 0..1."""
+
+    box: Box
+    keys: Points
+    score: float
+
+
+@dataclass(frozen=True)
+class _Mesh:
+    landmarks: Points
+    presence: float
+
+
+class Vision:
+    """Finds faces and hands. Use as a context manager; one instance serves any number of images.
+
+    The result of an image depends on its pixels only. After an exception inside mediapipe the graphs
+    are built anew, so that one bad image cannot spoil the next.
+    """
+
+    def __init__(self) -> None:
+        self._graphs = _Graphs()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the models. Safe to call twice."""
+        self._graphs.close()
+
+    def look(self, pixels: Pixels) -> View:
+        """Find everything in one image. ``pixels``: sRGB uint8 (h, w, 3), RGB order.
+
+        Faces and hands come in order of their boxes' left edges. Raises ValueError for any other
+        type or shape (an odd array would poison mediapipe for every later image).
+        """
+        view = View(pixels)
+        if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
+            return view
+        pixels = np.ascontiguousarray(pixels)
+        try:
+            faces = _find_faces(self._graphs, pixels)
+            hands = _find_hands(self._graphs, pixels)
+        except Exception:
+            self._graphs.close()
+            self._graphs = _Graphs()
+            raise
+        return View(view.pixels, tuple(faces), tuple(hands))
+
+
+# --------------------------------------------------------------------------- faces
+
+
+def _find_faces(graphs: _Graphs, pixels: Pixels) -> list[Face]:
+    detections = _detect(pixels, graphs.short_range) + _detect(pixels, graphs.full_range)
+    if not detections:
+        # The detectors want the head's surroundings; a face cut tightly is given some by edge replication.
+        detections = _detect_padded(pixels, graphs.short_range) + _detect_padded(pixels, graphs.full_range)
+    faces: list[Face] = []
+    for detection in _distinct(detections)[:MAX_FACES]:
+        face = _read_face(graphs, pixels, detection)
+        if face is not None and all(_iou(face.box, other.box) < _SAME_SUBJECT_IOU for other in faces):
+            faces.append(face)
+    return sorted(faces, key=lambda face: (face.box.x0, face.box.y0))
+
+
+def _read_face(graphs: _Graphs, pixels: Pixels, detection: _Detection) -> Face | None:
+    """Fit the mesh from the detection, and once more from its own outline, as mediapipe does on video.
+
+    The second fit makes the result all but independent of which detector found the face.
+    """
+    first = _fit_mesh(graphs, pixels, _detection_to_square(detection))
+    mesh = _fit_mesh(graphs, pixels, _landmarks_to_square(first.landmarks))
+    box = _box_of(mesh.landmarks[:468])
+    if mesh.presence < MESH_PRESENCE or max(box.width, box.height) < SMALLEST_FACE_PX:
+        return None
+    yaw, pitch, roll = _head_pose(mesh.landmarks)
+    quality = min(detection.score, mesh.presence)
+    return Face(
+        box=box,
+        landmarks_px=mesh.landmarks,
+        yaw_deg=yaw,
+        pitch_deg=pitch,
+        roll_deg=roll,
+        quality=quality,
+        eyes=_read_eyes(pixels, mesh.landmarks),
+        state=OK if quality >= READABLE_QUALITY else "unreadable",
+    )
+
+
+def _fit_mesh(graphs: _Graphs, pixels: Pixels, square: _Square) -> _Mesh:
+    patch = _cut(pixels, square, _MESH_INPUT_PX)
+    landmarks, presence = graphs.mesh(patch)
+    return _Mesh(_patch_to_image(landmarks, square), presence)
+
+
+def _read_eyes(pixels: Pixels, landmarks: Points) -> tuple[Eye, Eye]:
+    order = (0, 1) if landmarks[468, 0] <= landmarks[473, 0] else (1, 0)  # sides of the image, also upside down
+    sides: tuple[Side, Side] = ("image_left", "image_right")
+    first, second = (_read_eye(pixels, landmarks, which, side) for which, side in zip(order, sides, strict=True))
+    return first, second
+
+
+def _read_eye(pixels: Pixels, landmarks: Points, which: int, side: Side) -> Eye:
+    iris = landmarks[list(_IRISES[which]), :2]
+    lid = landmarks[list(_LIDS[which]), :2]
+    limbus, state = refine(pixels, iris, lid)
+    return Eye(side=side, lid_px=lid, mesh_iris_px=iris, limbus=limbus, limbus_state=state)
+
+
+def _head_pose(landmarks: Points) -> tuple[float, float, float]:
+    """Yaw, pitch, roll in degrees, signs as in ``trait.Face``.
+
+    Roll is the angle of the line through the eyes. Yaw and pitch are those of the face's normal: the
+    cross product of the mean left-right direction of six symmetric landmark pairs and the forehead-chin
+    direction, in the mesh's weak-perspective space (x right, y down, z away from the camera).
+    """
+    left, right = (landmarks[list(corners), :2].mean(axis=0) for corners in _EYE_CORNERS)
+    roll = math.degrees(math.atan2(right[1] - left[1], right[0] - left[0]))
+    across = np.mean([landmarks[b] - landmarks[a] for a, b in _OVAL_LEFT_RIGHT], axis=0)
+    down = landmarks[_TOP_BOTTOM[1]] - landmarks[_TOP_BOTTOM[0]]
+    normal = -np.cross(across, down)
+    normal /= np.linalg.norm(normal)
+    # Undo the roll first, so that a tilted head that faces the camera has neither yaw nor pitch.
+    c, s = math.cos(math.radians(roll)), math.sin(math.radians(roll))
+    x, y, z = c * normal[0] + s * normal[1], -s * normal[0] + c * normal[1], normal[2]
+    return math.degrees(math.atan2(x, -z)), math.degrees(math.asin(float(np.clip(-y, -1, 1)))), roll
+
+
+def _detection_to_square(detection: _Detection) -> _Square:
+    """The mesh's input square: 1.5 times the box, turned so that the line of the eyes is level (FaceMesh's graph)."""
+    (ax, ay), (bx, by) = detection.keys[0], detection.keys[1]
+    return _square_around(detection.box, 1.5, math.atan2(by - ay, bx - ax))
+
+
+def _landmarks_to_square(landmarks: Points) -> _Square:
+    """The same from a fitted mesh."""
+    (ax, ay), (bx, by) = landmarks[33, :2], landmarks[263, :2]
+    return _square_around(_box_of(landmarks[:468]), 1.5, math.atan2(by - ay, bx - ax))
+
+
+# --------------------------------------------------------------------------- hands
+
+
+def _find_hands(graphs: _Graphs, pixels: Pixels) -> list[Hand]:
+    hands: list[Hand] = []
+    for palm in _distinct(_detect(pixels, graphs.palms))[:MAX_HANDS]:
+        hand = _read_hand(graphs, pixels, palm)
+        big_enough = max(hand.box.width, hand.box.height) >= SMALLEST_HAND_PX
+        if big_enough and all(_iou(hand.box, other.box) < _SAME_SUBJECT_IOU for other in hands):
+            hands.append(hand)
+    return sorted(hands, key=lambda hand: (hand.box.x0, hand.box.y0))
+
+
+def _read_hand(graphs: _Graphs, pixels: Pixels, palm: _Detection) -> Hand:
+    """Fit the landmarks; where the model rejects the hand, the palm alone is reported."""
+    square = _palm_to_square(palm)
+    landmarks, presence, side = graphs.hand(_cut(pixels, square, _HAND_INPUT_PX))
+    if presence < HAND_PRESENCE:
+        return Hand(box=palm.box, landmarks_px=None, palm_px=palm.keys, score=palm.score, side="")
+    points = _patch_to_image(landmarks, square)
+    return Hand(box=_box_of(points), landmarks_px=points, palm_px=palm.keys, score=presence, side=side)
+
+
+def _palm_to_square(palm: _Detection) -> _Square:
+    """The landmark model's input square (PalmDetectionDetectionToRoi): wrist to middle knuckle points up.
+
+    2.6 times the palm's box, shifted half a box toward the fingers.
+    """
+    (wx, wy), (kx, ky) = palm.keys[0], palm.keys[2]
+    angle = math.atan2(ky - wy, kx - wx) + math.pi / 2
+    long_side = max(palm.box.width, palm.box.height)
+    plain = _square_around(palm.box, 2.6, angle)
+    return _Square(
+        plain.x + 0.5 * palm.box.height * math.sin(angle),
+        plain.y - 0.5 * palm.box.height * math.cos(angle),
+        2.6 * long_side,
+        angle,
+    )
+
+
+# --------------------------------------------------------------------------- patches and boxes
+
+
+def _cut(pixels: Pixels, square: _Square, size: int) -> Pixels:
+    """Resample the square to (size, size, 3), bilinear as the models were trained; edge pixels repeat outside."""
+    return cv2.warpAffine(  # type: ignore[return-value]
+        pixels, square.to_patch(size), (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _patch_to_image(landmarks: Points, square: _Square) -> Points:
+    """Normalised patch landmarks (n, 3), origin at the patch's corner, to image pixels; z scaled as x."""
+    offset = (landmarks[:, :2] - 0.5) * square.side
+    c, s = math.cos(square.angle), math.sin(square.angle)
+    x = square.x + c * offset[:, 0] - s * offset[:, 1]
+    y = square.y + s * offset[:, 0] + c * offset[:, 1]
+    return np.column_stack([x, y, landmarks[:, 2] * square.side])
+
+
+def _square_around(box: Box, scale: float, angle: float) -> _Square:
+    return _Square((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, scale * max(box.width, box.height), angle)
+
+
+def _box_of(points: Points) -> Box:
+    (x0, y0), (x1, y1) = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    return Box(float(x0), float(y0), float(x1), float(y1))
+
+
+def _iou(a: Box, b: Box) -> float:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    overlap = width * height
+    return overlap / (a.width * a.height + b.width * b.height - overlap)
+
+
+def _distinct(detections: Sequence[_Detection]) -> list[_Detection]:
+    """Best first, without those that overlap a better one."""
+    kept: list[_Detection] = []
+    for detection in sorted(detections, key=lambda d: -d.score):
+        if all(_iou(detection.box, other.box) < _SAME_SUBJECT_IOU for other in kept):
+            kept.append(detection)
+    return kept
+
+
+# --------------------------------------------------------------------------- detection
+
+
+_Detector = Callable[[Pixels], list[_Detection]]
+
+
+def _detect(pixels: Pixels, detector: _Detector) -> list[_Detection]:
+    """Run a detector on a copy of at most DETECT_SIDE_PX; boxes come back in native pixels."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, DETECT_SIDE_PX / max(height, width))
+    if factor < 1.0:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        small = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    else:
+        small = pixels
+    return [
+        _moved(found, 0.0, 0.0, width / small.shape[1], height / small.shape[0])
+        for found in detector(small)
+        if found.box.width > 0
+    ]
+
+
+def _detect_padded(pixels: Pixels, detector: _Detector) -> list[_Detection]:
+    """The same with a border of half the shorter side, filled with the edge pixels."""
+    pad = min(pixels.shape[:2]) // 2
+    factor = min(1.0, DETECT_SIDE_PX / max(pixels.shape[:2]))
+    if factor < 1.0:
+        return []  # a face cut tightly in so large an image is found without help
+    padded = np.ascontiguousarray(cv2.copyMakeBorder(pixels, pad, pad, pad, pad, cv2.BORDER_REPLICATE), dtype=np.uint8)
+    return [_moved(found, -pad, -pad, 1.0, 1.0) for found in _detect(padded, detector)]
+
+
+def _moved(found: _Detection, dx: float, dy: float, scale_x: float, scale_y: float) -> _Detection:
+    """Scale about the image corner (-0.5, -0.5), then shift."""
+    scale, shift = np.array([scale_x, scale_y]), np.array([dx, dy])
+
+    def move(points: Points) -> Points:
+        return np.asarray((points + 0.5) * scale - 0.5 + shift, dtype=np.float64)
+
+    x0, y0 = move(np.array([found.box.x0, found.box.y0]))
+    x1, y1 = move(np.array([found.box.x1, found.box.y1]))
+    return _Detection(Box(float(x0), float(y0), float(x1), float(y1)), move(found.keys), found.score)
+
+
+# --------------------------------------------------------------------------- mediapipe's graphs
+
+_FACE_DETECTION = """
+num_threads: 1
+input_stream: "image"
+output_stream: "detections"
+node {{ calculator: "{calculator}" input_stream: "IMAGE:image" output_stream: "DETECTIONS:detections" }}
+"""
+_FACE_MESH = """
+num_threads: 1
+input_stream: "image"
+input_stream: "roi"
+input_side_packet: "with_attention"
+output_stream: "landmarks"
+node {
+  calculator: "FaceLandmarkCpu"
+  input_stream: "IMAGE:image"
+  input_stream: "ROI:roi"
+  input_side_packet: "WITH_ATTENTION:with_attention"
+  output_stream: "LANDMARKS:landmarks"
+}
+"""
+_PALM_DETECTION = """
+num_threads: 1
+input_stream: "image"
+input_side_packet: "model_complexity"
+output_stream: "detections"
+node {
+  calculator: "PalmDetectionCpu"
+  input_stream: "IMAGE:image"
+  input_side_packet: "MODEL_COMPLEXITY:model_complexity"
+  output_stream: "DETECTIONS:detections"
+}
+"""
+_HAND_LANDMARK = """
+num_threads: 1
+input_stream: "image"
+input_stream: "roi"
+input_side_packet: "model_complexity"
+output_stream: "landmarks"
+output_stream: "handedness"
+node {
+  calculator: "HandLandmarkCpu"
+  input_stream: "IMAGE:image"
+  input_stream: "ROI:roi"
+  input_side_packet: "MODEL_COMPLEXITY:model_complexity"
+  output_stream: "LANDMARKS:landmarks"
+  output_stream: "HANDEDNESS:handedness"
+}
+"""
+_MESH_SCORE = "facelandmarkcpu__face_presence_score"
+_HAND_SCORE = "handlandmarkcpu__hand_presence_score"
+
+
+class _Graphs:
+    """The five graphs, each as a function of one image. Landmark graphs never reject: the caller sees the score."""
+
+    def __init__(self) -> None:
+        with _quiet_native_stderr():
+            self._short = _detector("FaceDetectionShortRangeCpu", "facedetectionshortrangecpu")
+            self._full = _detector("FaceDetectionFullRangeCpu", "facedetectionfullrangecpu")
+            self._mesh = _solution(
+                _FACE_MESH,
+                ["landmarks", _MESH_SCORE],
+                {"facelandmarkcpu__ThresholdingCalculator.threshold": -1.0},
+                {"with_attention": True},
+            )
+            self._palm = _solution(
+                _PALM_DETECTION,
+                ["detections"],
+                {"palmdetectioncpu__TensorsToDetectionsCalculator.min_score_thresh": PALM_SCORE},
+                {"model_complexity": 1},
+            )
+            self._hand = _solution(
+                _HAND_LANDMARK,
+                ["landmarks", "handedness", _HAND_SCORE],
+                {"handlandmarkcpu__ThresholdingCalculator.threshold": -1.0},
+                {"model_complexity": 1},
+            )
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """One blank image through each graph: the native libraries give their notices on the first."""
+        blank = np.zeros((64, 64, 3), dtype=np.uint8)
+        for run in (self.short_range, self.full_range, self.palms, self.mesh, self.hand):
+            run(blank)
+
+    def close(self) -> None:
+        for solution in (self._short, self._full, self._mesh, self._palm, self._hand):
+            with contextlib.suppress(ValueError):  # already closed
+                solution.close()
+
+    def short_range(self, pixels: Pixels) -> list[_Detection]:
+        return _to_detections(self._short.process({"image": pixels}).detections, pixels)
+
+    def full_range(self, pixels: Pixels) -> list[_Detection]:
+        return _to_detections(self._full.process({"image": pixels}).detections, pixels)
+
+    def palms(self, pixels: Pixels) -> list[_Detection]:
+        return _to_detections(self._palm.process({"image": pixels}).detections, pixels)
+
+    def mesh(self, patch: Pixels) -> tuple[Points, float]:
+        """Landmarks (478, 3) in units of the patch's side, and the model's probability that it is a face."""
+        out = self._mesh.process({"image": patch, "roi": _whole()})
+        return _to_points(out.landmarks.landmark), float(getattr(out, _MESH_SCORE))
+
+    def hand(self, patch: Pixels) -> tuple[Points, float, str]:
+        """Landmarks (21, 3) in units of the patch's side, the probability of a hand, and the hand's own side."""
+        out = self._hand.process({"image": patch, "roi": _whole()})
+        # The model was trained on mirrored (selfie) pictures: its "Left" is a right hand of ours.
+        side = {"Left": "right", "Right": "left"}[out.handedness.classification[0].label]
+        return _to_points(out.landmarks.landmark), float(getattr(out, _HAND_SCORE)), side
+
+
+def _detector(calculator: str, prefix: str) -> Any:
+    inner = calculator.removesuffix("Cpu").lower()
+    threshold = f"{prefix}__{inner}__facedetection__TensorsToDetectionsCalculator.min_score_thresh"
+    return _solution(_FACE_DETECTION.format(calculator=calculator), ["detections"], {threshold: FACE_SCORE}, {})
+
+
+def _solution(text: str, outputs: list[str], parameters: dict[str, float], side_inputs: dict[str, Any]) -> Any:
+    # Imported here, not above: mediapipe takes seconds to load, and charts and tables do without it.
+    from google.protobuf import text_format  # type: ignore[import-untyped]  # noqa: PLC0415
+    from mediapipe.framework import calculator_pb2  # noqa: PLC0415
+    from mediapipe.python.solution_base import SolutionBase  # noqa: PLC0415
+
+    config = text_format.Parse(text, calculator_pb2.CalculatorGraphConfig())
+    return SolutionBase(
+        graph_config=config, calculator_params=parameters or None, side_inputs=side_inputs or None, outputs=outputs
+    )
+
+
+def _whole() -> Any:
+    from mediapipe.framework.formats import rect_pb2  # noqa: PLC0415
+
+    return rect_pb2.NormalizedRect(x_center=0.5, y_center=0.5, width=1.0, height=1.0, rotation=0.0)
+
+
+def _to_detections(found: Any, pixels: Pixels) -> list[_Detection]:
+    """Protobuf detections (normalised, origin at the image's corner) to pixels counted from pixel centres."""
+    size = np.array([pixels.shape[1], pixels.shape[0]], dtype=np.float64)
+    detections = []
+    for item in found or ():
+        raw = item.location_data.relative_bounding_box
+        x0, y0 = np.array([raw.xmin, raw.ymin]) * size - 0.5
+        box = Box(float(x0), float(y0), float(x0 + raw.width * size[0]), float(y0 + raw.height * size[1]))
+        keys = np.array([[key.x, key.y] for key in item.location_data.relative_keypoints]) * size - 0.5
+        detections.append(_Detection(box, keys, float(item.score[0])))
+    return detections
+
+
+def _to_points(landmarks: Any) -> Points:
+    return np.array([[mark.x, mark.y, mark.z] for mark in landmarks], dtype=np.float64)
+
+
+@contextlib.contextmanager
+def _quiet_native_stderr() -> Iterator[None]:
+    """Hold back what native code writes to stderr (notices that no setting turns off); show it if the start fails."""
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
