@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -44,26 +44,19 @@ class Journal:
     ) -> None:
         self._db.close()
 
-    def known(self, reader: str) -> set[str]:
-        """The sha256 of every image that this reader version has read."""
-        with self._explained():
-            return {row[0] for row in self._db.execute("SELECT sha256 FROM readings WHERE reader = ?", (reader,))}
-
     def put(self, reader: str, sha256: str, readings: ImageReadings) -> None:
         """Store one image's readings; committed when this returns."""
         body = readings_to_json(readings)
         with self._explained():
             self._db.execute("INSERT OR REPLACE INTO readings VALUES (?, ?, ?)", (sha256, reader, body))
 
-    def get(self, reader: str, hashes: Iterable[str]) -> Iterator[tuple[str, ImageReadings]]:
-        """The stored readings of these images, each once, in no particular order."""
-        for sha256 in set(hashes):
-            with self._explained():
-                found = self._db.execute(
-                    "SELECT body FROM readings WHERE sha256 = ? AND reader = ?", (sha256, reader)
-                ).fetchone()
-            if found:
-                yield sha256, json_to_readings(found[0])
+    def get(self, reader: str, sha256: str) -> ImageReadings | None:
+        """The stored readings of an image, or None."""
+        with self._explained():
+            found = self._db.execute(
+                "SELECT body FROM readings WHERE sha256 = ? AND reader = ?", (sha256, reader)
+            ).fetchone()
+        return json_to_readings(found[0]) if found else None
 
     def _create(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]

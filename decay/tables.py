@@ -22,12 +22,16 @@ EXPECTABLE: tuple[Literal["face", "hand"], ...] = ("face", "hand")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image file: its hash, and its readings or the state that says why there are none."""
+    """What became of one image file: its hash, and its readings or the state that says why there are none.
+
+    ``fresh``: read now, not taken from the journal.
+    """
 
     sha256: str
     state: str
     readings: ImageReadings | None
     reason: str = ""
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,19 @@ class Tables:
     faces: pd.DataFrame
     eyes: pd.DataFrame
     hands: pd.DataFrame
-    embeddings: pd.DataFrame
 
     def of(self, subject: Subject) -> pd.DataFrame:
         """The table whose rows are these subjects."""
         return {"image": self.images, "face": self.faces, "eye": self.eyes, "hand": self.hands}[subject]
 
     def named(self) -> dict[str, pd.DataFrame]:
-        """File stem -> table."""
+        """File stem -> table as written; embeddings stand in a file of their own, not among the faces."""
         return {
             "images": self.images,
-            "faces": self.faces,
+            "faces": self.faces.drop(columns=["face_embedding", "embedder"]),
             "eyes": self.eyes,
             "hands": self.hands,
-            "embeddings": self.embeddings,
+            "embeddings": _embeddings(self.faces),
         }
 
 
@@ -66,14 +69,12 @@ def build_tables(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> Tables:
             rows["face"] += [where | row for row in outcome.readings.faces]
             rows["eye"] += [where | row for row in outcome.readings.eyes]
             rows["hand"] += [where | row for row in outcome.readings.hands]
-    faces = _frame(rows["face"], "face")
     images = _with_expectations(_frame(rows["image"], "image"))
     return Tables(
         images=images,
-        faces=faces.drop(columns=["face_embedding", "embedder"], errors="ignore"),
+        faces=_frame(rows["face"], "face"),
         eyes=_frame(rows["eye"], "eye"),
         hands=_frame(rows["hand"], "hand"),
-        embeddings=_embeddings(faces),
     )
 
 

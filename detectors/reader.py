@@ -23,7 +23,7 @@ class ImageReadings:
     """Everything read off one image, free of paths: one Row for the image, one per face, eye and hand.
 
     Rows of faces carry ``face`` (0, 1, ... from the image's left), rows of eyes ``face`` and ``side``,
-    rows of hands ``hand``. ``vectors`` holds the vector readings of faces: face, reading, vector.
+    rows of hands ``hand``.
     """
 
     image: Row = field(default_factory=dict)
@@ -64,7 +64,8 @@ class Reader:
 
 def view_to_readings(view: View, all_families: Sequence[Family]) -> ImageReadings:
     """Run the families over what was found, in the order of their names."""
-    image: Row = {"n_faces": len(view.faces), "n_hands": len(view.hands)}
+    height, width = view.pixels.shape[:2]
+    image: Row = {"width": width, "height": height, "n_faces": len(view.faces), "n_hands": len(view.hands)}
     faces = [_face_row(index, face) for index, face in enumerate(view.faces)]
     eyes = [_eye_row(index, eye) for index, face in enumerate(view.faces) for eye in face.eyes]
     hands = [_hand_row(index, hand) for index, hand in enumerate(view.hands)]

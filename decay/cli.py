@@ -1,0 +1,190 @@
+"""The command line: parse, call, print. The only place that prints or sets an exit code.
+
+Commands import what they need when they run, so that ``decay --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from decay.errors import DecayError
+
+app = typer.Typer(
+    help="An instrument that shows how an image model forgets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+models_app = typer.Typer(help="The model files that the detectors use.", invoke_without_command=True)
+app.add_typer(models_app, name="models")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Run = Annotated[Path, typer.Argument(help="A folder whose subfolders are generations: gen_00/, gen_01/, ...")]
+Pack = Annotated[str | None, typer.Option(help="An insightface model pack for face embeddings, e.g. buffalo_l.")]
+Root = Annotated[Path | None, typer.Option(help="The folder whose models/ holds the pack.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random here.", min=0)]
+
+
+@app.command()
+def measure(
+    run: Run,
+    embedder_pack: Pack = None,
+    embedder_root: Root = None,
+    resamples: Annotated[int, typer.Option(help="Draws behind every interval.", min=20, max=100_000)] = 200,
+    seed: Seed = 0,
+) -> None:
+    """Measure a lineage: tables, decay charts, and which trait erodes first. Again: only what is new is read."""
+    with _explained():
+        from decay.settings import MeasureSettings
+
+        _measure_and_print(run, MeasureSettings(embedder_pack, embedder_root, resamples, seed))
+
+
+@app.command()
+def demo(
+    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Where the lineage goes; must not exist yet.")],
+    seed: Seed = 0,
+) -> None:
+    """Make a lineage on this machine alone (drawn faces, a linear model eating its own output) and measure it."""
+    with _explained():
+        from decay.demo import make_demo
+        from decay.settings import MeasureSettings
+
+        if not (out_folder / "lineage.json").exists():
+            with _bars() as advance:
+                make_demo(out_folder, seed=seed, progress=advance)
+        _measure_and_print(out_folder, MeasureSettings(seed=seed))
+
+
+@app.command()
+def phantom(
+    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Where the lineage goes; must not exist yet.")],
+    plan: Annotated[str, typer.Option(help="essay, healthy, null, or a TOML file.")] = "essay",
+    generations: Annotated[int, typer.Option(min=1, max=100)] = 7,
+    per_generation: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
+    size: Annotated[int, typer.Option(help="Side of the square images in pixels.", min=64, max=4096)] = 512,
+    seed: Seed = 0,
+) -> None:
+    """Draw a lineage of faces and hands whose true decay is planted and written beside the images."""
+    with _explained():
+        from decay.phantom import load_plan, make_lineage
+
+        with _bars() as advance:
+            make_lineage(
+                out_folder,
+                load_plan(plan),
+                seed=seed,
+                n_per_generation=per_generation,
+                n_generations=generations,
+                size_px=size,
+                progress=advance,
+            )
+        out.print(f"Drawn: {out_folder}. Measure it: decay measure {out_folder}", markup=False)
+
+
+@app.command()
+def traits() -> None:
+    """List every trait that is measured: its unit, which way is healthy, its floor and its source."""
+    with _explained():
+        from decay.catalogue import traits_text
+
+        out.print(traits_text(), markup=False)
+
+
+@app.command()
+def calibrate(
+    out_file: Annotated[Path, typer.Option("--out", help="The report to write.")] = Path("docs/accuracy.md"),
+    photographs: Annotated[
+        Path | None, typer.Option(help="Folder of labelled photographs (the validation data); left out if absent.")
+    ] = None,
+    embedder_pack: Pack = None,
+    embedder_root: Root = None,
+) -> None:
+    """Measure the instrument itself against drawn truth and labelled photographs."""
+    with _explained():
+        from decay.calibrate import calibrate as run_calibration
+
+        with _bars() as advance:
+            run_calibration(out_file, photographs, embedder_pack, embedder_root, progress=advance)
+        out.print(f"Written: {out_file}", markup=False)
+
+
+@models_app.callback()
+def models(context: typer.Context, embedder_pack: Pack = None, embedder_root: Root = None) -> None:
+    """List what each detector needs, where it was found, its sha256 and licence."""
+    if context.invoked_subcommand:
+        return
+    with _explained():
+        from decay.models import list_models, models_text
+
+        out.print(models_text(list_models(embedder_pack, embedder_root)), markup=False)
+
+
+@models_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of the model pack, e.g. buffalo_l.")],
+    root: Annotated[Path | None, typer.Option(help="Where it goes.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Its checksum, where none is known.")] = None,
+) -> None:
+    """Download a model pack on request and check its sha256. Nothing else here downloads anything."""
+    with _explained():
+        from decay.models import fetch as fetch_model
+
+        out.print(f"Fetched and checked: {fetch_model(name, root, sha256)}", markup=False)
+
+
+def _measure_and_print(run: Path, settings: object) -> None:
+    from decay.measure import measure as measure_lineage
+    from decay.settings import MeasureSettings
+    from reports.terminal import summary
+
+    assert isinstance(settings, MeasureSettings)
+    with _bars() as advance:
+        measured = measure_lineage(run, settings, progress=advance)
+    results = measured.results
+    out.print(summary(results.traits, results.erosion, results.verdict), markup=False)
+    out.print(f"\nImages: {measured.n_read} read, {measured.n_kept} known already, {measured.n_bad} not readable.")
+    out.print(f"Charts: {measured.folder / 'charts'}    Page: {measured.folder / 'report.html'}", markup=False)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the input or the machine did wrong into one message and exit code 1."""
+    try:
+        yield
+    except DecayError as error:
+        err.print(f"decay: {error}", markup=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        err.print("decay: stopped. What was read so far is kept; the same command goes on from there.")
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[int, int, int], None]]:
+    """A progress bar per generation on standard error; gives the function that moves them."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err) as bars:
+        tasks = {}
+
+        def advance(generation: int, done: int, total: int) -> None:
+            if generation not in tasks:
+                name = "reference" if generation < 0 else f"generation {generation}"
+                tasks[generation] = bars.add_task(name, total=total)
+            bars.update(tasks[generation], completed=done)
+
+        yield advance
+
+
+if __name__ == "__main__":
+    app()

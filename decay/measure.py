@@ -1,0 +1,190 @@
+"""Lineage -> readings -> tables, traits, verdict, charts. Reads only what is not in the journal yet."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib import metadata
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import detectors
+from decay import erosion, images
+from decay.errors import ImageProblem
+from decay.files import run_lock
+from decay.journal import Journal
+from decay.lineage import ImageRecord, Lineage, load_lineage
+from decay.models import ModelFile, list_models
+from decay.results import FORMAT_VERSION, Results, erosion_table, publish, verdict_record
+from decay.settings import MeasureSettings
+from decay.tables import Outcome, build_tables, records
+from decay.traits import readings_to_traits, traits_table, traits_to_retentions
+from detectors.embedder import open_embedder
+from detectors.reader import Reader
+from detectors.trait import OK
+from detectors.vision import Vision
+
+Progress = Callable[[int, int, int], None]
+"""(generation, images done, images in it); generation -1 is the reference folder."""
+
+PACKAGES = ("decay", "mediapipe", "insightface", "onnxruntime", "opencv-python", "numpy", "scipy", "scikit-image")
+"""Their versions are part of what a reading is."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What ``measure`` did: ``n_read`` images read now, ``n_kept`` known already, ``n_bad`` without readings."""
+
+    folder: Path
+    results: Results
+    n_read: int
+    n_kept: int
+    n_bad: int
+
+
+def measure(run: Path, settings: MeasureSettings | None = None, progress: Progress | None = None) -> Measured:
+    """Measure a lineage and write ``<run>/measures/``.
+
+    Raises DecayError when the folder, the models or the disk are at fault; earlier results are kept then.
+    """
+    settings = settings or MeasureSettings()
+    started = time.perf_counter()
+    lineage = load_lineage(run)
+    models = list_models(settings.embedder_pack, settings.embedder_root)
+    embedder = open_embedder(settings.embedder_pack, settings.embedder_root)
+    folder = lineage.root / "measures"
+    with run_lock(folder), Journal(folder / "journal.sqlite") as journal:
+        version = reader_version(models, embedder.name)
+        outcomes = read_lineage(lineage, journal, version, lambda: Reader(Vision(), embedder), progress)
+        read_s = time.perf_counter() - started
+        results = conclude(lineage, outcomes, settings)
+        timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
+        run_record = _run_record(lineage, outcomes, settings, models, embedder.name, version, timings)
+        results = replace(results, run=run_record)
+        publish(results, folder)
+    n_bad = sum(outcome.readings is None for outcome in outcomes.values())
+    n_read = sum(outcome.fresh for outcome in outcomes.values())
+    return Measured(folder, results, n_read, len(outcomes) - n_read - n_bad, n_bad)
+
+
+def read_lineage(
+    lineage: Lineage,
+    journal: Journal,
+    version: str,
+    make_reader: Callable[[], Reader],
+    progress: Progress | None = None,
+) -> dict[str, Outcome]:
+    """The outcome of every image, by its path from the lineage root. New readings enter the journal one by one.
+
+    The reader is made on the first image that needs it: a run with nothing new loads no model.
+    """
+    outcomes: dict[str, Outcome] = {}
+    with ExitStack() as stack:
+        reader = cache(lambda: stack.enter_context(make_reader()))
+        for generation, pairs in groupby(records(lineage), key=itemgetter(0)):
+            batch = [record for _, record in pairs]
+            for done, record in enumerate(batch, start=1):
+                outcomes[record.relative] = read_record(record, lineage.root, journal, version, reader)
+                if progress:
+                    progress(generation, done, len(batch))
+    return outcomes
+
+
+def read_record(
+    record: ImageRecord, root: Path, journal: Journal, version: str, reader: Callable[[], Reader]
+) -> Outcome:
+    """One image: from the journal if its content was read before, else read now and journaled."""
+    sha256 = ""
+    try:
+        data, sha256 = images.read_bytes_and_hash(record.path, root)
+        kept = journal.get(version, sha256)
+        if kept:
+            return Outcome(sha256, OK, kept)
+        pixels = images.decode(data)
+    except ImageProblem as problem:
+        return Outcome(sha256, problem.state, None, str(problem))
+    try:
+        readings = reader().read(pixels)
+    except Exception as error:  # one image must not end a run of hours; the row says what happened
+        return Outcome(sha256, "failed", None, f"{type(error).__name__}: {error}")
+    journal.put(version, sha256, readings)
+    return Outcome(sha256, OK, readings, fresh=True)
+
+
+def conclude(lineage: Lineage, outcomes: Mapping[str, Outcome], settings: MeasureSettings) -> Results:
+    """Readings -> tables, traits, erosion and verdict. Pure: the same readings and settings give the same results."""
+    tables = build_tables(lineage, outcomes)
+    generations = [generation.index for generation in lineage.generations]
+    series = readings_to_traits(tables, generations, settings.n_resamples, settings.seed)
+    retentions = traits_to_retentions(series)
+    ranked = erosion.rank(retentions, generations)
+    verdict = erosion.judge(retentions, ranked, generations)
+    reference = "real/" if lineage.reference else f"generation {generations[0]}"
+    return Results(
+        tables=tables,
+        traits=traits_table(series, generations),
+        erosion=erosion_table(series, ranked, verdict.order),
+        verdict=verdict_record(verdict, reference),
+        run={},
+    )
+
+
+def reader_version(models: Sequence[ModelFile], embedder: str) -> str:
+    """Fingerprint of all that decides a reading: the detectors' code, packages, model files and embedder.
+
+    Anything else in it would measure again for nothing; anything missing would keep stale readings.
+    """
+    digest = hashlib.sha256()
+    for source in [*sorted(Path(detectors.__file__).parent.glob("*.py")), Path(images.__file__)]:
+        digest.update(source.name.encode() + source.read_bytes())
+    for name, version in _versions().items():
+        digest.update(f"{name}={version};".encode())
+    for model in models:
+        digest.update(f"{model.name}={model.sha256};".encode())
+    digest.update(embedder.encode())
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def _run_record(
+    lineage: Lineage,
+    outcomes: Mapping[str, Outcome],
+    settings: MeasureSettings,
+    models: Sequence[ModelFile],
+    embedder: str,
+    version: str,
+    timings: Mapping[str, float],
+) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "settings": asdict(settings),
+        "thresholds": {
+            "retention_onset": erosion.THRESHOLD,
+            "sure": erosion.SURE,
+            "p_first": erosion.P_FIRST,
+        },
+        "embedder": embedder,
+        "reader": version,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": platform.platform(),
+        "models": [asdict(model) for model in models],
+        "n_images": len(outcomes),
+        "image_states": _count(outcome.state for outcome in outcomes.values()),
+        "notes": list(lineage.notes),
+        "timings": dict(timings),
+    }
+
+
+def _count(words: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(words).items()))

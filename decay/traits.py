@@ -1,0 +1,284 @@
+"""Readings -> traits: each generation's statistics, with intervals from resampled slots.
+
+The unit of resampling is the slot (one prompt-and-seed position, the same in every generation). One
+draw of slots serves all traits and all generations, so that generations stay paired and rankings can
+be compared draw by draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from decay.erosion import (
+    Array,
+    Retention,
+    centred,
+    chance_distance,
+    interval,
+    level_retention,
+    location_retention,
+)
+from decay.tables import REFERENCE, Tables
+from detectors.registry import families
+from detectors.trait import OK, Family, Resampling, Sample, Trait
+
+SUBSETS = 4
+"""Random subsets averaged when a size-dependent statistic is brought to the size of the smallest generation."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The measured subjects of one trait in one generation, and how many there should have been."""
+
+    sample: Sample
+    slots: NDArray[np.intp]
+    n_expected: int
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+    def drawn(self, counts: NDArray[np.intp]) -> Sample:
+        """The sample with each subject repeated as often as its slot was drawn. ``counts``: (n_slots,)."""
+        return self.sample.take(np.repeat(np.arange(len(self)), counts[self.slots]))
+
+
+@dataclass(frozen=True)
+class TraitSeries:
+    """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``."""
+
+    trait: Trait
+    family: Family
+    value: Array
+    draws: Array
+    reference: float
+    retention: Array
+    retention_draws: Array
+    n_expected: NDArray[np.intp]
+    n_measured: NDArray[np.intp]
+
+
+class Draws:
+    """Slot counts per draw: int (B, n_slots), the same for every trait of a resampling kind."""
+
+    def __init__(self, n_slots: int, n_resamples: int, rng: np.random.Generator) -> None:
+        uniform = np.full(max(n_slots, 1), 1 / max(n_slots, 1))
+        self.bootstrap = rng.multinomial(n_slots, uniform, size=n_resamples)
+        halves = np.zeros((n_resamples, n_slots), dtype=np.intp)
+        for row in halves:
+            row[rng.permutation(n_slots)[: (n_slots + 1) // 2]] = 1
+        self.half = halves
+
+    def of(self, kind: Resampling) -> NDArray[np.intp]:
+        """The counts for one kind of resampling."""
+        return np.asarray(self.bootstrap if kind == "bootstrap" else self.half, dtype=np.intp)
+
+
+def readings_to_traits(
+    tables: Tables, generations: Sequence[int], n_resamples: int, seed: int
+) -> tuple[TraitSeries, ...]:
+    """Every trait of every family over the generations, in the order of the families.
+
+    Each trait has its own random stream (from ``seed`` and its name), so that no value depends on which
+    other traits exist.
+    """
+    slots = {slot: index for index, slot in enumerate(sorted(set(tables.images["slot"])))}
+    draws = Draws(len(slots), n_resamples, np.random.default_rng([seed, 0]))
+    return tuple(
+        _series(tables, generations, family, trait, slots, draws, np.random.default_rng([seed, 1, *trait.name.encode()]))
+        for family in families()
+        for trait in family.traits
+    )
+
+
+def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]:
+    """What the erosion statistics need of each trait."""
+    return tuple(
+        Retention(s.trait.name, family_word(s.trait.name), s.family.group, s.retention, s.retention_draws)
+        for s in series
+    )
+
+
+def traits_table(series: Sequence[TraitSeries], generations: Sequence[int]) -> pd.DataFrame:
+    """``traits.csv``: one row per generation and trait, columns as in the contract, then what charts need."""
+    return pd.DataFrame.from_records([row for s in series for row in _rows(s, generations)])
+
+
+def family_word(trait_name: str) -> str:
+    """The family that a trait's name begins with."""
+    return trait_name.split("_")[0]
+
+
+# --------------------------------------------------------------------------- one trait
+
+
+def _series(
+    tables: Tables,
+    generations: Sequence[int],
+    family: Family,
+    trait: Trait,
+    slots: dict[str, int],
+    draws: Draws,
+    rng: np.random.Generator,
+) -> TraitSeries:
+    counted = [_count(tables, generation, family, trait, slots) for generation in generations]
+    own_reference = bool((tables.images["generation"] == REFERENCE).any())
+    reference = _count(tables, REFERENCE, family, trait, slots) if own_reference else counted[0]
+    everyone = [reference, *counted]
+    size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
+    value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
+    drawn = np.array([_draw(trait, everyone, counts, size, rng) for counts in draws.of(trait.resampling)])
+    drawn = np.where(np.isnan(value), np.nan, centred(value, drawn.reshape(-1, len(everyone))))
+    drawn = np.clip(drawn, *trait.bounds)
+    retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng)
+    return TraitSeries(
+        trait=trait,
+        family=family,
+        value=value[1:],
+        draws=drawn[:, 1:],
+        reference=float(value[0]),
+        retention=retention,
+        retention_draws=retention_draws,
+        n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
+        n_measured=np.array([len(c) for c in counted], dtype=np.intp),
+    )
+
+
+def _value(trait: Trait, sample: Sample, reference: Sample, size: int, rng: np.random.Generator) -> float:
+    """The statistic, at the common size where it depends on size; NaN below ``n_min`` subjects."""
+    if len(sample) < trait.n_min or len(reference) < trait.n_min:
+        return math.nan
+    return _at_size(trait, sample, reference, size, rng, SUBSETS)
+
+
+def _draw(
+    trait: Trait, everyone: Sequence[Counted], counts: NDArray[np.intp], size: int, rng: np.random.Generator
+) -> list[float]:
+    """One resample of all generations, the reference first."""
+    reference = everyone[0].drawn(counts)
+    if trait.resampling == "half":
+        size = (size + 1) // 2
+    return [
+        _at_size(trait, c.drawn(counts), reference, size, rng, 1) if len(c) >= trait.n_min else math.nan
+        for c in everyone
+    ]
+
+
+def _at_size(
+    trait: Trait, sample: Sample, reference: Sample, size: int, rng: np.random.Generator, n_subsets: int
+) -> float:
+    if len(sample) == 0 or len(reference) == 0:
+        return math.nan
+    if not trait.equal_n or len(sample) <= size:
+        return float(trait.statistic(sample, reference))
+    subsets = (rng.permutation(len(sample))[:size] for _ in range(n_subsets))
+    return float(np.mean([trait.statistic(sample.take(rows), reference) for rows in subsets]))
+
+
+def _retentions(
+    trait: Trait, everyone: Sequence[Counted], value: Array, drawn: Array, draws: Draws, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """(G,) and (B, G); the reference, first in ``everyone``, is left out of the result."""
+    if trait.kind == "level":
+        retention = level_retention(value[1:], value[0], trait.floor)
+        return retention, level_retention(drawn[:, 1:], drawn[:, :1], trait.floor)
+    name = trait.readings[0]
+    numbers = [c.sample.numbers(name) for c in everyone]
+    chance = [chance_distance(numbers[0], len(n), rng) if c is not everyone[0] else 0.0 for c, n in zip(everyone, numbers, strict=True)]
+    enough = ~np.isnan(value)
+    point = np.array([location_retention(n, numbers[0], c) for n, c in zip(numbers, chance, strict=True)])
+    resampled = np.array(
+        [
+            [location_retention(c.drawn(counts).numbers(name), everyone[0].drawn(counts).numbers(name)) for c in everyone]
+            for counts in draws.of(trait.resampling)
+        ]
+    ).reshape(-1, len(everyone))
+    point = np.where(enough, point, np.nan)
+    return point[1:], np.where(enough, centred(point, resampled), np.nan)[:, 1:]
+
+
+def _count(tables: Tables, generation: int, family: Family, trait: Trait, slots: dict[str, int]) -> Counted:
+    """The subjects of one generation in which the trait was measured."""
+    images = tables.images[tables.images["generation"] == generation]
+    if trait.expects:
+        images = images[images[f"expects_{trait.expects}"] > 0]
+    table = tables.of(trait.subject)
+    rows = table[(table["generation"] == generation) & table["image"].isin(images["image"])]
+    rows = rows[_measured(rows, family, trait)]
+    place = images.set_index("image")
+    sample = Sample(
+        columns={name: _column(rows[name], family, name) for name in trait.readings},
+        groups=np.asarray(rows["image"].map(place["group"]), dtype=object),
+    )
+    own_slots = np.asarray(rows["image"].map(place["slot"]).map(slots), dtype=np.intp)
+    return Counted(sample, own_slots, _n_expected(images, trait))
+
+
+def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> pd.Series:
+    """Rows in a state that counts as measured and, where that state is ok, with every number there."""
+    states = rows[family.state_column]
+    measured = states.isin(trait.measured_states)
+    kinds = {reading.name: reading.kind for reading in family.readings}
+    for name in trait.readings:
+        if kinds.get(name) == "number":
+            measured &= rows[name].notna() | (states != OK)
+        elif kinds.get(name) == "vector":
+            measured &= rows[name].map(len) > 0
+    return measured
+
+
+def _column(column: pd.Series, family: Family, name: str) -> NDArray[np.generic]:
+    kind = next((reading.kind for reading in family.readings if reading.name == name), "word")
+    if kind == "number":
+        return np.asarray(column, dtype=np.float64)
+    if kind == "word":
+        return np.asarray(column, dtype=object)
+    return np.stack(list(column)).astype(np.float32) if len(column) else np.zeros((0, 0), np.float32)
+
+
+def _n_expected(images: pd.DataFrame, trait: Trait) -> int:
+    """Subjects that should be there: what the image shows or should show, whichever is more."""
+    if trait.subject == "image":
+        return len(images)
+    what = "hand" if trait.subject == "hand" else "face"
+    found = images[f"n_{what}s"].fillna(0).astype(int)
+    expected = int(np.maximum(found, images[f"expects_{what}"]).sum())
+    return 2 * expected if trait.subject == "eye" else expected
+
+
+def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, object]]:
+    trait = series.trait
+    low, high = interval(series.draws)
+    retention_low, retention_high = interval(series.retention_draws)
+    shares = series.n_measured / np.maximum(series.n_expected, 1)
+    return [
+        {
+            "generation": generation,
+            "trait": trait.name,
+            "label": trait.label,
+            "unit": trait.unit,
+            "direction": trait.direction,
+            "n_expected": int(series.n_expected[index]),
+            "n_measured": int(series.n_measured[index]),
+            "frac_measured": float(shares[index]) if series.n_expected[index] else math.nan,
+            "value": series.value[index],
+            "ci_low": low[index],
+            "ci_high": high[index],
+            "retention": series.retention[index],
+            "retention_low": retention_low[index],
+            "retention_high": retention_high[index],
+            "reference_value": series.reference,
+            "floor": trait.floor if trait.kind == "level" else math.nan,
+            "kind": trait.kind,
+            "family": family_word(trait.name),
+            "group": series.family.group,
+            "limits": trait.limits,
+            "source": trait.source,
+        }
+        for index, generation in enumerate(generations)
+    ]
