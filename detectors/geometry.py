@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.draw import polygon2mask
 
 from detectors.trait import Pixels, Points
 
@@ -58,3 +59,78 @@ def luminance(pixels: Pixels) -> NDArray[np.float64]:
 
 _CODES = np.arange(256) / 255.0
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4)
+
+
+def rotation_onto(points: Points, target: Points) -> NDArray[np.float64]:
+    """Proper rotation R (d, d) that minimises |points @ R - target| for centred shapes (n, d) (Kabsch 1976)."""
+    u, _, vt = np.linalg.svd(points.T @ target)
+    keep = np.ones(points.shape[1])
+    keep[-1] = np.sign(np.linalg.det(u @ vt))
+    return np.asarray((u * keep) @ vt)
+
+
+def unit_shape(points: Points) -> Points:
+    """A shape (n, d) centred on its centroid and scaled to root-mean-square radius 1."""
+    centred = np.asarray(points, dtype=np.float64) - points.mean(axis=0)
+    radius = float(np.sqrt((centred**2).sum(axis=1).mean()))
+    if radius == 0.0:
+        raise ValueError("a shape needs two distinct points")
+    return np.asarray(centred / radius)
+
+
+def frontal_landmarks(landmarks_px: Points) -> Points:
+    """Pose-normalised face mesh: float64 (n, 3), x right, y down, z away, unit = outer canthal distance.
+
+    The landmarks that facial expression does not move (brow ridge, nose, eye corners, temples) are laid
+    on a symmetric mean face by the best similarity (Umeyama 1991, doi:10.1109/34.88573); the same
+    similarity is applied to all. The origin lies between the mean face's outer eye corners. The mean face
+    averages the mesh of 77 upright portraits after generalised Procrustes alignment, and looks ahead
+    when a portrait's typical sitter does. ``landmarks_px``: (n >= 468, 3), MediaPipe's numbering.
+    """
+    rigid = landmarks_px[_RIGID_INDEX]
+    centre, target_centre = rigid.mean(axis=0), _RIGID_MEAN.mean(axis=0)
+    shape, target = rigid - centre, _RIGID_MEAN - target_centre
+    rotation = rotation_onto(shape, target)
+    scale = float(((shape @ rotation) * target).sum() / (shape**2).sum())
+    return np.asarray(scale * (landmarks_px - centre) @ rotation + target_centre)
+
+
+def outer_canthal_px(landmarks_px: Points) -> float:
+    """Distance of the outer eye corners in pixels, depth included, so that turning the head does not shorten it."""
+    return float(np.linalg.norm(landmarks_px[33] - landmarks_px[263]))
+
+
+def polygon_mask(points: Points, height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels whose centres lie in a polygon (n, 2), bool (height, width). The part outside is cut off."""
+    return np.asarray(polygon2mask((height, width), np.asarray(points, dtype=np.float64)[:, ::-1]), dtype=bool)
+
+
+# Landmarks at the image's left with their mirror partners, then those of the midline; the mean face.
+_RIGID_SIDE: dict[tuple[int, int], tuple[float, float, float]] = {
+    (33, 263): (-0.500, 0.000, 0.000),
+    (133, 362): (-0.190, 0.028, -0.060),
+    (98, 327): (-0.204, 0.496, -0.181),
+    (127, 356): (-0.783, 0.029, 0.560),
+    (234, 454): (-0.775, 0.189, 0.625),
+    (54, 284): (-0.670, -0.391, 0.127),
+    (67, 297): (-0.395, -0.549, -0.153),
+    (103, 332): (-0.562, -0.487, -0.023),
+    (21, 251): (-0.736, -0.269, 0.274),
+    (162, 389): (-0.771, -0.137, 0.430),
+}
+_RIGID_MIDLINE: dict[int, tuple[float, float, float]] = {
+    1: (0.0, 0.478, -0.455),
+    2: (0.0, 0.535, -0.271),
+    6: (0.0, 0.059, -0.300),
+    8: (0.0, -0.111, -0.268),
+    9: (0.0, -0.205, -0.291),
+    10: (0.0, -0.582, -0.249),
+    151: (0.0, -0.400, -0.276),
+    168: (0.0, -0.030, -0.258),
+    195: (0.0, 0.221, -0.405),
+    197: (0.0, 0.143, -0.350),
+}
+_RIGID_INDEX = [*(left for left, _ in _RIGID_SIDE), *(right for _, right in _RIGID_SIDE), *_RIGID_MIDLINE]
+_RIGID_MEAN = np.array(
+    [*_RIGID_SIDE.values(), *((-x, y, z) for x, y, z in _RIGID_SIDE.values()), *_RIGID_MIDLINE.values()]
+)
