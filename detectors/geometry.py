@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.draw import polygon2mask
 
 from detectors.trait import Pixels, Points
 
@@ -31,7 +30,7 @@ def rotate(points: Points, degrees: float) -> Points:
     """Rotate (n, 2) offsets about the origin, clockwise as seen in the image for positive ``degrees``."""
     radians = math.radians(degrees)
     c, s = math.cos(radians), math.sin(radians)
-    return np.asarray(points, dtype=np.float64) @ np.array([[c, s], [-s, c]])
+    return np.asarray(np.asarray(points, dtype=np.float64) @ np.array([[c, s], [-s, c]]))
 
 
 def polygon_area(points: Points) -> float:
@@ -54,7 +53,7 @@ def srgb_to_linear(pixels: Pixels) -> NDArray[np.float64]:
 
 def luminance(pixels: Pixels) -> NDArray[np.float64]:
     """Relative luminance Y in [0, 1] of sRGB uint8 (..., 3), shape (...) (ITU-R BT.709 primaries)."""
-    return _LINEAR[pixels] @ np.array([0.2126, 0.7152, 0.0722])
+    return np.asarray(_LINEAR[pixels] @ np.array([0.2126, 0.7152, 0.0722]))
 
 
 _CODES = np.arange(256) / 255.0
@@ -101,8 +100,20 @@ def outer_canthal_px(landmarks_px: Points) -> float:
 
 
 def polygon_mask(points: Points, height: int, width: int) -> NDArray[np.bool_]:
-    """Pixels whose centres lie in a polygon (n, 2), bool (height, width). The part outside is cut off."""
-    return np.asarray(polygon2mask((height, width), np.asarray(points, dtype=np.float64)[:, ::-1]), dtype=bool)
+    """Pixels whose centres lie in a simple polygon (n, 2), bool (height, width), by the even-odd rule.
+
+    The part of the polygon that lies outside the image is cut off.
+    """
+    mask = np.zeros((height, width), dtype=np.bool_)
+    x0, y0 = np.maximum(np.ceil(points.min(axis=0)), 0).astype(int)
+    x1, y1 = np.minimum(np.floor(points.max(axis=0)), (width - 1, height - 1)).astype(int)
+    rows, columns = np.mgrid[y0 : y1 + 1, x0 : x1 + 1]
+    inside = mask[y0 : y1 + 1, x0 : x1 + 1]
+    for (ax, ay), (bx, by) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        if ay != by:
+            crosses = (rows >= min(ay, by)) & (rows < max(ay, by))
+            inside ^= crosses & (columns < ax + (rows - ay) * (bx - ax) / (by - ay))
+    return mask
 
 
 # Landmarks at the image's left with their mirror partners, then those of the midline; the mean face.
