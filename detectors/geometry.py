@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.trait import Pixels, Points
+from detectors.trait import OK, Face, Pixels, Points, Sample, Statistic
 
 
 def clock_deg(dx: float, dy: float) -> float:
@@ -114,6 +114,38 @@ def polygon_mask(points: Points, height: int, width: int) -> NDArray[np.bool_]:
             crosses = (rows >= min(ay, by)) & (rows < max(ay, by))
             inside ^= crosses & (columns < ax + (rows - ay) * (bx - ax) / (by - ay))
     return mask
+
+
+def face_gate(
+    face: Face, smallest_canthal_px: float, yaw_limit_deg: float, pitch_limits_deg: tuple[float, float]
+) -> str:
+    """``ok``, or why a face cannot be read: its own state, ``too_small`` (outer canthal distance) or ``pose``."""
+    if face.state != OK:
+        return face.state
+    if outer_canthal_px(face.landmarks_px) < smallest_canthal_px:
+        return "too_small"
+    low, high = pitch_limits_deg
+    if abs(face.yaw_deg) > yaw_limit_deg or not low <= face.pitch_deg <= high:
+        return "pose"
+    return OK
+
+
+def median_of(name: str) -> Statistic:
+    """Statistic: the median of a number reading; NaN for an empty sample."""
+
+    def median(sample: Sample, reference: Sample) -> float:
+        return float(np.median(sample.numbers(name))) if len(sample) else math.nan
+
+    return median
+
+
+def spread_of(name: str) -> Statistic:
+    """Statistic: the standard deviation (n - 1) of a number reading; NaN below two subjects."""
+
+    def spread(sample: Sample, reference: Sample) -> float:
+        return float(np.std(sample.numbers(name), ddof=1)) if len(sample) > 1 else math.nan
+
+    return spread
 
 
 # Landmarks at the image's left with their mirror partners, then those of the midline; the mean face.
