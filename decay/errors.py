@@ -23,16 +23,17 @@ class ModelError(DecayError):
     """A model file is missing, damaged or not the one that was asked for."""
 
 
-class ImageProblem(DecayError):
-    """One image cannot be read. It becomes a row with this ``state``; the rest goes on.
-
-    ``state``: one of the words in ``decay.images.STATES``.
-    """
+class FileProblem(DecayError):  # noqa: N818  a finding about the input, kept in tables, not a failure
+    """One input file cannot be read. ``state``: the reason in one word, for tables."""
 
     def __init__(self, state: str, message: str) -> None:
         super().__init__(message)
         self.state = state
 
-    def __reduce__(self) -> tuple[type[ImageProblem], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[FileProblem], tuple[str, str]]:
         # The default rebuilds from `args` alone and would fail when a worker process hands the problem back.
         return type(self), (self.state, str(self))
+
+
+class ImageProblem(FileProblem):
+    """One image cannot be read: it becomes a row with this ``state`` (a word of ``decay.images.STATES``)."""

@@ -1,0 +1,237 @@
+"""Writing so that nothing is ever half-written, and reading files that somebody else made.
+
+A result is written aside, forced to the disk, then renamed over the old one: a reader sees the old file
+or the new one, whatever happens in between (full disk, kill -9, power cut).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from decay.errors import FileProblem, OutputError
+
+ASIDE_PREFIX = ".aside-"
+LOCK_NAME = ".lock"
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full. Free some space",
+    errno.EDQUOT: "your disk quota is used up. Free some space",
+    errno.EFBIG: "the file would be larger than this system allows. Raise the limit (ulimit -f) or write elsewhere",
+    errno.EROFS: "the file system is read-only. Write to another folder",
+    errno.EACCES: "there is no permission to write there. Change the permissions or write to another folder",
+    errno.EPERM: "there is no permission to write there. Change the permissions or write to another folder",
+    errno.ENOENT: "its folder does not exist. Make it first",
+    errno.ENOTDIR: "a part of this path is a file, not a folder. Choose another path",
+    errno.EISDIR: "a folder of this name is in the way. Move it away",
+    errno.ENAMETOOLONG: "the name is too long for this file system. Choose a shorter one",
+}
+_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+# OWASP, "CSV Injection": cells that a spreadsheet would run, their full-width forms included. A lone sign
+# (a unit of "-") is no formula and stays as it is.
+_FORMULA = re.compile(r"^[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF001
+
+
+# --------------------------------------------------------------------------- writing
+
+
+@contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on leaving, it takes the place of ``path`` in one step.
+
+    The temporary has the suffix of ``path``. If anything fails, it is removed and an older ``path`` stays as
+    it was. Raises OutputError, in one sentence, for every failure of the file system; other exceptions of
+    the body pass unchanged.
+    """
+    aside = path.with_name(f"{ASIDE_PREFIX}{secrets.token_hex(6)}{path.suffix[:16]}")
+    try:
+        # Not tempfile: its files are 0600, ours take the umask like any other.
+        os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield aside
+        _force_to_disk(aside)
+        aside.replace(path)
+        _force_to_disk(path.parent)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        _remove_quietly(aside)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` in one step. Raises OutputError."""
+    with write_aside(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` (UTF-8, newlines as given) in one step. Raises OutputError."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Replace ``path`` by the table, without its index, safe to open in a spreadsheet. Raises OutputError."""
+    with write_aside(path) as aside:
+        safe_csv(frame).to_csv(aside, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; one that exists is fine. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: expected a folder to write to; found a file. Move it away.") from error
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def safe_csv(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy whose texts cannot act as spreadsheet formulas: ``=1+1`` becomes ``'=1+1``. Numbers stay numbers."""
+    safe = frame.copy()
+    for column in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[column]):
+            safe[column] = safe[column].map(_defuse)
+    return safe
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The OutputError that says in one sentence why ``path`` could not be written."""
+    reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}. Check the disk, or write to another folder")
+    return OutputError(f"{path}: could not be written: {reason}, then run the same command again.")
+
+
+def _defuse(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def _force_to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems cannot sync a folder; the rename itself is done.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _remove_quietly(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # the reason why is already on its way up
+
+
+# --------------------------------------------------------------------------- one writer at a time
+
+
+@contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for one writer, and clear away what a killed one left half-written.
+
+    The lock is the kernel's (flock): it ends with the process, so that a kill -9 leaves nothing to clean up.
+    On file systems without locks it does nothing. Raises OutputError if another process holds the folder.
+    """
+    path = folder / LOCK_NAME
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise output_error(path, error) from error
+    try:
+        if _lock(handle, folder):
+            clear_leftovers(folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove half-written files of a killed process. Only for the holder of the lock."""
+    for leftover in folder.glob(f"{ASIDE_PREFIX}*"):
+        _remove_quietly(leftover)
+
+
+def _lock(handle: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    except BlockingIOError as error:
+        holder = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
+        raise OutputError(
+            f"{folder}: expected to be the only one writing here; {holder} is at work in it. "
+            "Wait until it has finished, or end it, then run the same command again."
+        ) from error
+    except OSError as error:
+        if error.errno in _NO_LOCKS_HERE:
+            return False
+        raise output_error(folder / LOCK_NAME, error) from error
+    return True
+
+
+# --------------------------------------------------------------------------- reading what others made
+
+
+def read_regular(path: Path, *, within: Path | None, max_bytes: int) -> bytes:
+    """The bytes of a regular file. Devices, pipes and sockets are refused without touching them.
+
+    ``within``: a folder that the file, links followed, must lie in. Raises FileProblem with state
+    ``outside``, ``missing``, ``not_a_file``, ``no_permission``, ``too_large`` or ``unreadable``.
+    """
+    try:
+        if within is not None and not lies_within(path, within):
+            raise FileProblem(
+                "outside",
+                f"{path}: expected a file inside {within}; this is a link that leads out of it. "
+                "Put a copy of the file in its place.",
+            )
+        return _read_checked(path, max_bytes)
+    except FileNotFoundError as error:
+        raise FileProblem(
+            "missing", f"{path}: expected a file; found nothing, or a link to nothing. Put it back."
+        ) from error
+    except PermissionError as error:
+        raise FileProblem(
+            "no_permission", f"{path}: there is no permission to read it. Run chmod u+r on it, or ask its owner."
+        ) from error
+    except OSError as error:
+        raise FileProblem(
+            "unreadable", f"{path}: could not be read: {error.strerror or error}. Check the disk, or copy it anew."
+        ) from error
+
+
+def lies_within(path: Path, folder: Path) -> bool:
+    """Whether ``path`` lies in ``folder`` once every link is followed. Raises OSError (a loop of links)."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _read_checked(path: Path, max_bytes: int) -> bytes:
+    _check_kind(path, path.stat())  # before opening: opening a device can act on it
+    # O_NONBLOCK: if a pipe took the file's place in between, do not wait for its writer.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        status = os.fstat(handle)
+        _check_kind(path, status)
+        if status.st_size > max_bytes:
+            raise FileProblem(
+                "too_large",
+                f"{path}: expected at most {max_bytes / 1e6:,.0f} MB; found {status.st_size / 1e6:,.0f} MB. "
+                "Save it smaller or remove it.",
+            )
+        return stream.read(status.st_size)
+
+
+def _check_kind(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileProblem("not_a_file", f"{path}: expected a file; found a folder, device or pipe. Remove it.")
