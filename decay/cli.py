@@ -142,9 +142,10 @@ def fetch(
 
 
 def _measure_and_print(run: Path, settings: object) -> None:
+    from reports.terminal import summary
+
     from decay.measure import measure as measure_lineage
     from decay.settings import MeasureSettings
-    from reports.terminal import summary
 
     assert isinstance(settings, MeasureSettings)
     with _bars() as advance:

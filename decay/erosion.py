@@ -7,8 +7,10 @@ slots as draw b of another, so whole rankings can be compared draw by draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +29,17 @@ P_FIRST = 0.8
 
 @dataclass(frozen=True)
 class Retention:
-    """Retention of one trait: ``value`` (G,), ``draws`` (B, G); 1 at the reference, 0 at the floor, NaN unmeasured."""
+    """Retention of one trait: ``value`` (G,), ``draws`` (B, G); 1 at the reference, 0 at the floor, NaN unmeasured.
+
+    ``n_reference``: how many of the first generations are the reference itself (1, or 0 with a ``real/`` folder).
+    """
 
     name: str
     family: str
     group: str
     value: Array
     draws: Array
+    n_reference: int = 1
 
 
 @dataclass(frozen=True)
@@ -106,16 +112,21 @@ def chance_distance(reference: Array, n: int, rng: np.random.Generator, n_repeat
 
 def centred(value: Array, draws: Array) -> Array:
     """Shift the draws (B, ...) so that their mean is the estimate: resampling bias is not error of the estimate."""
-    with np.errstate(invalid="ignore"):
-        return draws - np.nanmean(draws, axis=0, keepdims=True) + value if len(draws) else draws
+    return draws - _quietly(np.nanmean, draws, axis=0) + value
 
 
 def interval(draws: Array, coverage: float = 0.95) -> tuple[Array, Array]:
     """Equal-tailed interval of draws (B, ...) over the first axis; NaN where every draw is NaN."""
     tail = (1.0 - coverage) / 2
-    with np.errstate(invalid="ignore"):
-        low, high = np.nanquantile(draws, [tail, 1.0 - tail], axis=0)
+    low, high = _quietly(np.nanquantile, draws, q=[tail, 1.0 - tail], axis=0)
     return low, high
+
+
+def _quietly(reduce: Callable[..., Array], draws: Array, **how: object) -> Array:
+    """Reduce over draws; a column that is NaN throughout stays NaN without numpy's warning about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return reduce(draws, **how)
 
 
 def onsets(retention: Array, generations: Sequence[int], threshold: float = THRESHOLD) -> Array:
@@ -136,9 +147,9 @@ def onsets(retention: Array, generations: Sequence[int], threshold: float = THRE
 def half_life(retention: Array, generations: Sequence[int]) -> float:
     """Generations until retention first crosses one half, interpolated linearly; inf where it never does."""
     known = [(g, r) for g, r in zip(generations, retention, strict=True) if not math.isnan(r)]
-    for (g0, r0), (g1, r1) in zip(known, known[1:], strict=False):
+    for (g0, r0), (g1, r1) in pairwise(known):
         if r0 >= 0.5 > r1:
-            return g0 + (r0 - 0.5) / (r0 - r1) * (g1 - g0) - known[0][0]
+            return float(g0 + (r0 - 0.5) / (r0 - r1) * (g1 - g0) - known[0][0])
     return NEVER
 
 
@@ -163,7 +174,7 @@ def rank(retentions: Sequence[Retention], generations: Sequence[int]) -> dict[st
 
 
 def _state(retention: Retention, onset: Array, onset_draws: Array) -> str:
-    if np.isnan(retention.value[1:]).all():
+    if np.isnan(retention.value[retention.n_reference :]).all():
         return "not_measured"
     p_eroded = float(np.isfinite(onset_draws).mean())
     if math.isfinite(float(onset)) and p_eroded >= SURE:
@@ -171,13 +182,11 @@ def _state(retention: Retention, onset: Array, onset_draws: Array) -> str:
     return "held" if p_eroded <= 1 - SURE else "cannot_tell"
 
 
-def _onset(
-    retention: Retention, generations: Sequence[int], onset_draws: Array, state: str, p_first: float
-) -> Onset:
-    low, high = interval(retention.draws[:, 1:])
+def _onset(retention: Retention, generations: Sequence[int], onset_draws: Array, state: str, p_first: float) -> Onset:
+    measured = state != "not_measured"
+    low, high = interval(retention.draws[:, retention.n_reference :]) if measured else (np.zeros(1), np.zeros(1))
     # An interval end may fall between a finite onset and never: order statistics, not interpolation.
     onset_low, onset_high = np.quantile(onset_draws, [0.025, 0.975], method="inverted_cdf")
-    measured = state != "not_measured"
     return Onset(
         value=float(onsets(retention.value, generations)) if state == "eroded" else math.nan,
         low=float(onset_low) if measured else math.nan,

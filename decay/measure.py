@@ -104,17 +104,18 @@ def read_record(
     """One image: from the journal if its content was read before, else read now and journaled."""
     sha256 = ""
     try:
-        data, sha256 = images.read_bytes_and_hash(record.path, root)
+        data, sha256 = images.read_bytes_and_hash(record.path, within=root)
         kept = journal.get(version, sha256)
         if kept:
             return Outcome(sha256, OK, kept)
-        pixels = images.decode(data)
+        picture = images.decode(data, record.relative)
     except ImageProblem as problem:
         return Outcome(sha256, problem.state, None, str(problem))
     try:
-        readings = reader().read(pixels)
+        readings = reader().read(picture.pixels)
     except Exception as error:  # one image must not end a run of hours; the row says what happened
         return Outcome(sha256, "failed", None, f"{type(error).__name__}: {error}")
+    readings = replace(readings, image=readings.image | {"file_notes": ",".join(picture.notes)})
     journal.put(version, sha256, readings)
     return Outcome(sha256, OK, readings, fresh=True)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from reports.page import write_page
 
 from decay.erosion import Onset, Verdict
-from decay.files import safe_csv, write_aside
+from decay.files import write_aside, write_csv, write_text
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word
 from reports.charts import write_charts
-from reports.page import write_page
 
 FORMAT_VERSION = 1
 """1: the first contract. The same number stands in ``verdict.json`` and ``run.json``."""
@@ -90,11 +90,9 @@ def publish(results: Results, folder: Path) -> None:
         with write_aside(folder / f"{stem}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
     for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
-        with write_aside(folder / f"{stem}.csv") as temporary:
-            safe_csv(frame, temporary)
+        write_csv(folder / f"{stem}.csv", frame)
     for stem, record in (("verdict", results.verdict), ("run", results.run)):
-        with write_aside(folder / f"{stem}.json") as temporary:
-            temporary.write_text(to_json(record), encoding="utf-8")
+        write_text(folder / f"{stem}.json", to_json(record))
     write_charts(results.traits, results.erosion, results.verdict, folder / "charts")
     write_page(results.traits, results.erosion, results.verdict, results.run, folder / "report.html")
 

@@ -96,6 +96,7 @@ def _image_columns(record: ImageRecord, outcome: Outcome) -> dict[str, Any]:
         "group": record.group,
         "state": outcome.state,
         "reason": outcome.reason,
+        "file_notes": "",
         "n_faces": pd.NA,
         "n_hands": pd.NA,
     }
@@ -132,12 +133,10 @@ def _shown_by_slot(images: pd.DataFrame, found: pd.Series) -> pd.Series:
 def _frame(rows: Sequence[Mapping[str, Any]], subject: Subject) -> pd.DataFrame:
     """A table that has its declared columns even when it has no rows, with the types that Parquet needs."""
     frame = pd.DataFrame.from_records([dict(row) for row in rows])
-    for name, kind in _declared_columns(subject).items():
-        if name not in frame:
-            frame[name] = pd.Series(dtype=kind)
-        if kind != "object":
-            frame[name] = frame[name].astype(kind)
-    return frame
+    kinds = _declared_columns(subject)
+    missing = [name for name in kinds if name not in frame]
+    frame = frame.reindex(columns=[*frame.columns, *missing])
+    return frame.astype(kinds)
 
 
 def _declared_columns(subject: Subject) -> dict[str, str]:
@@ -155,7 +154,7 @@ _WHERE = {"generation": "int64", "image": "str"}
 _FIXED_COLUMNS: Mapping[Subject, Mapping[str, str]] = {
     "image": _WHERE
     | {"sha256": "str", "width": "Int64", "height": "Int64", "slot": "str", "prompt": "str", "group": "str"}
-    | {"state": "str", "reason": "str", "n_faces": "Int64", "n_hands": "Int64"},
+    | {"state": "str", "reason": "str", "file_notes": "str", "n_faces": "Int64", "n_hands": "Int64"},
     "face": _WHERE
     | {"face": "int64", "box": "str", "face_state": "str", "face_quality": "float64", "yaw_deg": "float64"}
     | {"pitch_deg": "float64", "roll_deg": "float64", "embedder": "str"},

@@ -50,13 +50,17 @@ class Counted:
 
 @dataclass(frozen=True)
 class TraitSeries:
-    """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``."""
+    """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``.
+
+    ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
+    """
 
     trait: Trait
     family: Family
     value: Array
     draws: Array
     reference: float
+    is_reference: bool
     retention: Array
     retention_draws: Array
     n_expected: NDArray[np.intp]
@@ -90,7 +94,9 @@ def readings_to_traits(
     slots = {slot: index for index, slot in enumerate(sorted(set(tables.images["slot"])))}
     draws = Draws(len(slots), n_resamples, np.random.default_rng([seed, 0]))
     return tuple(
-        _series(tables, generations, family, trait, slots, draws, np.random.default_rng([seed, 1, *trait.name.encode()]))
+        _series(
+            tables, generations, family, trait, slots, draws, np.random.default_rng([seed, 1, *trait.name.encode()])
+        )
         for family in families()
         for trait in family.traits
     )
@@ -99,7 +105,9 @@ def readings_to_traits(
 def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]:
     """What the erosion statistics need of each trait."""
     return tuple(
-        Retention(s.trait.name, family_word(s.trait.name), s.family.group, s.retention, s.retention_draws)
+        Retention(
+            s.trait.name, family_word(s.trait.name), s.family.group, s.retention, s.retention_draws, int(s.is_reference)
+        )
         for s in series
     )
 
@@ -111,7 +119,7 @@ def traits_table(series: Sequence[TraitSeries], generations: Sequence[int]) -> p
 
 def family_word(trait_name: str) -> str:
     """The family that a trait's name begins with."""
-    return trait_name.split("_")[0]
+    return trait_name.partition("_")[0]
 
 
 # --------------------------------------------------------------------------- one trait
@@ -142,6 +150,7 @@ def _series(
         value=value[1:],
         draws=drawn[:, 1:],
         reference=float(value[0]),
+        is_reference=not own_reference,
         retention=retention,
         retention_draws=retention_draws,
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
@@ -189,12 +198,18 @@ def _retentions(
         return retention, level_retention(drawn[:, 1:], drawn[:, :1], trait.floor)
     name = trait.readings[0]
     numbers = [c.sample.numbers(name) for c in everyone]
-    chance = [chance_distance(numbers[0], len(n), rng) if c is not everyone[0] else 0.0 for c, n in zip(everyone, numbers, strict=True)]
+    chance = [
+        chance_distance(numbers[0], len(n), rng) if c is not everyone[0] else 0.0
+        for c, n in zip(everyone, numbers, strict=True)
+    ]
     enough = ~np.isnan(value)
     point = np.array([location_retention(n, numbers[0], c) for n, c in zip(numbers, chance, strict=True)])
     resampled = np.array(
         [
-            [location_retention(c.drawn(counts).numbers(name), everyone[0].drawn(counts).numbers(name)) for c in everyone]
+            [
+                location_retention(c.drawn(counts).numbers(name), everyone[0].drawn(counts).numbers(name))
+                for c in everyone
+            ]
             for counts in draws.of(trait.resampling)
         ]
     ).reshape(-1, len(everyone))

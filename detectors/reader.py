@@ -74,7 +74,7 @@ def view_to_readings(view: View, all_families: Sequence[Family]) -> ImageReading
             image |= _row_of(family, "image", family.measure(view, None))
         elif family.subject == "hand":
             for row, hand in zip(hands, view.hands, strict=True):
-                row |= _row_of(family, "hand", family.measure(view, hand))
+                row.update(_row_of(family, "hand", family.measure(view, hand)))
         else:
             for index, face in enumerate(view.faces):
                 measurement = family.measure(view, face)
@@ -112,7 +112,7 @@ def missing_value(kind: ReadingKind) -> Value:
 
 
 def check_complete(family: str, declared: Sequence[Reading], values: Mapping[str, Value]) -> None:
-    """Raise ValueError unless ``values`` are exactly the declared readings and numbers lie in their range or are NaN."""
+    """Raise ValueError unless ``values`` are the declared readings, each number finite and in its range, or NaN."""
     names = {reading.name for reading in declared}
     if names != set(values):
         raise ValueError(f"family {family} declared {sorted(names)} and returned {sorted(values)}")

@@ -1,0 +1,65 @@
+"""What is measured, in words: made from the trait files themselves, so that it cannot fall behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from detectors.registry import families
+from detectors.trait import Family, Trait
+
+_HEALTHY = {"higher": "higher is healthy", "lower": "lower is healthy", "reference": "healthy is what the reference is"}
+
+
+def traits_text() -> str:
+    """One block per trait, for a terminal."""
+    return "\n".join(_each(_trait_text)).rstrip()
+
+
+def traits_markdown() -> str:
+    """``docs/traits.md``: every family with its readings, states and traits."""
+    return "# What is measured\n\nMade by `decay traits --markdown`.\n\n" + "\n".join(map(_family_markdown, families()))
+
+
+def _each(render: Callable[[Family, Trait], str]) -> list[str]:
+    return [render(family, trait) for family in families() for trait in family.traits]
+
+
+def _trait_text(family: Family, trait: Trait) -> str:
+    floor = "one reference spread away" if trait.kind == "location" else f"{trait.floor:g}"
+    unit = f" [{trait.unit}]" if trait.unit else ""
+    lines = [
+        f"{trait.name}{unit}   ({family.group})",
+        f"    {trait.label}",
+        f"    {_HEALTHY[trait.direction]}; nothing is left at {floor}",
+        f"    read off each {trait.subject}; measured when {' or '.join(trait.measured_states)}; needs {trait.n_min}",
+        f"    source: {trait.source}",
+    ]
+    if trait.limits:
+        lines.append(f"    limits: {trait.limits}")
+    return "\n".join(lines) + "\n"
+
+
+def _family_markdown(family: Family) -> str:
+    readings = [f"| `{r.name}` | {r.subject} | {_cell(r.label)} | {_cell(r.unit)} |" for r in family.readings]
+    states = [f"| `{state}` | {_cell(meaning)} |" for state, meaning in family.states.items()]
+    traits = [
+        f"| `{t.name}` | {_cell(t.label)} | {_cell(t.unit)} | {t.direction} | "
+        f"{'1 spread away' if t.kind == 'location' else f'{t.floor:g}'} | {_cell(t.source)} | {_cell(t.limits)} |"
+        for t in family.traits
+    ]
+    return "\n".join(
+        [
+            f"## {family.name} ({family.group})\n",
+            "| reading | of | what | unit |\n|---|---|---|---|",
+            *readings,
+            "\n| state | meaning |\n|---|---|",
+            *states,
+            "\n| trait | what | unit | healthy | floor | source | limits |\n|---|---|---|---|---|---|---|",
+            *traits,
+            "",
+        ]
+    )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
