@@ -1,0 +1,364 @@
+"""A drawn face at any size, and the truth about what was drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from decay.phantom import relief as rl
+from decay.phantom.canvas import (
+    F32,
+    LUMINANCE,
+    Frame,
+    Pixels,
+    Window,
+    bell,
+    hex_to_linear,
+    lattice_noise,
+    lch_to_linear,
+    linear_to_srgb,
+    over,
+    smoothstep,
+)
+from decay.phantom.eye import EyePlace, draw_eye
+from decay.phantom.parameters import FaceParameters
+
+EYE_LINE = 0.46
+"""Height of the eyes in an unshifted image, in image heights."""
+EYE_WINDOW_MM = 42.0
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """All per-pixel fields the painters share. ``u``, ``v``: mm on the head seen at each pixel; ``x``, ``y``: mm on the image plane."""
+
+    face: FaceParameters
+    frame: Frame
+    x: F32
+    y: F32
+    u: F32
+    v: F32
+    light: F32
+    gloss: F32
+    skin: F32
+
+
+def draw_face(parameters: FaceParameters, size_px: int, rng: np.random.Generator) -> tuple[Pixels, dict[str, Any]]:
+    """Draw one face.
+
+    Returns ``(pixels, truth)``: sRGB uint8 (size_px, size_px, 3), and a JSON-ready dict in image pixels
+    (origin: centre of the top-left pixel). ``rng`` makes the sensor noise only; the person's own random
+    detail comes from ``parameters.texture_seed``. Raises ValueError below 32 px.
+    """
+    if size_px < 32:
+        raise ValueError(f"a face needs at least 32 px, got {size_px}")
+    head = rl.build_relief(parameters.shape, parameters.expression)
+    lit = rl.light_head(head, parameters.lighting, parameters.framing.yaw_deg)
+    frame = _frame(parameters, size_px)
+    scene = _scene(parameters, frame, head, lit, size_px)
+    image = _background(scene)
+    image = _hair_behind(scene, image, head)
+    image = _body(scene, image)
+    image = _ears(scene, image)
+    image = _head(scene, image, head)
+    places = [_eye_place(parameters, head, side) for side in (0, 1)]
+    tone = lch_to_linear(parameters.skin.lightness, parameters.skin.chroma, parameters.skin.hue_deg)
+    visible = [_eye(scene, image, lit, place, side, tone, size_px) for side, place in enumerate(places)]
+    image = _hair_in_front(scene, image, head)
+    pixels = _expose(image, parameters, frame, rng)
+    return pixels, _truth(parameters, frame, places, visible, lit, tone)
+
+
+def _frame(face: FaceParameters, size_px: int) -> Frame:
+    framing = face.framing
+    return Frame(
+        centre_x_px=size_px * (0.5 + framing.shift_x) - 0.5,
+        centre_y_px=size_px * (EYE_LINE + framing.shift_y) - 0.5,
+        px_per_mm=size_px / framing.frame_mm,
+        roll_deg=framing.roll_deg,
+    )
+
+
+def _scene(face: FaceParameters, frame: Frame, head: rl.Relief, lit: rl.LitHead, size_px: int) -> _Scene:
+    span = np.arange(size_px, dtype=np.float32)
+    x, y = frame.to_mm(*np.meshgrid(span, span))
+    u = _unturn(x, y, head, face.framing.yaw_deg)
+    light = np.stack([rl.sample(np.ascontiguousarray(lit.light[..., c]), u, y) for c in range(3)], axis=-1)
+    scene = _Scene(face, frame, x, y, u, y, light, rl.sample(lit.gloss, u, y), np.zeros(0, np.float32))
+    return _Scene(**{**scene.__dict__, "skin": _skin(scene)})
+
+
+def _unturn(x: F32, y: F32, head: rl.Relief, yaw_deg: float) -> F32:
+    """Which u of the head is seen at image x: solve x = u cos(yaw) + (z(u, v) - pivot) sin(yaw) by damped steps."""
+    c, s = float(np.cos(np.radians(yaw_deg))), float(np.sin(np.radians(yaw_deg)))
+    u = x.copy()
+    for _ in range(8 if s else 0):
+        z = rl.sample(head.z_mm, u, y) - rl.PIVOT_MM
+        u = (0.4 * u + 0.6 * (x - z * s) / c).astype(np.float32)
+    return u
+
+
+def _eye_place(face: FaceParameters, head: rl.Relief, side: int) -> EyePlace:
+    outward = -1.0 if side == 0 else 1.0
+    u = outward * face.shape.eye_distance_mm / 2
+    yaw = np.radians(face.framing.yaw_deg)
+    at = np.array([[u]], dtype=np.float32)
+    z = float(rl.sample(head.z_mm, at, np.zeros_like(at))[0, 0]) - rl.PIVOT_MM
+    return EyePlace(u * float(np.cos(yaw)) + z * float(np.sin(yaw)), 0.0, outward, float(np.cos(yaw)))
+
+
+def _skin(scene: _Scene) -> F32:
+    """Albedo of the skin, lips included."""
+    face, u, v = scene.face, scene.u, scene.v
+    skin, shape = face.skin, face.shape
+    tone = lch_to_linear(skin.lightness, skin.chroma, skin.hue_deg)
+    albedo = np.broadcast_to(tone, (*u.shape, 3)).astype(np.float32)
+    flush = bell(np.abs(u) - 40.0, 15.0) * bell(v - 32.0, 15.0) + 0.8 * bell(u, 12.0) * bell(v - shape.nose_length_mm, 9.0)
+    shade = bell(np.abs(u) - shape.eye_distance_mm / 2, 14.0) * bell(v - 9.0, 5.0)
+    albedo = albedo * (1.0 - 0.16 * flush[..., None] * np.array([0.0, 1.0, 0.9]))
+    albedo = albedo * (1.0 - 0.12 * shade[..., None] * np.array([0.7, 1.0, 0.8]))
+    albedo = albedo * _pores(scene)[..., None]
+    return _paint_features(scene, albedo.astype(np.float32), tone)
+
+
+def _pores(scene: _Scene) -> F32:
+    """Blotches and pores, in octaves; an octave finer than the pixels is left out rather than aliased."""
+    seed = scene.face.texture_seed
+    total = np.zeros_like(scene.u)
+    for octave, (cell_mm, strength) in enumerate(((16.0, 0.030), (6.0, 0.025), (2.4, 0.022), (1.1, 0.030), (0.6, 0.030))):
+        if cell_mm * scene.frame.px_per_mm < 1.5:
+            break
+        rng = np.random.default_rng([seed, 31 + octave])
+        total = total + strength * lattice_noise(rng, 256, scene.u / cell_mm + 128.0, scene.v / cell_mm + 128.0)
+    return np.clip(1.0 + scene.face.skin.texture * total, 0.5, 1.5).astype(np.float32)
+
+
+def _paint_features(scene: _Scene, albedo: F32, tone: F32) -> F32:
+    """Lips, the line between them, nostrils."""
+    face, u, v = scene.face, scene.u, scene.v
+    shape, expression = face.shape, face.expression
+    wide = shape.mouth_half_width_mm + 4.0 * expression.smile
+    across = np.clip(np.abs(u) / wide, 0.0, 1.6)
+    lift = 5.0 * expression.smile * across**2
+    line = shape.mouth_y_mm + 0.8 * bell(u, 5.0) - lift
+    gap = expression.mouth_open_mm * np.sqrt(np.clip(1.0 - across**2, 0.0, 1.0))
+    taper = np.clip(1.0 - across**2.2, 0.0, 1.0) ** 0.75
+    bow = 1.0 - 0.22 * bell(u, 3.4) + 0.10 * bell(np.abs(u) - 7.0, 4.0)
+    top = line - gap / 2 - 0.95 * shape.lip_height_mm * taper * bow
+    bottom = line + gap / 2 + 1.20 * shape.lip_height_mm * taper
+    soft = max(0.8, 0.7 / scene.frame.px_per_mm)
+    lips = smoothstep(-soft, soft, v - top) * smoothstep(-soft, soft, bottom - v) * smoothstep(1.02, 0.94, across)
+    rose = (tone * np.array([0.80, 0.46, 0.48]) + np.array([0.02, 0.0, 0.004])).astype(np.float32)
+    rose_map = rose * (1.0 - 0.14 * (v < line))[..., None]
+    albedo = over(albedo, rose_map.astype(np.float32), 0.85 * lips)
+    dark = (tone * np.array([0.16, 0.09, 0.09])).astype(np.float32)
+    seam = bell((np.abs(v - line) - gap / 2).clip(0.0), soft) * smoothstep(1.10, 0.90, across)
+    albedo = over(albedo, dark, (0.85 * seam).astype(np.float32))
+    nose = shape.nose_length_mm
+    nostril = bell(np.abs(u) - 0.47 * shape.nose_half_width_mm, 2.6) * bell(v - nose - 2.6, 1.7)
+    albedo = over(albedo, dark, np.clip(1.15 * nostril, 0.0, 0.92).astype(np.float32))
+    wing = bell(np.hypot(np.abs(u) - shape.nose_half_width_mm + 4.0, v - nose + 2.5) - 5.8, 0.9)
+    outer = smoothstep(-1.5, 2.5, np.abs(u) - shape.nose_half_width_mm + 3.0)
+    return over(albedo, dark, (0.34 * wing * outer).astype(np.float32))
+
+
+def _cover(scene: _Scene, distance_mm: F32) -> F32:
+    """Coverage of a region from a signed distance in mm (positive inside), one pixel soft."""
+    return np.clip(0.5 + distance_mm * scene.frame.px_per_mm, 0.0, 1.0).astype(np.float32)
+
+
+def _outline(scene: _Scene, head: rl.Relief, margin_mm: float = 0.0) -> F32:
+    """Roughly signed distance to the head's outline in mm, positive inside."""
+    half = np.interp(scene.v, rl.TOP_MM + rl.STEP_MM * np.arange(len(head.half_width_mm)), head.half_width_mm)
+    slope = np.abs(np.gradient(half, axis=0)) * scene.frame.px_per_mm
+    return ((half + margin_mm - np.abs(scene.u)) / np.sqrt(1.0 + np.minimum(slope, 8.0) ** 2)).astype(np.float32)
+
+
+def _background(scene: _Scene) -> F32:
+    face = scene.face
+    rng = np.random.default_rng([face.texture_seed, 51])
+    cloud = lattice_noise(rng, 16, scene.x / 90.0 + 8.0, scene.y / 90.0 + 8.0)
+    fall = 1.0 + 0.25 * cloud - 0.0016 * np.hypot(scene.x, scene.y) - 0.0008 * scene.x * np.sign(face.lighting.ratio_stops)
+    return (hex_to_linear(face.background) * np.clip(fall, 0.25, 2.0)[..., None]).astype(np.float32)
+
+
+def _strands(scene: _Scene, seed: int) -> F32:
+    """Streaks that run from the parting outward and down, about 1 on average."""
+    face = scene.face
+    away = np.hypot(scene.u - face.hair.parting_mm, 0.8 * (scene.v + 104.0))
+    turn = np.arctan2(scene.u - face.hair.parting_mm, 0.8 * (scene.v + 104.0)) / (2.0 * np.pi)
+    rng = np.random.default_rng([face.texture_seed, seed])
+    total = np.zeros_like(scene.u)
+    for n_cells, strength in ((60, 0.22), (180, 0.22), (420, 0.25)):
+        if n_cells / 150.0 > 1.6 * scene.frame.px_per_mm:
+            break
+        bend = 0.01 * lattice_noise(rng, 16, turn * 16, away / 40.0)
+        total = total + strength * lattice_noise(rng, n_cells, (turn + bend) * n_cells, away / 60.0, x_wraps=True)
+    sheen = 1.0 + 0.9 * bell(away - 48.0, 13.0)
+    return (np.clip(1.0 + total, 0.25, 2.2) * sheen).astype(np.float32)
+
+
+def _hair_colour(scene: _Scene, seed: int) -> F32:
+    """Hair in its own light: brighter toward the key light."""
+    lighting = scene.face.lighting
+    reach = scene.face.shape.cheek_half_width_mm
+    side = 2.0 ** (-0.5 * lighting.ratio_stops * np.clip(scene.x / reach, -1.1, 1.1))
+    top = 0.62 - 0.0035 * np.clip(scene.y, -110.0, 90.0)
+    base = hex_to_linear(scene.face.hair.colour) + 0.004
+    return (base * (_strands(scene, seed) * side * top * lighting.exposure)[..., None]).astype(np.float32)
+
+
+def _hair_behind(scene: _Scene, image: F32, head: rl.Relief) -> F32:
+    hair, shape = scene.face.hair, scene.face.shape
+    down = -18.0 + 150.0 * hair.length
+    reach_x, reach_up = shape.cheek_half_width_mm + hair.volume_mm, -rl.SKULL_TOP_MM + 0.8 * hair.volume_mm
+    v, u = scene.v, scene.u
+    rng = np.random.default_rng([scene.face.texture_seed, 61])
+    ragged = 0.7 * lattice_noise(rng, 128, u / 2.5 + 64.0, v / 9.0 + 64.0)
+    dome = 1.0 - np.hypot(u / reach_x, np.minimum(v, 0.0) / reach_up)
+    inside = np.minimum(dome * reach_x, down - v + 4.0 * ragged) + ragged
+    return over(image, 0.72 * _hair_colour(scene, 62), _cover(scene, inside / 2.5))
+
+
+def _body(scene: _Scene, image: F32) -> F32:
+    face, u, v = scene.face, scene.x, scene.v
+    jaw, chin = face.shape.jaw_half_width_mm, face.shape.chin_y_mm
+    neck = 0.92 * jaw + 0.016 * np.square(np.clip(v - chin - 8.0, 0.0, None))
+    tone = lch_to_linear(face.skin.lightness, face.skin.chroma, face.skin.hue_deg)
+    side = 2.0 ** (-0.5 * face.lighting.ratio_stops * np.clip(u / jaw, -1.0, 1.0))
+    round_off = np.sqrt(np.clip(1.0 - np.square(u / (neck + 6.0)), 0.08, 1.0))
+    under_chin = 0.22 + 0.78 * smoothstep(chin - 25.0, chin + 40.0, v + 0.25 * np.abs(u))
+    flesh = tone * (0.62 * side * round_off * under_chin * face.lighting.exposure)[..., None]
+    image = over(image, flesh.astype(np.float32), _cover(scene, np.minimum(neck - np.abs(u), v - 40.0)))
+    collar = chin + 34.0 + 10.0 * bell(u, 30.0) - 0.10 * np.abs(u)
+    shoulder = np.maximum(chin + 26.0 + np.square(np.maximum(np.abs(u) - 40.0, 0.0)) * 0.0035, collar)
+    rng = np.random.default_rng([face.texture_seed, 71])
+    folds = lattice_noise(rng, 32, u / 26.0 + 16.0, v / 40.0 + 16.0)
+    cloth = hex_to_linear(face.clothes) * ((0.75 + 0.10 * folds) * side * face.lighting.exposure)[..., None]
+    return over(image, cloth.astype(np.float32), _cover(scene, v - shoulder))
+
+
+def _ears(scene: _Scene, image: F32) -> F32:
+    face = scene.face
+    cheek = face.shape.cheek_half_width_mm
+    a, b = (np.abs(scene.u) - cheek - 0.5) / 9.0, (scene.v - 16.0) / 27.0
+    radius = np.hypot(a + 0.25 * b, b)
+    tone = lch_to_linear(face.skin.lightness, face.skin.chroma, face.skin.hue_deg)
+    depth = 0.78 - 0.34 * bell(radius - 0.55, 0.16) + 0.10 * bell(radius - 0.86, 0.10)
+    side = 2.0 ** (-0.5 * face.lighting.ratio_stops * np.sign(scene.u))
+    flesh = tone * np.array([1.0, 0.82, 0.80]) * (0.75 * depth * side * face.lighting.exposure)[..., None]
+    return over(image, flesh.astype(np.float32), _cover(scene, (1.0 - radius) * 9.0))
+
+
+def _head(scene: _Scene, image: F32, head: rl.Relief) -> F32:
+    sheen = 0.045 + 0.0006 * scene.face.skin.lightness
+    lit = scene.skin * scene.light + (sheen * scene.gloss)[..., None]
+    return over(image, lit.astype(np.float32), _cover(scene, _outline(scene, head)))
+
+
+def _hair_in_front(scene: _Scene, image: F32, head: rl.Relief) -> F32:
+    """The hair that grows on the visible part of the skull, down to the temples."""
+    face, u, v = scene.face, scene.u, scene.v
+    shape, hair = face.shape, face.hair
+    part = hair.parting_mm
+    swept = np.abs(u - part) / (shape.cheek_half_width_mm + np.abs(part) * np.sign(u - part) * -1.0)
+    low = 12.0 + 70.0 * smoothstep(0.1, 0.6, np.float32(hair.length) + 0.0 * u)
+    line = shape.hairline_y_mm + (8.0 * swept**1.5 + (low - shape.hairline_y_mm) * swept**6.0)
+    rng = np.random.default_rng([face.texture_seed, 81])
+    turn = np.arctan2(u - part, v + 140.0)
+    ragged = sum(
+        height * lattice_noise(rng, 256, turn * per_turn + 128.0, v / 60.0 + 128.0)
+        for per_turn, height in ((25.0, 1.2), (90.0, 1.3), (240.0, 1.5))
+    )
+    ragged = np.asarray(ragged, np.float32)
+    onto_skull = _outline(scene, head, 0.7 * hair.volume_mm)
+    inside = np.minimum(line - v + ragged, onto_skull + 0.15 * ragged)
+    shadow = smoothstep(9.0, -2.0, v - line) * (onto_skull > 0)
+    image = (image * (1.0 - 0.30 * shadow[..., None])).astype(np.float32)
+    return over(image, _hair_colour(scene, 82), np.clip(0.5 + inside / 3.0, 0.0, 1.0).astype(np.float32))
+
+
+def _eye(
+    scene: _Scene, image: F32, lit: rl.LitHead, place: EyePlace, side: int, tone: F32, size_px: int
+) -> list[float]:
+    fine = int(np.clip(np.ceil(8.0 / scene.frame.px_per_mm), 3, 12))
+    window = Window(scene.frame, size_px, place.x_mm + 3.0 * place.outward, place.y_mm - 12.0, EYE_WINDOW_MM, fine)
+    near = np.float32(place.outward * scene.face.shape.eye_distance_mm / 2) + np.zeros((1, 1), np.float32)
+    at = [rl.sample(np.ascontiguousarray(lit.light[..., c]), near, near * 0 + 4.0)[0, 0] for c in range(3)]
+    visible = draw_eye(window, scene.face, place, side, tone, np.array(at, dtype=np.float32))
+    window.onto(image)
+    return visible
+
+
+def _expose(image: F32, face: FaceParameters, frame: Frame, rng: np.random.Generator) -> Pixels:
+    """Lens, saturation, contrast, sensor noise, eight bits."""
+    camera = face.camera
+    sigma = camera.blur_mm * frame.px_per_mm
+    if sigma > 0.05:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+    grey = (image @ LUMINANCE)[..., None]
+    srgb = linear_to_srgb(grey + camera.saturation * (image - grey))
+    srgb = 0.5 + camera.contrast * (srgb - 0.5)
+    noisy = srgb * 255.0 + camera.noise * rng.standard_normal(srgb.shape, dtype=np.float32)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def _truth(
+    face: FaceParameters, frame: Frame, places: list[EyePlace], visible: list[list[float]], lit: rl.LitHead, tone: F32
+) -> dict[str, Any]:
+    scale = frame.px_per_mm
+    eyes = []
+    for side, (eye, place) in enumerate(zip(face.eyes, places, strict=True)):
+        x, y = frame.to_px(*place.iris_mm(eye))
+        centre_x, centre_y = frame.to_px(place.x_mm, place.y_mm)
+        glints = []
+        for glint, share in zip(eye.glints, visible[side], strict=True):
+            glint_x, glint_y = frame.to_px(*place.glint_mm(eye, glint))
+            glints.append(
+                {
+                    "x_px": glint_x,
+                    "y_px": glint_y,
+                    "radius_px": glint.radius * eye.iris_radius_mm * scale,
+                    "clock_deg": glint.clock_deg % 360.0,
+                    "rho": glint.rho,
+                    "radius_iris": glint.radius,
+                    "intensity": glint.intensity,
+                    "colour": glint.colour,
+                    "frac_visible": share,
+                }
+            )
+        eyes.append(
+            {
+                "side": ("image_left", "image_right")[side],
+                "eye_x_px": centre_x,
+                "eye_y_px": centre_y,
+                "iris_x_px": x,
+                "iris_y_px": y,
+                "iris_radius_px": eye.iris_radius_mm * scale,
+                "iris_colour": eye.iris_colour,
+                "pupil_radius_px": eye.pupil_share * eye.iris_radius_mm * scale,
+                "gaze_x_deg": eye.gaze_x_deg,
+                "gaze_y_deg": eye.gaze_y_deg,
+                "openness": eye.openness,
+                "catchlight_count": len(glints),
+                "glints": glints,
+            }
+        )
+    return {
+        "kind": "face",
+        "px_per_mm": scale,
+        "yaw_deg": face.framing.yaw_deg,
+        "roll_deg": face.framing.roll_deg,
+        "lighting_ratio_stops": lit.ratio_stops,
+        "skin_lightness": face.skin.lightness,
+        "skin_hue_deg": face.skin.hue_deg,
+        "skin_texture": face.skin.texture,
+        "smile": face.expression.smile,
+        "mouth_open_mm": face.expression.mouth_open_mm,
+        "brow_raise_mm": face.expression.brow_raise_mm,
+        "shape": dict(face.shape.__dict__),
+        "eyes": eyes,
+    }

@@ -1,0 +1,158 @@
+"""What a drawn face or hand is made of. Lengths in millimetres of the subject, angles in degrees, colours as sRGB hex.
+
+Left and right are sides of the image. Clock positions: 0 = 12 o'clock, clockwise as seen in the image,
+measured from the eye axis (so a tilted head does not move them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+EyeSide = Literal["image_left", "image_right"]
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+PAIRS = ("thumb-index", "index-middle", "middle-ring", "ring-pinky")
+FingerPose = Literal["extended", "folded", "missing"]
+Fusion = Literal["plain", "crease"]
+
+
+@dataclass(frozen=True)
+class Glint:
+    """One specular highlight on the cornea: where (clock, rho in iris radii), how large (radius in iris radii), what light.
+
+    ``intensity``: 1 = the glint covers what is behind it with ``colour``; 0 = invisible.
+    """
+
+    clock_deg: float = 45.0
+    rho: float = 0.35
+    radius: float = 0.14
+    intensity: float = 1.0
+    colour: str = "#ffffff"
+
+
+@dataclass(frozen=True)
+class EyeParameters:
+    """One eye. Gaze moves the iris over an eyeball of 12 mm radius: x toward the image's right, y downward.
+
+    ``openness``: 1 = relaxed (the upper lid covers the top of the iris), 0 = shut.
+    """
+
+    glints: tuple[Glint, ...] = (Glint(),)
+    iris_radius_mm: float = 5.9
+    iris_colour: str = "#6b4a2f"
+    pupil_share: float = 0.4
+    gaze_x_deg: float = 0.0
+    gaze_y_deg: float = 0.0
+    openness: float = 1.0
+
+
+@dataclass(frozen=True)
+class FaceShape:
+    """Bone and flesh, in mm. The eyes lie on y = 0, y grows downward."""
+
+    eye_distance_mm: float = 63.0
+    eye_width_mm: float = 29.5
+    eye_tilt_deg: float = 3.0
+    cheek_half_width_mm: float = 69.0
+    cheekbone_mm: float = 5.0
+    jaw_half_width_mm: float = 52.0
+    chin_y_mm: float = 112.0
+    nose_length_mm: float = 43.0
+    nose_half_width_mm: float = 16.5
+    nose_projection_mm: float = 19.0
+    mouth_y_mm: float = 69.0
+    mouth_half_width_mm: float = 26.0
+    lip_height_mm: float = 8.0
+    brow_y_mm: float = -22.0
+    brow_height_mm: float = 7.0
+    hairline_y_mm: float = -64.0
+
+
+@dataclass(frozen=True)
+class Skin:
+    """Skin tone: CIE L*, hue angle and chroma in the a*b* plane; ``texture``: amplitude of pores and blotches, 1 = natural."""
+
+    lightness: float = 66.0
+    hue_deg: float = 55.0
+    chroma: float = 22.0
+    texture: float = 1.0
+
+
+@dataclass(frozen=True)
+class Hair:
+    """``length``: 0 = cropped, 1 = past the shoulders; ``volume_mm``: how far it stands off the skull."""
+
+    colour: str = "#3a2a1e"
+    length: float = 0.3
+    volume_mm: float = 12.0
+    parting_mm: float = 10.0
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """A key light and its mirrored fill. ``ratio_stops``: log2 of the luminance of the image-left over the image-right cheek.
+
+    The key stands on the brighter side, ``azimuth_deg`` (0 to 80) away from the camera axis.
+    A ratio that the key alone cannot reach is drawn as far as it goes; the truth tells what was drawn.
+    """
+
+    ratio_stops: float = 0.8
+    azimuth_deg: float = 42.0
+    elevation_deg: float = 32.0
+    ambient: float = 0.25
+    exposure: float = 1.0
+
+
+@dataclass(frozen=True)
+class Expression:
+    """``smile``: -0.5 to 1, corners of the mouth; ``mouth_open_mm``; ``brow_raise_mm``."""
+
+    smile: float = 0.2
+    mouth_open_mm: float = 0.0
+    brow_raise_mm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How the head sits in the square image. ``frame_mm``: width of the image in mm at the eyes.
+
+    ``yaw_deg`` > 0: turned toward the image's right; ``roll_deg`` > 0: eye axis rotated clockwise as seen.
+    ``shift_x``, ``shift_y``: of the point between the eyes, in image widths, from (0.5, 0.46).
+    """
+
+    frame_mm: float = 255.0
+    yaw_deg: float = 0.0
+    roll_deg: float = 0.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+
+
+@dataclass(frozen=True)
+class Camera:
+    """``blur_mm``: standard deviation of the lens's spread on the subject; ``noise``: sensor noise in sRGB codes.
+
+    ``contrast`` and ``saturation``: 1 = as lit.
+    """
+
+    blur_mm: float = 0.22
+    noise: float = 1.2
+    contrast: float = 1.0
+    saturation: float = 1.0
+
+
+@dataclass(frozen=True)
+class FaceParameters:
+    """Everything that ``draw_face`` needs to know. ``eyes``: image-left first. ``texture_seed`` fixes the random detail
+    of this person (iris fibres, pores, strands of hair)."""
+
+    eyes: tuple[EyeParameters, EyeParameters] = (EyeParameters(), EyeParameters())
+    shape: FaceShape = field(default_factory=FaceShape)
+    skin: Skin = field(default_factory=Skin)
+    hair: Hair = field(default_factory=Hair)
+    lighting: Lighting = field(default_factory=Lighting)
+    expression: Expression = field(default_factory=Expression)
+    framing: Framing = field(default_factory=Framing)
+    camera: Camera = field(default_factory=Camera)
+    background: str = "#8a8f96"
+    clothes: str = "#2f4558"
+    texture_seed: int = 0
