@@ -1,0 +1,238 @@
+"""The page: one self-contained ``report.html`` that needs no script and no network.
+
+Everything from the tables goes through Jinja's escaping; the only markup let through is that of the
+charts, which ``reports.charts`` drew from the same tables. A content security policy in the page
+forbids it to load or run anything, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.charts import GRID, GROUP_COLOURS, INK, MUTED, PAPER, chart_name, overview_alternative
+from reports.course import (
+    Course,
+    alternative,
+    courses,
+    finding,
+    gap_reason,
+    grouped,
+    measured_text,
+    onset_text,
+)
+from reports.files import write_whole
+from reports.words import NOTHING, clean, count, generation, number, percent
+
+GROUP_TITLES = {"eyes": "Eyes", "hands": "Hands", "face": "Face", "light": "Light", "image": "Image"}
+STAND_IN = "descriptor, not identity"
+_THEME = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", "#0072b2": "--data", "#9aa3ab": "--bar"}
+"""The charts' colours that follow the page into the dark; the heat map's scale and the onset keep theirs."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One trait as the page shows it: its chart, and its numbers in words."""
+
+    course: Course
+    svg: Markup
+    alternative: str
+    finding: str
+    onset: str
+    measured: str
+    numbers: Sequence[Sequence[str]]
+
+
+def write_page(
+    traits: pd.DataFrame,
+    erosion: pd.DataFrame,
+    verdict: Mapping[str, Any],
+    run: Mapping[str, Any],
+    charts: Path,
+    path: Path,
+) -> Path:
+    """Write the page to ``path``, with the SVG files that ``write_charts`` wrote into ``charts``.
+
+    Raises OSError where a chart cannot be read or the page cannot be written.
+    """
+    names = ["overview", *(chart_name(clean(name)) for name in traits["trait"].unique())]
+    svgs = {name: (charts / f"{name}.svg").read_text(encoding="utf-8") for name in names}
+    return write_whole(path, render_page(traits, erosion, verdict, run, svgs).encode())
+
+
+def render_page(
+    traits: pd.DataFrame,
+    erosion: pd.DataFrame,
+    verdict: Mapping[str, Any],
+    run: Mapping[str, Any],
+    svgs: Mapping[str, str],
+) -> str:
+    """The page as HTML. ``svgs``: the charts' SVG text by ``chart_name``, and ``overview``.
+
+    ``run["notes"]["embedder"]`` names who described the faces, and ``embedder_is_stand_in`` says that this was
+    not an identity model. Raises KeyError where a chart is missing.
+    """
+    found = courses(traits, erosion)
+    reference = clean(verdict.get("reference")) or "reference"
+    notes = run.get("notes", {})
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        sentence=clean(verdict.get("sentence")) or "No verdict.",
+        reference=reference,
+        facts=_facts(found, reference),
+        embedder=clean(notes.get("embedder")),
+        is_stand_in=bool(notes.get("embedder_is_stand_in", False)),
+        stand_in=STAND_IN,
+        overview=inline_svg(svgs["overview"], "overview"),
+        overview_alternative=overview_alternative(found, verdict),
+        groups=[
+            (
+                clean(name),
+                GROUP_TITLES.get(name, clean(name).capitalize()),
+                [_unit(c, reference, svgs) for c in members],
+            )
+            for name, members in grouped(found)
+        ],
+        colours=GROUP_COLOURS,
+        complete=[c for c in found if not c.missing.size],
+        gaps=[(c, _generations(c.missing, c), gap_reason(c)) for c in found if c.missing.size],
+        said=_said(verdict, found),
+        rows=[_row(c) for c in found],
+        sources=sorted({c.source for c in found if c.source}),
+        record=[(title, flatten(run.get(key, {}))) for key, title in _RECORD if run.get(key)],
+    )
+
+
+_RECORD = (("versions", "Versions"), ("models", "Models and licences"), ("settings", "Settings"),
+           ("timings", "Timings"), ("notes", "Notes"))  # fmt: skip
+
+
+def inline_svg(svg: str, name: str) -> Markup:
+    """A chart file's SVG for use inside the page: sized by the page, coloured by its theme, its ids made unique."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"\s*<title>.*?</title>", "", body, count=1, flags=re.DOTALL)
+    body = re.sub(r"\s*<style\b.*?</style>", "", body, count=1, flags=re.DOTALL)
+    body = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r'\1 aria-hidden="true"', body, count=1)
+    body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", body)
+    for colour, variable in _THEME.items():
+        body = re.sub(rf"(fill|stroke): {colour}\b", rf"\1: var({variable})", body)
+    return Markup(re.sub(r"\n+", "\n", body))
+
+
+def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
+    """A nested record as (path, text) lines, in its own order."""
+    if isinstance(value, Mapping):
+        return [line for key, inner in value.items() for line in flatten(inner, _join(path, clean(key)))]
+    if isinstance(value, list | tuple):
+        return [
+            line
+            for index, inner in enumerate(value, start=1)
+            for line in flatten(inner, _join(path, _name(inner, index)))
+        ]
+    return [(path, clean(value) or NOTHING)]
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path} · {key}" if path else key
+
+
+def _name(item: object, index: int) -> str:
+    return clean(item.get("name")) if isinstance(item, Mapping) and item.get("name") else str(index)
+
+
+def _environment() -> Environment:
+    folder = Path(__file__).with_name("templates")
+    # autoescape=True, not select_autoescape: that one goes by suffix and leaves .j2 files unescaped
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _unit(c: Course, reference: str, svgs: Mapping[str, str]) -> Unit:
+    name = chart_name(c.trait)
+    columns = (c.generations, c.value, c.ci_low, c.ci_high, c.retention, c.n_measured, c.n_expected, c.frac_measured)
+    numbers = [
+        (
+            generation(g),
+            number(value),
+            f"{number(low)} to {number(high)}" if math.isfinite(low) and math.isfinite(high) else NOTHING,
+            percent(kept),
+            f"{count(n)} of {count(of)} ({percent(share)})",
+        )
+        for g, value, low, high, kept, n, of, share in zip(*columns, strict=True)
+    ]
+    return Unit(
+        course=c,
+        svg=inline_svg(svgs[name], name),
+        alternative=alternative(c, reference),
+        finding=finding(c),
+        onset=onset_text(c),
+        measured=measured_text(c),
+        numbers=numbers,
+    )
+
+
+def _row(c: Course) -> tuple[Course, list[str]]:
+    known = c.value[np.isfinite(c.value)]
+    return c, [
+        onset_text(c),
+        percent(c.p_first),
+        number(c.reference),
+        number(float(known[-1])) if known.size else NOTHING,
+        percent(c.last_retention),
+        measured_text(c),
+        number(c.half_life),
+        percent(c.smallest_detectable),
+        c.verdict or NOTHING,
+    ]
+
+
+def _facts(found: Sequence[Course], reference: str) -> list[tuple[str, str]]:
+    generations = sorted({float(g) for c in found for g in c.generations})
+    eroded = sum(math.isfinite(c.onset) for c in found)
+    return [
+        ("generations", f"{generation(generations[0])} to {generation(generations[-1])}" if generations else NOTHING),
+        ("traits measured", f"{sum(c.is_measured for c in found)} of {len(found)}"),
+        ("traits eroded", str(eroded)),
+        ("reference", reference),
+    ]
+
+
+def _said(verdict: Mapping[str, Any], found: Sequence[Course]) -> list[tuple[str, list[str]]]:
+    """What the verdict itself leaves out or cannot tell apart, by the traits' labels."""
+    labels = {c.trait: c.title for c in found}
+
+    def named(value: object) -> str:
+        if isinstance(value, Mapping):
+            name, *rest = (clean(part) for part in value.values())
+            return ": ".join([labels.get(name, name), *rest])
+        if isinstance(value, list | tuple):
+            return " with ".join(named(part) for part in value)
+        return labels.get(clean(value), clean(value))
+
+    lists = (("Could not be told apart", "ties"), ("Could not be ranked", "not_rankable"))
+    told = []
+    for title, key in lists:
+        entries = verdict.get(key) or []
+        if isinstance(entries, Mapping):
+            entries = [{"trait": name, "why": why} for name, why in entries.items()]
+        if entries:
+            told.append((title, [named(entry) for entry in entries]))
+    return told
+
+
+def _generations(missing: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]], c: Course) -> str:
+    return "all" if len(missing) == len(c.generations) else ", ".join(generation(g) for g in missing)
