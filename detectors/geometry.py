@@ -6,6 +6,7 @@ All coordinates are pixels, x right, y down. All angles are degrees.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,48 @@ def spread_of(name: str) -> Statistic:
 
     return spread
 
+
+@dataclass(frozen=True)
+class SkinPatches:
+    """Where bare skin is to be expected: the crop of the image around the patches and one mask for each.
+
+    ``crop``: sRGB uint8 (h, w, 3). ``cheek_left``, ``cheek_right`` (image sides), ``forehead``: bool (h, w).
+    ``frac_inside``: the least share of a patch's area that lies within the image, 0..1.
+    """
+
+    crop: Pixels
+    cheek_left: NDArray[np.bool_]
+    cheek_right: NDArray[np.bool_]
+    forehead: NDArray[np.bool_]
+    frac_inside: float
+
+
+def skin_patches(pixels: Pixels, landmarks_px: Points) -> SkinPatches:
+    """Cut out the cheeks (beside the nose, below the eyes) and the forehead (above the brows) of a face mesh.
+
+    ``pixels``: sRGB uint8 (h, w, 3); ``landmarks_px``: (n >= 468, 3). The cheek outlines are drawn in to
+    three quarters toward the nose, off the hair that frames a face.
+    """
+    points = landmarks_px[:, :2]
+    outlines = [_cheek(points, _CHEEK_LEFT), _cheek(points, _CHEEK_RIGHT), points[list(_FOREHEAD)]]
+    both = np.concatenate(outlines)
+    x0, y0 = np.maximum(np.floor(both.min(axis=0)), 0).astype(int)
+    x1, y1 = np.ceil(both.max(axis=0)).astype(int) + 1
+    crop = pixels[y0 : max(y1, y0), x0 : max(x1, x0)]
+    masks = [polygon_mask(outline - (x0, y0), *crop.shape[:2]) for outline in outlines]
+    shares = [mask.sum() / max(polygon_area(outline), 1.0) for mask, outline in zip(masks, outlines, strict=True)]
+    return SkinPatches(crop, masks[0], masks[1], masks[2], float(min(*shares, 1.0)))
+
+
+def _cheek(points: Points, outline: tuple[int, ...]) -> Points:
+    anchor = points[list(outline[1:3])].mean(axis=0)
+    return np.asarray(anchor + 0.75 * (points[list(outline)] - anchor))
+
+
+# MediaPipe's landmark numbers; second and third of a cheek lie beside the nose.
+_CHEEK_LEFT = (118, 101, 36, 205, 187, 117)
+_CHEEK_RIGHT = (347, 330, 266, 425, 411, 346)
+_FOREHEAD = (69, 108, 151, 337, 299, 336, 9, 107)
 
 # Landmarks at the image's left with their mirror partners, then those of the midline; the mean face.
 _RIGID_SIDE: dict[tuple[int, int], tuple[float, float, float]] = {
