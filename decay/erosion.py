@@ -84,7 +84,8 @@ def level_retention(value: Array, reference: Array | float, floor: float) -> Arr
 def location_retention(sample: Array, reference: Array, expected_by_chance: float = 0.0) -> float:
     """1 - Wasserstein-1 distance to the reference, in reference standard deviations, less what chance gives.
 
-    ``sample`` (n,), ``reference`` (m,): readings. NaN where either has fewer than two or the reference has no spread.
+    Chance and shift are independent, so they are taken apart in quadrature: subtracting the one from the other
+    would understate every real shift. ``sample`` (n,), ``reference`` (m,): readings. NaN where either has fewer than two or the reference has no spread.
     """
     if len(sample) < 2 or len(reference) < 2:
         return math.nan
@@ -92,7 +93,7 @@ def location_retention(sample: Array, reference: Array, expected_by_chance: floa
     if spread < 1e-12:
         return math.nan
     distance = float(wasserstein_distance(sample, reference)) / spread
-    return 1.0 - max(0.0, distance - expected_by_chance)
+    return 1.0 - math.sqrt(max(0.0, distance**2 - expected_by_chance**2))
 
 
 def chance_distance(reference: Array, n: int, rng: np.random.Generator, n_repeats: int = 24) -> float:

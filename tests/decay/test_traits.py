@@ -1,0 +1,168 @@
+"""Readings -> traits: counting what should be there, pairing by slot, intervals, equal sizes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from decay import traits
+from decay.tables import Tables
+from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Sample, Trait, View
+
+N = 40
+
+
+def measure_nothing(view: View, subject: Face | Hand | None) -> Measurement:
+    raise AssertionError("not called: these tests start from tables")
+
+
+def family(*made: Trait) -> Family:
+    return Family(
+        name="face_toy",
+        group="face",
+        subject="face",
+        readings=(Reading("face_toy", "face", "Toy", "px"),),
+        states={OK: "measured", "pose": "turned away", "no_highlight": "nothing there"},
+        measure=measure_nothing,
+        traits=made,
+    )
+
+
+def trait(**changes: object) -> Trait:
+    fields: dict[str, object] = {
+        "name": "face_toy_spread",
+        "subject": "face",
+        "label": "Toy spread",
+        "unit": "px",
+        "direction": "higher",
+        "floor": 0.0,
+        "source": "this test",
+        "readings": ("face_toy",),
+        "statistic": lambda sample, reference: float(np.std(sample.numbers("face_toy"), ddof=1)),
+    }
+    return Trait(**(fields | changes))  # type: ignore[arg-type]
+
+
+def tables(values: dict[int, np.ndarray], states: dict[int, list[str]] | None = None, expects: int = 1) -> Tables:
+    """One face per image; slot i in every generation."""
+    images, faces = [], []
+    for generation, column in values.items():
+        for slot, value in enumerate(column):
+            state = states[generation][slot] if states and generation in states else OK
+            where = {"generation": generation, "image": f"gen_{generation}/{slot}.png"}
+            images.append(
+                where
+                | {"slot": f"{slot:03d}", "group": "", "n_faces": 1, "n_hands": 0}
+                | {"expects_face": expects, "expects_hand": 0}
+            )
+            faces.append(where | {"face": 0, "face_toy_state": state, "face_toy": value if state == OK else math.nan})
+    frame = pd.DataFrame(images)
+    return Tables(frame, pd.DataFrame(faces), pd.DataFrame(), pd.DataFrame())
+
+
+def run(monkeypatch: pytest.MonkeyPatch, made: Trait, data: Tables, generations: list[int], n: int = 200):
+    monkeypatch.setattr(traits, "families", lambda: (family(made),))
+    return traits.readings_to_traits(data, generations, n, seed=0)[0]
+
+
+def test_a_shrinking_spread_loses_retention_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = np.random.default_rng(0).normal(0, 1, N)
+    series = run(monkeypatch, trait(), tables({0: base, 1: base / 2, 2: base / 4}), [0, 1, 2])
+    np.testing.assert_allclose(series.retention, [1, 0.5, 0.25])
+    # the same slots are drawn in every generation, so a pure scaling has no uncertainty at all
+    np.testing.assert_allclose(series.retention_draws.std(axis=0), 0, atol=1e-12)
+
+
+def test_the_interval_of_a_mean_has_the_textbook_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = np.random.default_rng(1).normal(5, 1, N)
+    mean = trait(statistic=lambda s, r: float(s.numbers("face_toy").mean()))
+    for resampling in ("bootstrap", "half"):
+        changed = Trait(**{**vars(mean), "resampling": resampling})
+        series = run(monkeypatch, changed, tables({0: base}), [0], n=1500)
+        error = series.draws[:, 0].std()
+        assert error == pytest.approx(base.std(ddof=1) / math.sqrt(N), rel=0.08)  # 1,500 draws: 2 % of the sd itself
+
+
+def test_missing_faces_are_counted_against_what_was_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = np.random.default_rng(2).normal(0, 1, N)
+    lost = [OK] * 30 + ["pose"] * 10
+    series = run(monkeypatch, trait(), tables({0: base, 1: base}, {1: lost}), [0, 1])
+    assert list(series.n_expected) == [N, N]
+    assert list(series.n_measured) == [N, 30]
+
+
+def test_an_image_that_shows_nothing_expected_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tables({0: np.random.default_rng(3).normal(0, 1, N)})
+    data.images["n_faces"] = 0
+    empty = Tables(data.images, data.faces.iloc[:0], data.eyes, data.hands)
+    series = run(monkeypatch, trait(), empty, [0])
+    assert list(series.n_expected) == [N]
+    assert list(series.n_measured) == [0]
+    assert np.isnan(series.value).all()
+
+
+def test_a_measured_zero_counts_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    presence = trait(
+        readings=("face_toy_state",),
+        measured_states=(OK, "no_highlight"),
+        statistic=lambda s, r: float((s["face_toy_state"] == OK).mean()),
+    )
+    states = [OK] * 10 + ["no_highlight"] * 20 + ["pose"] * 10
+    series = run(monkeypatch, presence, tables({0: np.ones(N)}, {0: states}), [0])
+    assert series.value[0] == pytest.approx(1 / 3)
+    assert series.n_measured[0] == 30
+
+
+def test_too_few_subjects_give_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = run(monkeypatch, trait(n_min=20), tables({0: np.arange(30.0), 1: np.arange(19.0)}), [0, 1])
+    assert not math.isnan(series.value[0])
+    assert math.isnan(series.value[1])
+    assert np.isnan(series.draws[:, 1]).all()
+
+
+def test_a_size_dependent_statistic_is_compared_at_equal_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = trait(equal_n=True, statistic=lambda s, r: float(len(s)), resampling="half")
+    series = run(monkeypatch, count, tables({0: np.arange(40.0), 1: np.arange(20.0)}), [0, 1])
+    assert list(series.value) == [20, 20]
+
+
+def test_a_shifted_location_loses_retention_and_an_equal_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    base = rng.normal(0, 1, 200)
+    values = {0: base, 1: rng.normal(0, 1, 200), 2: base + 1.0}
+    location = trait(kind="location", direction="reference", statistic=lambda s, r: float(s.numbers("face_toy").mean()))
+    series = run(monkeypatch, location, tables(values), [0, 1, 2])
+    assert series.retention[0] == 1.0
+    assert series.retention[1] == pytest.approx(1.0, abs=0.1)
+    assert series.retention[2] == pytest.approx(1 - 1 / base.std(ddof=1), abs=0.1)
+
+
+def test_the_reference_folder_is_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = np.random.default_rng(5).normal(0, 1, N)
+    series = run(monkeypatch, trait(), tables({-1: 2 * base, 0: base}), [0])
+    assert series.retention[0] == pytest.approx(0.5)
+    assert not series.is_reference
+
+
+def test_no_value_depends_on_which_other_traits_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tables({0: np.random.default_rng(6).normal(0, 1, N), 1: np.random.default_rng(7).normal(0, 1, N)})
+    wanted = trait(kind="location", direction="reference", statistic=lambda s, r: float(s.numbers("face_toy").mean()))
+    other = Trait(**{**vars(wanted), "name": "face_other"})
+    alone = run(monkeypatch, wanted, data, [0, 1])
+    monkeypatch.setattr(traits, "families", lambda: (family(other, wanted),))
+    together = traits.readings_to_traits(data, [0, 1], 200, seed=0)[1]
+    np.testing.assert_array_equal(alone.retention_draws, together.retention_draws)
+
+
+def test_statistics_see_groups_and_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def statistic(sample: Sample, reference: Sample) -> float:
+        seen.append((len(sample), len(reference)))
+        return 0.5
+
+    run(monkeypatch, trait(statistic=statistic), tables({-1: np.arange(30.0), 0: np.arange(20.0)}), [0], n=1)
+    assert seen[:2] == [(30, 30), (20, 30)]
