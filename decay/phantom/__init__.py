@@ -10,9 +10,11 @@ from decay.phantom.parameters import (
     Framing,
     Glint,
     Hair,
+    HandParameters,
     Lighting,
     Skin,
 )
+from decay.phantom.population import Population, Spread
 
 __all__ = [
     "Camera",
@@ -23,7 +25,10 @@ __all__ = [
     "Framing",
     "Glint",
     "Hair",
+    "HandParameters",
     "Lighting",
+    "Population",
     "Skin",
+    "Spread",
     "draw_face",
 ]

@@ -29,6 +29,8 @@ from decay.phantom.parameters import FaceParameters
 EYE_LINE = 0.46
 """Height of the eyes in an unshifted image, in image heights."""
 EYE_WINDOW_MM = 42.0
+CROWN_MM = 140.0
+"""Height above the eyes from which the strands run; out of sight, behind the top of the head."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ def draw_face(parameters: FaceParameters, size_px: int, rng: np.random.Generator
     frame = _frame(parameters, size_px)
     scene = _scene(parameters, frame, head, lit, size_px)
     image = _background(scene)
-    image = _hair_behind(scene, image, head)
+    image = _hair_behind(scene, image)
     image = _body(scene, image)
     image = _ears(scene, image)
     image = _head(scene, image, head)
     places = [_eye_place(parameters, head, side) for side in (0, 1)]
     tone = lch_to_linear(parameters.skin.lightness, parameters.skin.chroma, parameters.skin.hue_deg)
     visible = [_eye(scene, image, lit, place, side, tone, size_px) for side, place in enumerate(places)]
-    image = _hair_in_front(scene, image, head)
+    image = _hair_in_front(scene, image)
     pixels = _expose(image, parameters, frame, rng)
     return pixels, _truth(parameters, frame, places, visible, lit, tone)
 
@@ -188,8 +190,8 @@ def _background(scene: _Scene) -> F32:
 def _strands(scene: _Scene, seed: int) -> F32:
     """Streaks that run from the parting outward and down, about 1 on average."""
     face = scene.face
-    away = np.hypot(scene.u - face.hair.parting_mm, 0.8 * (scene.v + 104.0))
-    turn = np.arctan2(scene.u - face.hair.parting_mm, 0.8 * (scene.v + 104.0)) / (2.0 * np.pi)
+    away = np.hypot(scene.u - face.hair.parting_mm, scene.v + CROWN_MM)
+    turn = np.arctan2(scene.u - face.hair.parting_mm, scene.v + CROWN_MM) / (2.0 * np.pi)
     rng = np.random.default_rng([face.texture_seed, seed])
     total = np.zeros_like(scene.u)
     for n_cells, strength in ((60, 0.22), (180, 0.22), (420, 0.25)):
@@ -197,7 +199,7 @@ def _strands(scene: _Scene, seed: int) -> F32:
             break
         bend = 0.01 * lattice_noise(rng, 16, turn * 16, away / 40.0)
         total = total + strength * lattice_noise(rng, n_cells, (turn + bend) * n_cells, away / 60.0, x_wraps=True)
-    sheen = 1.0 + 0.9 * bell(away - 48.0, 13.0)
+    sheen = 1.0 + 0.9 * bell(away - CROWN_MM + 82.0, 11.0)
     return (np.clip(1.0 + total, 0.25, 2.2) * sheen).astype(np.float32)
 
 
@@ -211,16 +213,24 @@ def _hair_colour(scene: _Scene, seed: int) -> F32:
     return (base * (_strands(scene, seed) * side * top * lighting.exposure)[..., None]).astype(np.float32)
 
 
-def _hair_behind(scene: _Scene, image: F32, head: rl.Relief) -> F32:
-    hair, shape = scene.face.hair, scene.face.shape
-    down = -18.0 + 150.0 * hair.length
-    reach_x, reach_up = shape.cheek_half_width_mm + hair.volume_mm, -rl.SKULL_TOP_MM + 0.8 * hair.volume_mm
-    v, u = scene.v, scene.u
+def _dome(scene: _Scene) -> F32:
+    """Roughly signed distance to the hair's outer shape above the eyes, in mm, positive inside."""
+    hair = scene.face.hair
+    reach_x = scene.face.shape.cheek_half_width_mm + hair.volume_mm
+    reach_up = -rl.SKULL_TOP_MM + 0.5 * hair.volume_mm
     rng = np.random.default_rng([scene.face.texture_seed, 61])
-    ragged = 0.7 * lattice_noise(rng, 128, u / 2.5 + 64.0, v / 9.0 + 64.0)
-    dome = 1.0 - np.hypot(u / reach_x, np.minimum(v, 0.0) / reach_up)
-    inside = np.minimum(dome * reach_x, down - v + 4.0 * ragged) + ragged
-    return over(image, 0.72 * _hair_colour(scene, 62), _cover(scene, inside / 2.5))
+    ragged = 0.7 * lattice_noise(rng, 128, scene.u / 2.5 + 64.0, scene.v / 9.0 + 64.0)
+    radius = (np.abs(scene.u / reach_x) ** 2.3 + np.abs(np.minimum(scene.v, 0.0) / reach_up) ** 2.3) ** (1 / 2.3)
+    return ((1.0 - radius) * reach_x + ragged).astype(np.float32)
+
+
+def _hair_behind(scene: _Scene, image: F32) -> F32:
+    hair, v = scene.face.hair, scene.v
+    down = -18.0 + 150.0 * hair.length
+    rng = np.random.default_rng([scene.face.texture_seed, 63])
+    tips = 5.0 * lattice_noise(rng, 128, scene.u / 5.0 + 64.0, v / 30.0 + 64.0)
+    inside = np.minimum(_dome(scene), down - v + tips)
+    return over(image, 0.72 * _hair_colour(scene, 62), _cover(scene, inside / 2.0))
 
 
 def _body(scene: _Scene, image: F32) -> F32:
@@ -259,26 +269,23 @@ def _head(scene: _Scene, image: F32, head: rl.Relief) -> F32:
     return over(image, lit.astype(np.float32), _cover(scene, _outline(scene, head)))
 
 
-def _hair_in_front(scene: _Scene, image: F32, head: rl.Relief) -> F32:
+def _hair_in_front(scene: _Scene, image: F32) -> F32:
     """The hair that grows on the visible part of the skull, down to the temples."""
     face, u, v = scene.face, scene.u, scene.v
     shape, hair = face.shape, face.hair
-    part = hair.parting_mm
-    swept = np.abs(u - part) / (shape.cheek_half_width_mm + np.abs(part) * np.sign(u - part) * -1.0)
-    low = 12.0 + 70.0 * smoothstep(0.1, 0.6, np.float32(hair.length) + 0.0 * u)
-    line = shape.hairline_y_mm + (8.0 * swept**1.5 + (low - shape.hairline_y_mm) * swept**6.0)
+    across = np.abs(u) / shape.cheek_half_width_mm
+    swept = np.abs(u - hair.parting_mm) / shape.cheek_half_width_mm
+    low = 8.0 + 50.0 * float(np.clip(1.6 * hair.length - 0.2, 0.0, 1.0))
+    line = shape.hairline_y_mm + 7.0 * swept**1.5 + (low - shape.hairline_y_mm) * np.minimum(across, 1.3) ** 9
     rng = np.random.default_rng([face.texture_seed, 81])
-    turn = np.arctan2(u - part, v + 140.0)
-    ragged = sum(
-        height * lattice_noise(rng, 256, turn * per_turn + 128.0, v / 60.0 + 128.0)
-        for per_turn, height in ((25.0, 1.2), (90.0, 1.3), (240.0, 1.5))
-    )
-    ragged = np.asarray(ragged, np.float32)
-    onto_skull = _outline(scene, head, 0.7 * hair.volume_mm)
-    inside = np.minimum(line - v + ragged, onto_skull + 0.15 * ragged)
-    shadow = smoothstep(9.0, -2.0, v - line) * (onto_skull > 0)
+    turn = np.arctan2(u - hair.parting_mm, v + CROWN_MM)
+    ragged = np.zeros_like(u)
+    for per_turn, height in ((35.0, 1.2), (130.0, 1.3), (350.0, 1.5)):
+        ragged = ragged + height * lattice_noise(rng, 256, turn * per_turn + 128.0, v / 60.0 + 128.0)
+    inside = np.minimum(line - v + ragged, _dome(scene))
+    shadow = smoothstep(9.0, -2.0, v - line) * (_dome(scene) > 0)
     image = (image * (1.0 - 0.30 * shadow[..., None])).astype(np.float32)
-    return over(image, _hair_colour(scene, 82), np.clip(0.5 + inside / 3.0, 0.0, 1.0).astype(np.float32))
+    return over(image, _hair_colour(scene, 82), np.clip(0.5 + inside / 2.0, 0.0, 1.0).astype(np.float32))
 
 
 def _eye(

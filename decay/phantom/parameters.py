@@ -156,3 +156,44 @@ class FaceParameters:
     background: str = "#8a8f96"
     clothes: str = "#2f4558"
     texture_seed: int = 0
+
+
+@dataclass(frozen=True)
+class HandParameters:
+    """One hand held up, palm to the camera. ``fingers`` and ``PAIRS`` run from thumb to little finger.
+
+    ``fused``: per pair None, ``plain`` (one surface, no valley) or ``crease`` (one surface with a faint line).
+    ``together``: per pair, held side by side with a valley between: not fused. ``n_extra``: additional digits
+    beside the little finger. ``mirrored``: thumb on the image's right.
+    ``rotation_deg`` > 0: clockwise as seen. ``frame_mm``: width of the image in mm.
+    """
+
+    fingers: tuple[FingerPose, ...] = ("extended",) * 5
+    fused: tuple[Fusion | None, ...] = (None,) * 4
+    together: tuple[bool, ...] = (False,) * 4
+    n_extra: int = 0
+    spread_deg: float = 9.0
+    finger_length_mm: float = 78.0
+    finger_radius_mm: float = 8.4
+    palm_half_width_mm: float = 41.0
+    mirrored: bool = False
+    rotation_deg: float = 0.0
+    frame_mm: float = 285.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+    skin: Skin = field(default_factory=Skin)
+    light_azimuth_deg: float = -35.0
+    light_elevation_deg: float = 40.0
+    camera: Camera = field(default_factory=Camera)
+    background: str = "#8a8f96"
+    sleeve: str = "#2f4558"
+    texture_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.fingers) != len(FINGERS):
+            raise ValueError(f"fingers wants five poses, thumb first, got {self.fingers}")
+        if len(self.fused) != len(PAIRS) or len(self.together) != len(PAIRS):
+            raise ValueError(f"fused and together want one entry for each of {', '.join(PAIRS)}")
+        for name, fusion, i in zip(PAIRS, self.fused, range(4), strict=True):
+            if fusion is not None and self.fingers[i : i + 2] != ("extended", "extended"):
+                raise ValueError(f"{name} can only be fused while both fingers are extended, got {self.fingers}")

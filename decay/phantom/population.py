@@ -1,0 +1,309 @@
+"""Who the drawn people are: distributions of every parameter, in ranges that people have, and how one person varies between pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decay.phantom.parameters import (
+    PAIRS,
+    Camera,
+    Expression,
+    EyeParameters,
+    FaceParameters,
+    FaceShape,
+    FingerPose,
+    Framing,
+    Glint,
+    Hair,
+    HandParameters,
+    Lighting,
+    Skin,
+)
+
+CORNEA_RADIUS_MM = 7.8
+"""Radius of curvature of the front of the cornea, which mirrors the lamp (Gullstrand's schematic eye)."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A normal distribution kept within low..high by redrawing."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """One value; the nearest bound after 100 misses."""
+        for _ in range(100):
+            value = float(rng.normal(self.mean, self.sd))
+            if self.low <= value <= self.high:
+                return value
+        return float(np.clip(self.mean, self.low, self.high))
+
+
+SHAPES: dict[str, Spread] = {
+    "eye_distance_mm": Spread(63.0, 3.0, 55.0, 72.0),
+    "eye_width_mm": Spread(29.5, 1.3, 26.0, 33.0),
+    "eye_tilt_deg": Spread(3.0, 2.2, -3.0, 8.0),
+    "cheek_half_width_mm": Spread(69.0, 3.5, 60.0, 78.0),
+    "cheekbone_mm": Spread(5.0, 1.8, 0.5, 10.0),
+    "jaw_half_width_mm": Spread(53.0, 3.5, 44.0, 62.0),
+    "chin_y_mm": Spread(112.0, 4.5, 101.0, 123.0),
+    "nose_length_mm": Spread(43.0, 2.8, 36.0, 50.0),
+    "nose_half_width_mm": Spread(16.8, 1.9, 13.0, 22.0),
+    "nose_projection_mm": Spread(18.5, 2.6, 12.0, 25.0),
+    "mouth_y_mm": Spread(69.0, 2.2, 63.0, 75.0),
+    "mouth_half_width_mm": Spread(25.5, 2.2, 20.0, 31.0),
+    "lip_height_mm": Spread(7.6, 1.7, 3.5, 12.0),
+    "brow_y_mm": Spread(-21.0, 1.8, -26.0, -17.0),
+    "brow_height_mm": Spread(7.0, 1.5, 3.5, 11.0),
+    "hairline_y_mm": Spread(-64.0, 5.0, -78.0, -52.0),
+}
+"""Adult means and spreads after published anthropometry (Farkas 1994), rounded."""
+
+IRIS_COLOURS = (
+    ("#3b2416", 0.30),
+    ("#5a3a22", 0.26),
+    ("#7a5532", 0.14),
+    ("#6e6040", 0.10),
+    ("#5f7262", 0.06),
+    ("#5f7f9a", 0.08),
+    ("#7c929f", 0.06),
+)
+HAIR_COLOURS = (
+    ("#15100d", 0.30),
+    ("#2c1d14", 0.26),
+    ("#4a3020", 0.18),
+    ("#7a5535", 0.10),
+    ("#b08a56", 0.07),
+    ("#8c3b1d", 0.03),
+    ("#8f8b86", 0.06),
+)
+HAND_POSES: tuple[tuple[str, float], ...] = (
+    ("five", 0.46),
+    ("four", 0.16),
+    ("three", 0.12),
+    ("two", 0.12),
+    ("one", 0.07),
+    ("fist", 0.07),
+)
+EXTENDED: dict[str, tuple[str, ...]] = {
+    "five": ("thumb", "index", "middle", "ring", "pinky"),
+    "four": ("index", "middle", "ring", "pinky"),
+    "three": ("index", "middle", "ring"),
+    "two": ("index", "middle"),
+    "one": ("index",),
+    "fist": (),
+}
+
+
+@dataclass(frozen=True)
+class Population:
+    """The people of a lineage. ``frac_no_glint``: share of faces lit so softly that no glint shows.
+
+    ``nuisance``: how much one person varies from picture to picture (0 = not at all).
+    """
+
+    frac_no_glint: float = 0.04
+    frac_second_glint: float = 0.18
+    yaw: Spread = Spread(0.0, 4.0, -11.0, 11.0)
+    roll: Spread = Spread(0.0, 3.0, -9.0, 9.0)
+    frame: Spread = Spread(262.0, 14.0, 235.0, 300.0)
+    lightness: Spread = Spread(59.0, 10.0, 34.0, 75.0)
+    ratio_stops: Spread = Spread(0.8, 0.45, 0.05, 1.9)
+    smile: Spread = Spread(0.25, 0.35, -0.35, 1.0)
+    nuisance: float = 1.0
+
+    def sample_face(self, rng: np.random.Generator) -> FaceParameters:
+        """One person in one light."""
+        yaw = self.yaw.draw(rng)
+        side = float(rng.choice([-1.0, 1.0]))
+        azimuth, elevation = Spread(36.0, 14.0, 8.0, 65.0).draw(rng), Spread(26.0, 13.0, 0.0, 52.0).draw(rng)
+        lightness = self.lightness.draw(rng)
+        lighting = Lighting(
+            ratio_stops=-side * self.ratio_stops.draw(rng),
+            azimuth_deg=azimuth,
+            elevation_deg=elevation,
+            ambient=float(rng.uniform(0.15, 0.35)),
+            exposure=Spread(1.0, 0.08, 0.8, 1.2).draw(rng),
+        )
+        return FaceParameters(
+            eyes=self._eyes(rng, yaw, side * azimuth, elevation),
+            shape=FaceShape(**{name: spread.draw(rng) for name, spread in SHAPES.items()}),
+            skin=Skin(
+                lightness=lightness,
+                hue_deg=Spread(57.0, 5.0, 44.0, 70.0).draw(rng),
+                chroma=Spread(21.0, 2.5, 14.0, 28.0).draw(rng),
+                texture=Spread(1.0, 0.25, 0.4, 1.8).draw(rng),
+            ),
+            hair=Hair(
+                colour=_pick(HAIR_COLOURS, rng),
+                length=float(rng.beta(0.7, 0.7)),
+                volume_mm=Spread(11.0, 4.0, 4.0, 22.0).draw(rng),
+                parting_mm=float(rng.uniform(-28.0, 28.0)),
+            ),
+            lighting=lighting,
+            expression=Expression(
+                smile=self.smile.draw(rng),
+                mouth_open_mm=0.0,
+                brow_raise_mm=Spread(0.0, 1.6, -3.5, 4.5).draw(rng),
+            ),
+            framing=Framing(
+                frame_mm=self.frame.draw(rng),
+                yaw_deg=yaw,
+                roll_deg=self.roll.draw(rng),
+                shift_x=float(rng.normal(0.0, 0.015)),
+                shift_y=float(rng.normal(0.0, 0.015)),
+            ),
+            camera=Camera(blur_mm=float(rng.uniform(0.15, 0.32)), noise=float(rng.uniform(0.6, 2.0))),
+            background=_muted(rng, 0.15, 0.8),
+            clothes=_muted(rng, 0.08, 0.75),
+            texture_seed=int(rng.integers(2**31)),
+        )
+
+    def _eyes(
+        self, rng: np.random.Generator, yaw_deg: float, azimuth_deg: float, elevation_deg: float
+    ) -> tuple[EyeParameters, EyeParameters]:
+        """Both eyes look nearly at the camera and mirror the same far light."""
+        colour, radius = _pick(IRIS_COLOURS, rng), Spread(5.9, 0.22, 5.3, 6.5).draw(rng)
+        pupil = Spread(0.38, 0.07, 0.22, 0.58).draw(rng)
+        gaze_x, gaze_y = -0.8 * yaw_deg + rng.normal(0.0, 2.5), rng.normal(0.3, 1.5)
+        verge, openness = rng.normal(0.8, 0.5), Spread(1.0, 0.09, 0.78, 1.2).draw(rng)
+        shared = self._glints(rng, azimuth_deg, elevation_deg, radius)
+        eyes = [
+            EyeParameters(
+                glints=tuple(_parallax(glint, rng) for glint in shared),
+                iris_radius_mm=radius,
+                iris_colour=colour,
+                pupil_share=pupil,
+                gaze_x_deg=float(gaze_x - sign * verge),
+                gaze_y_deg=float(gaze_y),
+                openness=float(openness + rng.normal(0.0, 0.02)),
+            )
+            for sign in (-1.0, 1.0)
+        ]
+        return eyes[0], eyes[1]
+
+    def _glints(
+        self, rng: np.random.Generator, azimuth_deg: float, elevation_deg: float, iris_radius_mm: float
+    ) -> tuple[Glint, ...]:
+        present, second = rng.uniform() >= self.frac_no_glint, rng.uniform() < self.frac_second_glint
+        colour = _hex(np.clip(np.array([255.0, rng.normal(250, 4), rng.normal(244, 9)]), 0, 255))
+        radius, dimness = Spread(0.145, 0.035, 0.08, 0.24).draw(rng), float(rng.uniform(0.0, 0.12))
+        clock, rho = lamp_to_glint(azimuth_deg, elevation_deg, iris_radius_mm)
+        other_clock = (360.0 - clock + rng.normal(0.0, 18.0)) % 360.0
+        other = Glint(other_clock, float(rng.uniform(0.3, 0.55)), 0.5 * radius, float(rng.uniform(0.45, 0.8)), colour)
+        if not present:
+            return ()
+        main = Glint(clock, rho, radius, 1.0 - dimness, colour)
+        apart = np.hypot(*(glint_offset(main) - glint_offset(other))) > main.radius + other.radius + 0.2
+        return (main, other) if second and apart else (main,)
+
+    def vary_face(self, face: FaceParameters, rng: np.random.Generator) -> FaceParameters:
+        """The same person a moment later: small changes of pose, gaze, light and parallax."""
+        n = self.nuisance
+        shift = rng.normal(0.0, n, 8)
+        eyes = tuple(
+            replace(
+                eye,
+                gaze_x_deg=eye.gaze_x_deg + 0.4 * float(shift[0]),
+                gaze_y_deg=eye.gaze_y_deg + 0.3 * float(shift[1]),
+                glints=tuple(_parallax(glint, rng, 0.4 * n) for glint in eye.glints),
+            )
+            for eye in face.eyes
+        )
+        return replace(
+            face,
+            eyes=(eyes[0], eyes[1]),
+            framing=replace(
+                face.framing,
+                yaw_deg=face.framing.yaw_deg + 0.5 * float(shift[2]),
+                roll_deg=face.framing.roll_deg + 0.4 * float(shift[3]),
+                shift_x=face.framing.shift_x + 0.003 * float(shift[4]),
+                shift_y=face.framing.shift_y + 0.003 * float(shift[5]),
+            ),
+            lighting=replace(face.lighting, ratio_stops=face.lighting.ratio_stops + 0.03 * float(shift[6])),
+            expression=replace(face.expression, smile=face.expression.smile + 0.02 * float(shift[7])),
+        )
+
+    def sample_hand(self, rng: np.random.Generator) -> HandParameters:
+        """One hand showing its palm, held up."""
+        pose = _pick(HAND_POSES, rng)
+        extended = EXTENDED[pose]
+        fingers: tuple[FingerPose, ...] = tuple(
+            "extended" if name in extended else "folded" for name in ("thumb", "index", "middle", "ring", "pinky")
+        )
+        return HandParameters(
+            fingers=fingers,
+            spread_deg=Spread(9.0, 2.0, 6.0, 13.0).draw(rng),
+            together=tuple(False for _ in PAIRS),
+            finger_length_mm=Spread(78.0, 4.0, 68.0, 88.0).draw(rng),
+            finger_radius_mm=Spread(8.4, 0.5, 7.2, 9.6).draw(rng),
+            palm_half_width_mm=Spread(41.0, 2.5, 35.0, 47.0).draw(rng),
+            mirrored=bool(rng.uniform() < 0.5),
+            rotation_deg=Spread(0.0, 10.0, -28.0, 28.0).draw(rng),
+            frame_mm=Spread(285.0, 22.0, 250.0, 340.0).draw(rng),
+            shift_x=float(rng.normal(0.0, 0.02)),
+            shift_y=float(rng.normal(0.0, 0.02)),
+            skin=Skin(self.lightness.draw(rng), Spread(55.0, 5.0, 44.0, 68.0).draw(rng), 21.0, 1.0),
+            light_azimuth_deg=float(rng.uniform(-50.0, 50.0)),
+            camera=Camera(blur_mm=float(rng.uniform(0.15, 0.35)), noise=float(rng.uniform(0.6, 2.0))),
+            background=_muted(rng, 0.1, 0.85),
+            sleeve=_muted(rng, 0.08, 0.75),
+            texture_seed=int(rng.integers(2**31)),
+        )
+
+    def vary_hand(self, hand: HandParameters, rng: np.random.Generator) -> HandParameters:
+        """The same hand a moment later."""
+        shift = self.nuisance * rng.normal(0.0, 1.0, 4)
+        return replace(
+            hand,
+            rotation_deg=hand.rotation_deg + float(shift[0]),
+            spread_deg=hand.spread_deg + 0.2 * float(shift[1]),
+            shift_x=hand.shift_x + 0.003 * float(shift[2]),
+            shift_y=hand.shift_y + 0.003 * float(shift[3]),
+        )
+
+
+def lamp_to_glint(azimuth_deg: float, elevation_deg: float, iris_radius_mm: float) -> tuple[float, float]:
+    """Clock position and rho at which the cornea mirrors a far lamp into a far camera: there its normal halves the angle."""
+    azimuth, elevation = np.radians(azimuth_deg), np.radians(elevation_deg)
+    right, up = np.sin(azimuth) * np.cos(elevation), np.sin(elevation)
+    half = 0.5 * np.arccos(np.clip(np.cos(azimuth) * np.cos(elevation), -1.0, 1.0))
+    rho = CORNEA_RADIUS_MM * np.sin(half) / iris_radius_mm
+    return float(np.degrees(np.arctan2(right, up)) % 360.0), float(np.clip(rho, 0.0, 0.55))
+
+
+def glint_offset(glint: Glint) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Offset (x, y) of a glint from the iris centre in iris radii, y downward."""
+    clock = np.radians(glint.clock_deg)
+    return np.array([glint.rho * np.sin(clock), -glint.rho * np.cos(clock)])
+
+
+def offset_to_glint(glint: Glint, offset: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Glint:
+    """The same glint at another offset (x, y), in iris radii, y downward."""
+    clock = float(np.degrees(np.arctan2(offset[0], -offset[1])) % 360.0)
+    return replace(glint, clock_deg=clock, rho=float(np.hypot(offset[0], offset[1])))
+
+
+def _parallax(glint: Glint, rng: np.random.Generator, amount: float = 1.0) -> Glint:
+    moved = offset_to_glint(glint, glint_offset(glint) + amount * rng.normal(0.0, 0.022, 2))
+    return replace(moved, radius=glint.radius * float(np.exp(amount * rng.normal(0.0, 0.05))))
+
+
+def _pick(choices: tuple[tuple[str, float], ...], rng: np.random.Generator) -> str:
+    weights = np.array([weight for _, weight in choices])
+    return choices[int(rng.choice(len(choices), p=weights / weights.sum()))][0]
+
+
+def _muted(rng: np.random.Generator, low: float, high: float) -> str:
+    grey = rng.uniform(low, high)
+    return _hex(np.clip(255.0 * (grey + rng.normal(0.0, 0.06, 3)), 0, 255))
+
+
+def _hex(codes: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
+    red, green, blue = (round(float(code)) for code in codes)
+    return f"#{red:02x}{green:02x}{blue:02x}"
