@@ -138,11 +138,12 @@ def _remove_quietly(path: Path) -> None:
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for one writer, and clear away what a killed one left half-written.
+    """Make ``folder``, hold it for one writer, and clear away what a killed one left half-written.
 
     The lock is the kernel's (flock): it ends with the process, so that a kill -9 leaves nothing to clean up.
     On file systems without locks it does nothing. Raises OutputError if another process holds the folder.
     """
+    make_folder(folder)
     path = folder / LOCK_NAME
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -158,7 +159,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 def clear_leftovers(folder: Path) -> None:
     """Remove half-written files of a killed process. Only for the holder of the lock."""
-    for leftover in folder.glob(f"{ASIDE_PREFIX}*"):
+    for leftover in folder.rglob(f"{ASIDE_PREFIX}*"):
         _remove_quietly(leftover)
 
 

@@ -34,8 +34,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused on their header (unless the caller says otherwise; Pillow's own guard at 179
-million stays on). Decoding holds about 7 bytes a pixel, 4 in Pillow and 3 in the result: half a gigabyte at
-this limit, so that two workers fit a laptop. Camera pictures of 50 megapixels pass; generators stay far below."""
+million stays on). At this limit decoding takes 0.5 to 0.6 GB at its peak (WebP, whose decoder keeps several
+canvases, 1 GB). Camera pictures of 50 megapixels pass; a generator's stay far below."""
 MAX_FILE_BYTES = 256 * 2**20
 
 BACKGROUND = 128

@@ -1,0 +1,201 @@
+"""What others wrote about their images: metadata.jsonl or metadata.csv, and lineage.json.
+
+The form is that of Hugging Face's imagefolder: ``file_name`` (from the metadata's own folder) and ``text``,
+and ours: ``seed``, ``slot``, ``group``, ``source``, ``expects``. Nothing in it is trusted: sizes are bounded,
+a ``file_name`` can only name an image that was found anyway, texts stay plain texts, unknown columns are
+passed over, and what cannot be read is an error that names the line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from decay.errors import FileProblem, LineageError
+from decay.files import read_regular
+
+EXPECTABLE = frozenset({"face", "hand"})
+MAX_METADATA_BYTES = 64 * 2**20
+MAX_SETTINGS_BYTES = 2**20
+
+_METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+_WHOLE_NUMBER = re.compile(r"^\s*(-?\d{1,20})(?:\.0*)?\s*$")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a metadata row says of one image."""
+
+    prompt: str = ""
+    slot: str = ""
+    group: str = ""
+    seed: int | None = None
+    source: str = ""
+    expects: frozenset[str] | None = None
+
+
+def read_metadata(root: Path, folders: Iterable[Path], images: Iterable[str], notes: list[str]) -> dict[str, Known]:
+    """What the metadata files in ``folders`` say of ``images`` (paths from the root), by image.
+
+    A deeper file overrides what a higher one says. Raises LineageError, naming file and line.
+    """
+    # Names typed on another system may be composed otherwise (macOS) though they look the same.
+    spelled = {unicodedata.normalize("NFC", image): image for image in images}
+    known: dict[str, Known] = {}
+    said_in: dict[str, Path] = {}
+    counts: Counter[str] = Counter()
+    for folder, name, row in _rows_of(root, folders, notes):
+        target = _target(relative_to_root(root, folder), name)
+        image = spelled.get(unicodedata.normalize("NFC", target)) if target is not None else None
+        if image is None:
+            counts["lead out of their folder" if target is None else "name no image of a generation"] += 1
+        elif said_in.get(image) == folder:
+            counts["name an image a second time (the first counts)"] += 1
+        else:
+            known[image] = _merge(known.get(image, Known()), row)
+            said_in[image] = folder
+    notes.extend(f"Metadata rows that {what}, ignored: {count}." for what, count in sorted(counts.items()))
+    return known
+
+
+def _rows_of(root: Path, folders: Iterable[Path], notes: list[str]) -> Iterator[tuple[Path, str, Known]]:
+    """(folder, file_name, row) of every metadata file, those of deeper folders last."""
+    for folder in sorted(set(folders), key=lambda f: (len(f.parts), natural_key(str(f)))):
+        present = [folder / name for name in _METADATA_NAMES if os.path.lexists(folder / name)]
+        if len(present) > 1:
+            notes.append(f"{relative_to_root(root, present[1])}: ignored, metadata.jsonl beside it is read.")
+        for path in present[:1]:
+            text = _read_text(path, root, MAX_METADATA_BYTES)
+            rows = _jsonl_rows(path, text) if path.suffix == ".jsonl" else _csv_rows(path, text)
+            for where, row in rows:
+                yield folder, *_parse_row(where, row)
+
+
+def _read_text(path: Path, root: Path, max_bytes: int) -> str:
+    try:
+        return read_regular(path, within=root, max_bytes=max_bytes).decode("utf-8-sig")
+    except FileProblem as problem:
+        raise LineageError(str(problem)) from problem
+    except UnicodeDecodeError as error:
+        raise LineageError(
+            f"{path}: expected UTF-8 text; found other bytes at {error.start}. Save it as UTF-8."
+        ) from error
+
+
+def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    # Not splitlines(): JSON may hold U+2028 and the like unescaped inside a string.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", _json_object(f"{path}, line {number}", line)
+
+
+def _json_object(where: str, text: str) -> dict[str, object]:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise LineageError(f"{where}: expected a JSON object; found what is no JSON ({error}). Correct it.") from error
+    if not isinstance(row, dict):
+        raise LineageError(f"{where}: expected a JSON object; found a {type(row).__name__}. Write it as {{...}}.")
+    return row
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        if "file_name" not in (reader.fieldnames or ()):
+            raise LineageError(f"{path}, line 1: expected a column file_name; found none. Add it to the first line.")
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            if None in row:
+                raise LineageError(f"{where}: expected as many cells as columns; found more. Quote texts with commas.")
+            yield where, {key: cell for key, cell in row.items() if cell not in (None, "")}
+    except csv.Error as error:
+        raise LineageError(
+            f"{path}, line {reader.line_num}: expected CSV; found: {error}. Correct the line."
+        ) from error
+
+
+def _parse_row(where: str, row: Mapping[str, object]) -> tuple[str, Known]:
+    name = row.get("file_name")
+    if not isinstance(name, str) or not name:
+        raise LineageError(f"{where}: expected a file_name, the image's path from this folder; found none. Add it.")
+    known = Known(
+        prompt=_text(where, row, "text"),
+        slot=unicodedata.normalize("NFC", _text(where, row, "slot")),
+        group=_text(where, row, "group"),
+        seed=_seed(where, row.get("seed")),
+        source=_text(where, row, "source"),
+        expects=_expects(where, row.get("expects")),
+    )
+    return name, known
+
+
+def _text(where: str, row: Mapping[str, object], column: str) -> str:
+    value = row.get(column)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise LineageError(f"{where}: expected text in {column}; found a {type(value).__name__}. Write it as a string.")
+    # A lone surrogate (JSON can spell one) is no Unicode text, and no table could hold it.
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _seed(where: str, value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    # "7.0" is what pandas makes of a column of whole numbers with gaps.
+    if not isinstance(value, bool) and (number := _WHOLE_NUMBER.match(str(value))) is not None:
+        return int(number.group(1))
+    raise LineageError(f"{where}: expected a whole number in seed; found {str(value)[:40]!r}. Correct it.")
+
+
+def _expects(where: str, value: object) -> frozenset[str] | None:
+    if value is None or value == "":
+        return None
+    words = re.split(r"[\s,;|]+", value.strip("[]")) if isinstance(value, str) else value
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        said = {word.strip("\"' ").casefold() for word in words} - {"", "none"}
+        if said <= EXPECTABLE:
+            return frozenset(said)
+    wanted = ", ".join(sorted(EXPECTABLE))
+    raise LineageError(f"{where}: expected words out of {wanted} in expects; found {str(value)[:40]!r}. Correct it.")
+
+
+def _target(folder: str, name: str) -> str | None:
+    """Where ``file_name`` points, from the root; None if that is outside of the metadata's own folder."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if ".." in parts or not parts or parts[0].startswith("/") or re.match(r"^[A-Za-z]:$", parts[0]):
+        return None
+    return (PurePosixPath(folder) / PurePosixPath(*parts)).as_posix()
+
+
+def _merge(above: Known, below: Known) -> Known:
+    said = {name: value for name, value in vars(below).items() if value not in ("", None)}
+    return replace(above, **said)
+
+
+def read_settings(root: Path) -> Mapping[str, object]:
+    """The object in ``lineage.json``; empty where there is none. Raises LineageError."""
+    path = root / "lineage.json"
+    if not os.path.lexists(path):
+        return {}
+    return _json_object(str(path), _read_text(path, root, MAX_SETTINGS_BYTES))
+
+
+def natural_key(name: str) -> tuple[object, ...]:
+    """Sorts ``iter2`` before ``iter10``; ties (``1``, ``01``) and case by code point, so that the order is total."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return (*((int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)), (-2, name))
+
+
+def relative_to_root(root: Path, path: Path) -> str:
+    """Posix path from the root. Bytes that are no UTF-8 (Linux allows them) become ``\\xff``: tables hold Unicode."""
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
