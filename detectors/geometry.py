@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +40,23 @@ def polygon_area(points: Points) -> float:
     """Area of a simple polygon (n, 2) in square pixels (shoelace formula)."""
     x, y = points[:, 0], points[:, 1]
     return float(0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
+
+
+def polygon_depth_px(polygon: Points, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How deep points lie inside a simple polygon: distance to its edge in pixels, negative outside.
+
+    ``polygon``: float64 (n, 2), closed by itself. ``x``, ``y``: any one shape, which the result has.
+    """
+    distance2 = np.full(x.shape, np.inf)
+    inside = np.zeros(x.shape, dtype=np.bool_)
+    for (ax, ay), (bx, by) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        ex, ey = bx - ax, by - ay
+        length2 = ex * ex + ey * ey
+        along = np.clip(((x - ax) * ex + (y - ay) * ey) / length2, 0.0, 1.0) if length2 > 0 else np.zeros(x.shape)
+        distance2 = np.minimum(distance2, (x - ax - along * ex) ** 2 + (y - ay - along * ey) ** 2)
+        if ay != by:
+            inside ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * ex / ey)
+    return np.where(inside, 1.0, -1.0) * np.sqrt(distance2)
 
 
 def resultant_length(degrees: NDArray[np.float64]) -> float:
@@ -150,18 +169,28 @@ def spread_of(name: str) -> Statistic:
 
 
 @dataclass(frozen=True)
-class SkinPatches:
-    """Where bare skin is to be expected: the crop of the image around the patches and one mask for each.
+class SkinPatch:
+    """A part of the face where bare skin is to be expected.
 
-    ``crop``: sRGB uint8 (h, w, 3). ``cheek_left``, ``cheek_right`` (image sides), ``forehead``: bool (h, w).
-    ``frac_inside``: the least share of a patch's area that lies within the image, 0..1.
+    ``rgb``: sRGB uint8 (n, 3), its pixels. ``frac_inside``: the share of its area that lies within the image, 0..1.
     """
 
-    crop: Pixels
-    cheek_left: NDArray[np.bool_]
-    cheek_right: NDArray[np.bool_]
-    forehead: NDArray[np.bool_]
+    rgb: Pixels
     frac_inside: float
+
+
+@dataclass(frozen=True)
+class SkinPatches:
+    """The three patches of one face, in image sides, with the crop they come from and its mask of both cheeks.
+
+    ``crop``: sRGB uint8 (h, w, 3); ``cheeks``: bool (h, w).
+    """
+
+    cheek_left: SkinPatch
+    cheek_right: SkinPatch
+    forehead: SkinPatch
+    crop: Pixels
+    cheeks: NDArray[np.bool_]
 
 
 def skin_patches(pixels: Pixels, landmarks_px: Points) -> SkinPatches:
@@ -177,14 +206,73 @@ def skin_patches(pixels: Pixels, landmarks_px: Points) -> SkinPatches:
     x1, y1 = np.ceil(both.max(axis=0)).astype(int) + 1
     crop = pixels[y0 : max(y1, y0), x0 : max(x1, x0)]
     masks = [polygon_mask(outline - (x0, y0), *crop.shape[:2]) for outline in outlines]
-    shares = [mask.sum() / max(polygon_area(outline), 1.0) for mask, outline in zip(masks, outlines, strict=True)]
-    return SkinPatches(crop, masks[0], masks[1], masks[2], float(min(*shares, 1.0)))
+    patches = [
+        SkinPatch(crop[mask], min(float(mask.sum()) / max(polygon_area(outline), 1.0), 1.0))
+        for mask, outline in zip(masks, outlines, strict=True)
+    ]
+    return SkinPatches(patches[0], patches[1], patches[2], crop, masks[0] | masks[1])
+
+
+def patch_state(*patches: SkinPatch) -> str:
+    """``ok``, or why the colours of these patches cannot be compared; the words are the keys of ``PATCH_STATES``."""
+    if min(patch.frac_inside for patch in patches) < 0.9:
+        return "out_of_frame"
+    if min(len(patch.rgb) for patch in patches) < SMALLEST_PATCH_PX:
+        return "too_small"
+    if max(float((patch.rgb >= _SATURATED_CODE).any(axis=1).mean()) for patch in patches) > _SATURATED_SHARE:
+        return "saturated"
+    lights = [luminance(patch.rgb) for patch in patches]
+    if min(float(np.median(light)) for light in lights) < _DARK_LUMINANCE:
+        return "too_dark"
+    if (
+        max(_deviation_stops(light) for light in lights) > _OCCLUDED_STOPS
+        or _hue_range_deg(patches) > _OCCLUDED_HUE_DEG
+    ):
+        return "occluded"
+    return OK
+
+
+def lab(rgb: Pixels) -> NDArray[np.float32]:
+    """CIELAB (D65) of sRGB uint8 (..., 3): float32 (..., 3), L* in [0, 100] (CIE 15:2018)."""
+    flat = np.ascontiguousarray(rgb).reshape(1, -1, 3).astype(np.float32) / np.float32(255)
+    return np.asarray(cv2.cvtColor(flat, cv2.COLOR_RGB2LAB), dtype=np.float32).reshape(rgb.shape)
+
+
+def robust_deviation(values: NDArray[np.floating[Any]]) -> float:
+    """Median absolute deviation scaled to the standard deviation of a normal distribution."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def _deviation_stops(light: NDArray[np.float64]) -> float:
+    return robust_deviation(np.log2(np.maximum(light, _DARK_LUMINANCE / 8)))
+
+
+def _hue_range_deg(patches: tuple[SkinPatch, ...]) -> float:
+    """Largest difference of CIELAB hue between patches that have a hue at all, 0..180."""
+    colours = [np.median(lab(patch.rgb)[:, 1:], axis=0) for patch in patches]
+    hues = [math.degrees(math.atan2(b, a)) for a, b in colours if math.hypot(a, b) >= 5.0]
+    return max((angle_difference_deg(one, other) for one in hues for other in hues), default=0.0)
 
 
 def _cheek(points: Points, outline: tuple[int, ...]) -> Points:
     anchor = points[list(outline[1:3])].mean(axis=0)
     return np.asarray(anchor + 0.75 * (points[list(outline)] - anchor))
 
+
+SMALLEST_PATCH_PX = 64
+"""Pixels of a patch below which its median rests on a handful of JPEG blocks."""
+PATCH_STATES = {
+    "out_of_frame": "a patch of skin lies outside the image",
+    "too_small": f"the eyes' outer corners are too close, or a patch has less than {SMALLEST_PATCH_PX} pixels",
+    "saturated": "a patch of skin is clipped",
+    "too_dark": "a patch of skin is nearly black",
+    "occluded": "a patch of skin is covered (hair, glasses, hand)",
+}
+_SATURATED_CODE = 254
+_SATURATED_SHARE = 0.1  # with more clipped pixels a patch has no known luminance
+_DARK_LUMINANCE = 0.002  # about sRGB code 7: one code is a sixth of a stop there, and JPEG moves it
+_OCCLUDED_STOPS = 1.0  # within one patch shaded skin stays below, hair and spectacle frames do not
+_OCCLUDED_HUE_DEG = 30.0  # between patches; coloured light reaches 19 degrees on portraits
 
 # MediaPipe's landmark numbers; second and third of a cheek lie beside the nose.
 _CHEEK_LEFT = (118, 101, 36, 205, 187, 117)
