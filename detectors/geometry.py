@@ -68,7 +68,7 @@ def resultant_length(degrees: NDArray[np.float64]) -> float:
 
 def srgb_to_linear(pixels: Pixels) -> NDArray[np.float64]:
     """sRGB uint8 (..., 3) to linear light in [0, 1] (IEC 61966-2-1)."""
-    return _LINEAR[pixels]
+    return np.asarray(_LINEAR[pixels], dtype=np.float64)
 
 
 def luminance(pixels: Pixels) -> NDArray[np.float64]:
@@ -235,7 +235,9 @@ def patch_state(*patches: SkinPatch) -> str:
 def lab(rgb: Pixels) -> NDArray[np.float32]:
     """CIELAB (D65) of sRGB uint8 (..., 3): float32 (..., 3), L* in [0, 100] (CIE 15:2018)."""
     flat = np.ascontiguousarray(rgb).reshape(1, -1, 3).astype(np.float32) / np.float32(255)
-    return np.asarray(cv2.cvtColor(flat, cv2.COLOR_RGB2LAB), dtype=np.float32).reshape(rgb.shape)
+    colours = np.asarray(cv2.cvtColor(flat, cv2.COLOR_RGB2LAB), dtype=np.float32).reshape(rgb.shape)
+    colours[..., 0] = np.clip(colours[..., 0], 0, 100)  # the library's white is 100.00001
+    return colours
 
 
 def robust_deviation(values: NDArray[np.floating[Any]]) -> float:
