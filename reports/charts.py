@@ -35,9 +35,10 @@ from reports.files import write_whole
 from reports.words import clean, count, generation, shorten
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#667079", "#e3e6e9", "#ffffff"
+HATCH, BAR = "#c3c9cf", "#9aa3ab"
 DATA, ONSET = "#0072b2", "#d55e00"
 """Blue and vermillion of the palette of Okabe & Ito (2008), told apart under every common colour blindness."""
-GROUP_COLOURS = {"eyes": "#0072b2", "hands": "#e69f00", "face": "#009e73", "light": "#cc79a7", "image": "#56b4e9"}
+GROUP_COLOURS = {"eyes": "#0072b2", "hands": "#e69f00", "face": "#009e73", "light": "#cc79a7", "image": "#999999"}
 PNG_DPI = 200
 COLUMN_PT, PAGE_PT = 252.0, 519.0
 """Widths of a journal's single column (89 mm) and of its page (183 mm), in points."""
@@ -67,7 +68,7 @@ _STYLE: dict[str, Any] = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "hatch.linewidth": 0.5,
-    "hatch.color": "#c3c9cf",
+    "hatch.color": HATCH,
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "svg.fonttype": "none",
@@ -213,7 +214,7 @@ def _draw_gaps(axes: Axes, c: Course) -> None:
 
 def _draw_share(axes: Axes, c: Course) -> None:
     """How many of the expected subjects the value stands on: bars, with the number above each."""
-    axes.bar(c.generations, np.nan_to_num(c.frac_measured), width=0.62, color="#9aa3ab", gid="measured_share")
+    axes.bar(c.generations, np.nan_to_num(c.frac_measured), width=0.62, color=BAR, gid="measured_share")
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 1], ["0 %", "100 %"], size=5.8)
     axes.set_ylabel("measured", size=5.8)
@@ -247,7 +248,17 @@ def overview_chart(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping
 
     Cells without a retention are hatched; a diamond marks the onset; the column at the right says it in numbers.
     """
-    return _overview_figure(courses(traits, erosion), verdict)
+    return _overview_figure(courses(traits, erosion), _heading(verdict))
+
+
+def overview_svg(found: Sequence[Course]) -> str:
+    """The overview as SVG without its heading, for a page that has said it already."""
+    with _style("overview"):
+        return _svg(_overview_figure(found, ""), "").decode()
+
+
+def _heading(verdict: Mapping[str, Any]) -> str:
+    return clean(verdict.get("sentence")) or "No verdict."
 
 
 def retention_colours() -> Colormap:
@@ -256,11 +267,11 @@ def retention_colours() -> Colormap:
     return LinearSegmentedColormap.from_list("retention", magma(np.linspace(0.12, 1.0, 256)), N=256)
 
 
-def _overview_figure(found: Sequence[Course], verdict: Mapping[str, Any]) -> Figure:
+def _overview_figure(found: Sequence[Course], heading: str) -> Figure:
     sections = [(name, [c for c in found if _section(c) == name]) for name in _SECTIONS]
     sections = [(name, members) for name, members in sections if members]
-    sentence = textwrap.wrap(clean(verdict.get("sentence")), 80) or ["No verdict."]
-    top = 22 + 13.5 * len(sentence)
+    sentence = textwrap.wrap(heading, 80)
+    top = 22 + 13.5 * len(sentence) if sentence else 4
     body = sum(_HEADING_PT + _ROW_PT * len(members) for _, members in sections)
     bottom = 52.0
     generations = found[0].generations if found else np.zeros(1)
@@ -342,7 +353,9 @@ def _draw_key(figure: Figure) -> None:
     key.text(0, 22, "retention (reference = 100 %)", size=6.2, color=MUTED)
     ramp = np.linspace(0, 1, 49)
     middles = ((ramp[1:] + ramp[:-1]) / 2)[np.newaxis]
-    key.pcolormesh(96 * ramp, [12, 18], middles, cmap=retention_colours(), norm=Normalize(0, 1))
+    key.pcolormesh(
+        96 * ramp, [12, 18], middles, cmap=retention_colours(), norm=Normalize(0, 1), edgecolor="face", linewidth=0.4
+    )
     for share, text in ((0, "0 %"), (0.5, "50 %"), (1, "100 %")):
         key.text(96 * share, 9, text, size=5.8, color=MUTED, ha="center", va="top")
     key.add_patch(_unmeasured(108, 12, 10, 6))
@@ -352,7 +365,7 @@ def _draw_key(figure: Figure) -> None:
 
 
 def _unmeasured(x: float, y: float, width: float, height: float) -> Rectangle:
-    return Rectangle((x, y), width, height, facecolor=PAPER, edgecolor="#c3c9cf", hatch="//////", linewidth=0.4)
+    return Rectangle((x, y), width, height, facecolor=PAPER, edgecolor=HATCH, hatch="//////", linewidth=0.4)
 
 
 # --------------------------------------------------------------------------- files
@@ -366,7 +379,9 @@ def write_charts(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping[s
     folder.mkdir(parents=True, exist_ok=True)
     found = courses(traits, erosion)
     reference_label = clean(verdict.get("reference")) or "reference"
-    written = _write(_overview_figure(found, verdict), folder / "overview", overview_alternative(found, verdict))
+    written = _write(
+        _overview_figure(found, _heading(verdict)), folder / "overview", overview_alternative(found, verdict)
+    )
     for c in found:
         figure = _decay_figure(c, reference_label)
         written += _write(figure, folder / chart_name(c.trait), alternative(c, reference_label))
@@ -386,7 +401,7 @@ def overview_alternative(found: Sequence[Course], verdict: Mapping[str, Any]) ->
     """The overview for those who cannot see it."""
     eroded = [f"{c.title} at {onset_text(c)}" for c in found if math.isfinite(c.onset)]
     listed = "; ".join(eroded) if eroded else "none"
-    return f"{clean(verdict.get('sentence'))} Onset by generation: {listed}. {len(found) - len(eroded)} traits without."
+    return f"{_heading(verdict)} Onset by generation: {listed}. {len(found) - len(eroded)} traits without."
 
 
 def _write(figure: Figure, stem: Path, description: str) -> list[Path]:

@@ -19,7 +19,20 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.charts import GRID, GROUP_COLOURS, INK, MUTED, PAPER, chart_name, overview_alternative
+from reports.charts import (
+    BAR,
+    DATA,
+    GRID,
+    GROUP_COLOURS,
+    HATCH,
+    INK,
+    MUTED,
+    ONSET,
+    PAPER,
+    chart_name,
+    overview_alternative,
+    overview_svg,
+)
 from reports.course import (
     Course,
     alternative,
@@ -35,8 +48,17 @@ from reports.words import NOTHING, clean, count, generation, number, percent
 
 GROUP_TITLES = {"eyes": "Eyes", "hands": "Hands", "face": "Face", "light": "Light", "image": "Image"}
 STAND_IN = "descriptor, not identity"
-_THEME = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", "#0072b2": "--data", "#9aa3ab": "--bar"}
-"""The charts' colours that follow the page into the dark; the heat map's scale and the onset keep theirs."""
+_THEME = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    PAPER: "--paper",
+    HATCH: "--hatch",
+    BAR: "--bar",
+    DATA: "--data",
+    ONSET: "--onset",
+}
+"""The charts' colours that follow the page into the dark; the heat map's scale keeps its own."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +86,7 @@ def write_page(
 
     Raises OSError where a chart cannot be read or the page cannot be written.
     """
-    names = ["overview", *(chart_name(clean(name)) for name in traits["trait"].unique())]
+    names = [chart_name(clean(name)) for name in traits["trait"].unique()]
     svgs = {name: (charts / f"{name}.svg").read_text(encoding="utf-8") for name in names}
     return write_whole(path, render_page(traits, erosion, verdict, run, svgs).encode())
 
@@ -76,7 +98,7 @@ def render_page(
     run: Mapping[str, Any],
     svgs: Mapping[str, str],
 ) -> str:
-    """The page as HTML. ``svgs``: the charts' SVG text by ``chart_name``, and ``overview``.
+    """The page as HTML. ``svgs``: the traits' charts as SVG text, by ``chart_name``.
 
     ``run["notes"]["embedder"]`` names who described the faces, and ``embedder_is_stand_in`` says that this was
     not an identity model. Raises KeyError where a chart is missing.
@@ -92,7 +114,7 @@ def render_page(
         embedder=clean(notes.get("embedder")),
         is_stand_in=bool(notes.get("embedder_is_stand_in", False)),
         stand_in=STAND_IN,
-        overview=inline_svg(svgs["overview"], "overview"),
+        overview=inline_svg(overview_svg(found), "overview"),
         overview_alternative=overview_alternative(found, verdict),
         groups=[
             (
@@ -124,7 +146,7 @@ def inline_svg(svg: str, name: str) -> Markup:
     body = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r'\1 aria-hidden="true"', body, count=1)
     body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", body)
     for colour, variable in _THEME.items():
-        body = re.sub(rf"(fill|stroke): {colour}\b", rf"\1: var({variable})", body)
+        body = re.sub(rf'(fill|stroke)(: |="){colour}\b', rf"\1\2var({variable})", body)
     return Markup(re.sub(r"\n+", "\n", body))
 
 

@@ -1,0 +1,80 @@
+"""What the terminal says after measuring: the verdict, a short table, and where the charts are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.course import Course, Floats, courses, measured_text, onset_text
+from reports.words import clean, percent, shorten
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+NOT_MEASURED = "·"
+_N_GENERATIONS = 16
+_WIDTHS = (32, 15, _N_GENERATIONS, 11, 13)
+
+
+def summary(
+    traits: pd.DataFrame,
+    erosion: pd.DataFrame,
+    verdict: Mapping[str, Any],
+    charts: str,
+    n_traits: int = 15,
+) -> str:
+    """Plain text of at most about 90 columns: what eroded first on top, ``n_traits`` rows of it.
+
+    ``charts``: where the charts are, as the reader should type it. Says how many traits are left out.
+    """
+    found = courses(traits, erosion)
+    shown = found[:n_traits]
+    lines = [clean(verdict.get("sentence")) or "No verdict.", ""]
+    if shown:
+        lines += _table(shown)
+    left_out = len(found) - len(shown)
+    unmeasured = sum(not c.is_measured for c in found)
+    notes = [f"{left_out} more traits are in the report" if left_out else ""]
+    notes += [f"{unmeasured} of {len(found)} traits could not be measured" if unmeasured else ""]
+    lines += ["", *(note[0].upper() + note[1:] + "." for note in notes if note)]
+    reference = clean(verdict.get("reference")) or "the reference"
+    lines += [
+        f"Retention: {BLOCKS[-1]} as in {reference}, {BLOCKS[0]} next to nothing left, {NOT_MEASURED} not measured.",
+        f"Charts: {clean(charts)}",
+    ]
+    return "\n".join(lines)
+
+
+def sparkline(retention: Floats) -> str:
+    """One block for each generation: the full block only where nothing is lost, a dot where nothing was measured."""
+    return "".join(_block(float(kept)) for kept in retention)
+
+
+def _block(kept: float) -> str:
+    if not math.isfinite(kept):
+        return NOT_MEASURED
+    if kept >= 1:
+        return BLOCKS[-1]
+    return BLOCKS[max(0, math.floor(kept * (len(BLOCKS) - 1)))]
+
+
+def _table(shown: Sequence[Course]) -> list[str]:
+    rows = [("trait", "onset", "retention", "at the end", "measured")]
+    rows += [
+        (c.title, onset_text(c), sparkline(_thinned(c.retention)), percent(c.last_retention), measured_text(c))
+        for c in shown
+    ]
+    fits = [min(limit, max(len(row[i]) for row in rows)) for i, limit in enumerate(_WIDTHS)]
+    return [
+        "  ".join(shorten(cell, fit).ljust(fit) for cell, fit in zip(row, fits, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _thinned(retention: Floats) -> Floats:
+    """At most ``_N_GENERATIONS`` of the values, evenly spaced, the first and the last among them."""
+    if len(retention) <= _N_GENERATIONS:
+        return retention
+    kept = np.linspace(0, len(retention) - 1, _N_GENERATIONS).round().astype(np.intp)
+    return np.asarray(retention[kept], dtype=np.float64)
