@@ -91,12 +91,14 @@ def phantom(
 
 
 @app.command()
-def traits() -> None:
+def traits(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the document docs/traits.md.")] = False,
+) -> None:
     """List every trait that is measured: its unit, which way is healthy, its floor and its source."""
     with _explained():
-        from decay.catalogue import traits_text
+        from decay.catalogue import traits_markdown, traits_text
 
-        out.print(traits_text(), markup=False)
+        out.print(traits_markdown() if markdown else traits_text(), markup=False)
 
 
 @app.command()
@@ -105,15 +107,16 @@ def calibrate(
     photographs: Annotated[
         Path | None, typer.Option(help="Folder of labelled photographs (the validation data); left out if absent.")
     ] = None,
-    embedder_pack: Pack = None,
-    embedder_root: Root = None,
+    scale: Annotated[
+        float, typer.Option(help="Share of the full study; below 1 is quicker and rougher.", min=0.01)
+    ] = 1,
 ) -> None:
     """Measure the instrument itself against drawn truth and labelled photographs."""
     with _explained():
         from decay.calibrate import calibrate as run_calibration
 
         with _bars() as advance:
-            run_calibration(out_file, photographs, embedder_pack, embedder_root, progress=advance)
+            run_calibration(out_file, photographs, scale, progress=advance)
         out.print(f"Written: {out_file}", markup=False)
 
 
@@ -142,10 +145,9 @@ def fetch(
 
 
 def _measure_and_print(run: Path, settings: object) -> None:
-    from reports.terminal import summary
-
     from decay.measure import measure as measure_lineage
     from decay.settings import MeasureSettings
+    from reports.terminal import summary
 
     assert isinstance(settings, MeasureSettings)
     with _bars() as advance:
