@@ -15,7 +15,7 @@ from detectors.reader import ImageReadings, Reader, Row
 from detectors.trait import OK
 
 CLEARLY_VISIBLE = 0.5
-"""A glint counts as shown when this share of it is free of the lids, and as absent below ``HIDDEN``; between, neither."""
+"""A glint counts as shown when this share of it is free of the lids, as absent below ``HIDDEN``; between, neither."""
 HIDDEN = 0.05
 MEASURED = (OK, "no_highlight")
 

@@ -1,0 +1,172 @@
+"""The whole way from a folder of pictures to the files of the contract, with the real detectors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from decay.errors import DecayError
+from decay.images import write_png
+from decay.measure import Measured, measure
+from decay.phantom import Population, draw_face
+from decay.settings import MeasureSettings
+from detectors.registry import traits
+
+SETTINGS = MeasureSettings(n_resamples=40)
+CONTRACT = {
+    "images": "generation image sha256 width height slot prompt group state n_faces n_hands",
+    "faces": "generation image face box yaw_deg pitch_deg roll_deg",
+    "eyes": "generation image face side iris_x_px iris_y_px iris_radius_px catchlight_state catchlight_clock_deg "
+    "catchlight_rho catchlight_count",
+    "hands": "generation image hand box",
+    "embeddings": "generation image face embedder embedding",
+}
+TRAITS_COLUMNS = (
+    "generation trait label unit direction n_expected n_measured frac_measured value ci_low ci_high retention "
+    "retention_low retention_high"
+)
+EROSION_COLUMNS = (
+    "trait family rank onset_generation onset_low onset_high half_life_generations p_first smallest_detectable verdict"
+)
+N_SLOTS, N_GENERATIONS = 9, 3
+
+
+@pytest.fixture(scope="session")
+def drawn_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine drawn people in three generations; from generation 1 on one and the same person nine times over."""
+    root = tmp_path_factory.mktemp("runs") / "lineage"
+    population = Population()
+    for slot in range(N_SLOTS):
+        pixels, _ = draw_face(population.sample_face(np.random.default_rng([3, slot])), 256, np.random.default_rng(slot))
+        for generation in range(N_GENERATIONS):
+            if generation and slot:
+                continue
+            write_png(_image(root, generation, slot), pixels)
+    for generation in range(1, N_GENERATIONS):
+        for slot in range(1, N_SLOTS):
+            shutil.copy(_image(root, generation, 0), _image(root, generation, slot))
+    (root / "gen_01" / "broken.png").write_text("not a picture")
+    return root
+
+
+def _image(root: Path, generation: int, slot: int) -> Path:
+    folder = root / f"gen_{generation:02d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{slot:03d}.png"
+
+
+@pytest.fixture(scope="session")
+def measured(drawn_run: Path) -> Measured:
+    return measure(drawn_run, SETTINGS)
+
+
+def test_every_file_of_the_contract_is_there_with_its_columns(measured: Measured) -> None:
+    for stem, columns in CONTRACT.items():
+        table = pd.read_parquet(measured.folder / f"{stem}.parquet")
+        assert set(columns.split()) <= set(table.columns), stem
+    assert set(TRAITS_COLUMNS.split()) <= set(pd.read_csv(measured.folder / "traits.csv").columns)
+    assert set(EROSION_COLUMNS.split()) <= set(pd.read_csv(measured.folder / "erosion.csv").columns)
+    verdict = json.loads((measured.folder / "verdict.json").read_text())
+    assert {"format_version", "first_family", "first", "order", "ties", "not_rankable", "not_measured", "sentence"} <= set(
+        verdict
+    )
+    run = json.loads((measured.folder / "run.json").read_text())
+    assert {"settings", "versions", "models", "timings"} <= set(run)
+    assert (measured.folder / "report.html").stat().st_size > 1000
+
+
+def test_every_trait_has_a_row_per_generation_and_a_chart(measured: Measured) -> None:
+    table = pd.read_csv(measured.folder / "traits.csv")
+    for trait in traits():
+        assert list(table.loc[table["trait"] == trait.name, "generation"]) == list(range(N_GENERATIONS))
+        for suffix in ("svg", "png"):
+            assert (measured.folder / "charts" / f"{trait.name}.{suffix}").is_file()
+
+
+def test_faces_and_irises_are_found_on_drawings(measured: Measured) -> None:
+    images = measured.results.tables.images
+    assert (images.loc[images["state"] == "ok", "n_faces"] == 1).all()
+    eyes = measured.results.tables.eyes
+    assert (eyes["iris_state"] == "ok").mean() > 0.8
+
+
+def test_numbers_are_nan_unless_their_state_is_ok(measured: Measured) -> None:
+    eyes = measured.results.tables.eyes
+    assert eyes.loc[eyes["catchlight_state"] != "ok", "catchlight_clock_deg"].isna().all()
+    assert eyes.loc[eyes["catchlight_state"] == "ok", "catchlight_clock_deg"].notna().all()
+
+
+def test_one_face_many_times_over_is_seen_as_collapse(measured: Measured) -> None:
+    table = measured.results.traits.set_index(["trait", "generation"])
+    assert table.loc[("face_pairwise_distance", 1), "retention"] == pytest.approx(0, abs=0.02)
+    assert table.loc[("face_pairwise_distance", 0), "retention"] == 1.0
+
+
+def test_an_unreadable_image_is_a_row_with_a_reason(measured: Measured) -> None:
+    images = measured.results.tables.images.set_index("image")
+    row = images.loc["gen_01/broken.png"]
+    assert row["state"] == "not_an_image"
+    assert row["reason"]
+    assert pd.isna(row["n_faces"])
+    assert measured.n_bad == 1
+
+
+def test_equal_content_is_read_once(measured: Measured) -> None:
+    assert measured.n_read == N_SLOTS
+    assert measured.n_kept == N_SLOTS * (N_GENERATIONS - 1)
+
+
+def test_the_same_command_again_reads_nothing_and_changes_nothing(measured: Measured, tmp_path: Path) -> None:
+    run = tmp_path / "again"
+    shutil.copytree(measured.folder.parent, run)
+    before = {path.name: path.read_bytes() for path in (run / "measures").glob("*.*") if path.suffix in (".csv", ".parquet")}
+    again = measure(run, SETTINGS)
+    assert again.n_read == 0
+    after = {path.name: path.read_bytes() for path in (run / "measures").glob("*.*") if path.suffix in (".csv", ".parquet")}
+    assert after == before
+
+
+def test_only_what_changed_is_read_again(measured: Measured, tmp_path: Path) -> None:
+    run = tmp_path / "changed"
+    shutil.copytree(measured.folder.parent, run)
+    pixels, _ = draw_face(Population().sample_face(np.random.default_rng(77)), 256, np.random.default_rng(7))
+    write_png(_image(run, 2, 4), pixels)
+    again = measure(run, SETTINGS)
+    assert again.n_read == 1
+
+
+def test_a_failed_measurement_keeps_earlier_results(measured: Measured, tmp_path: Path) -> None:
+    run = tmp_path / "kept"
+    shutil.copytree(measured.folder.parent, run)
+    before = (run / "measures" / "traits.csv").read_bytes()
+    with pytest.raises(DecayError, match="pack"):
+        measure(run, MeasureSettings(embedder_pack="no_such_pack", embedder_root=tmp_path))
+    assert (run / "measures" / "traits.csv").read_bytes() == before
+
+
+def test_one_generation_is_measured_and_claims_nothing(drawn_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "single"
+    shutil.copytree(drawn_run / "gen_00", run / "gen_00")
+    result = measure(run, SETTINGS)
+    assert result.results.verdict["first"] is None
+    assert "only one generation" in result.results.verdict["sentence"]
+
+
+def test_the_command_says_what_is_wrong_in_one_message(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "decay.cli", "measure", str(tmp_path / "nothing")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "nothing" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
