@@ -40,7 +40,7 @@ _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 # OWASP, "CSV Injection": cells that a spreadsheet would run, their full-width forms included. A lone sign
 # (a unit of "-") is no formula and stays as it is.
-_FORMULA = re.compile(r"^[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF001
+_FORMULA = re.compile(r"^[=+\-@\t\n＝＋－＠].", re.DOTALL)  # noqa: RUF001
 
 
 # --------------------------------------------------------------------------- writing
@@ -111,7 +111,11 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 
 def _defuse(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+    if not isinstance(cell, str):
+        return cell
+    # csv writers do not quote a lone carriage return: what follows it would begin a row of its own.
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def _force_to_disk(path: Path) -> None:

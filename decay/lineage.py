@@ -118,7 +118,7 @@ def _folders_and_images(root: Path) -> _Entries:
         raise LineageError(f"{root}: expected a folder of generations; found a file. Give the folder it should lie in.")
     paths = _list(root)
     folders = [path for path in paths if _is_folder(path)]
-    return _Entries(folders, [path for path in paths if path not in set(folders) and _is_image(path)])
+    return _Entries(folders, [path for path in set(paths).difference(folders) if _is_image(path)])
 
 
 def _list(folder: Path) -> list[Path]:
@@ -296,7 +296,7 @@ def _scan(root: Path, top: Path, notes: list[str]) -> _Scan:
         paths = _list(folder)
         subfolders = [path for path in paths if _is_folder(path) and not path.name.startswith("__")]
         waiting.extend(reversed(_inside(root, subfolders, notes)))
-        scan.images.extend(path for path in paths if path not in set(subfolders) and _is_image(path))
+        scan.images.extend(path for path in set(paths).difference(subfolders) if _is_image(path))
         others.update(path.suffix.lower() for path in paths if path.suffix.lower() in _OTHER_IMAGES)
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
