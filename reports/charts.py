@@ -199,8 +199,10 @@ def _draw_gaps(axes: Axes, c: Course) -> None:
     starts = np.flatnonzero(gaps & ~np.r_[False, gaps[:-1]])
     ends = np.flatnonzero(gaps & ~np.r_[gaps[1:], False])
     spans = [(c.generations[start] - 0.5, c.generations[end] + 0.5) for start, end in zip(starts, ends, strict=True)]
-    for left, right in spans:
-        axes.axvspan(left, right, facecolor="none", edgecolor=GRID, hatch="/////", linewidth=0, gid="gap", zorder=0.5)
+    for nth, (left, right) in enumerate(spans, start=1):
+        axes.axvspan(
+            left, right, facecolor="none", edgecolor=GRID, hatch="/////", linewidth=0, gid=f"gap-{nth}", zorder=0.5
+        )
     if spans:
         left, right = spans[0]
         is_narrow = right - left < 0.3 * (np.ptp(c.generations) + 1)
@@ -214,7 +216,7 @@ def _draw_gaps(axes: Axes, c: Course) -> None:
 
 def _draw_share(axes: Axes, c: Course) -> None:
     """How many of the expected subjects the value stands on: bars, with the number above each."""
-    axes.bar(c.generations, np.nan_to_num(c.frac_measured), width=0.62, color=BAR, gid="measured_share")
+    axes.bar(c.generations, np.nan_to_num(c.frac_measured), width=0.62, color=BAR)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 1], ["0 %", "100 %"], size=5.8)
     axes.set_ylabel("measured", size=5.8)
@@ -272,7 +274,7 @@ def _overview_figure(found: Sequence[Course], heading: str) -> Figure:
     sections = [(name, members) for name, members in sections if members]
     sentence = textwrap.wrap(heading, 80)
     top = 22 + 13.5 * len(sentence) if sentence else 4
-    body = sum(_HEADING_PT + _ROW_PT * len(members) for _, members in sections)
+    body = sum(_HEADING_PT + _ROW_PT * len(members) for _, members in sections) or _HEADING_PT
     bottom = 52.0
     generations = found[0].generations if found else np.zeros(1)
     with _style():
@@ -307,7 +309,7 @@ def _draw_section(axes: Axes, members: Sequence[Course], generations: np.ndarray
     x_edges, y_edges = np.arange(len(generations) + 1), y + _ROW_PT * np.arange(len(members) + 1)
     axes.pcolormesh(
         x_edges, y_edges, kept, cmap=retention_colours(), norm=Normalize(0, 1),
-        edgecolor=PAPER, linewidth=0.8, gid="retention",
+        edgecolor=PAPER, linewidth=0.8, gid=f"retention-{y:.0f}",
     )  # fmt: skip
     for row, column in np.argwhere(~np.isfinite(kept)):
         axes.add_patch(_unmeasured(column, y_edges[row], 1, _ROW_PT))

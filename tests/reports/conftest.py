@@ -33,6 +33,13 @@ class Tables:
     verdict: dict[str, Any]
     run: dict[str, Any]
 
+    def few(self) -> Tables:
+        """A trait of each kind and group, for tests that draw every one."""
+        names = ["catchlight_presence", "catchlight_clock_spread", "iris_hue_spread", "hand_pose_spread", "face_recall",
+                 "face_asymmetry", "lighting_ratio", "image_sharpness"]  # fmt: skip
+        traits, erosion = (table[table["trait"].isin(names)] for table in (self.traits, self.erosion))
+        return Tables(traits, erosion, self.verdict, self.run)
+
     def of(self, trait: str) -> tuple[pd.DataFrame, pd.Series]:
         rows = self.traits[self.traits["trait"] == trait]
         return rows, self.erosion[self.erosion["trait"] == trait].iloc[0]

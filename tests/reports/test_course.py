@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.course import course, courses, finding, gap_reason, grouped
+
+
+def rows_of(tables: Any, trait: str) -> pd.DataFrame:
+    rows: pd.DataFrame = tables.of(trait)[0]
+    return rows
+
+
+def test_what_eroded_first_comes_first_and_the_unmeasured_last(tables: Any) -> None:
+    found = courses(tables.traits, tables.erosion)
+    onsets = [c.onset for c in found if math.isfinite(c.onset)]
+    assert onsets == sorted(onsets)
+    assert len(onsets) > 5
+    assert not any(math.isfinite(c.onset) for c in found[len(onsets) :])
+    assert found[-1].trait == "hand_pose_spread"
+    assert sorted(c.trait for c in found) == sorted(tables.traits["trait"].unique())
+
+
+def test_every_trait_is_in_one_group(tables: Any) -> None:
+    found = courses(tables.traits, tables.erosion)
+    groups = grouped(found)
+    assert [name for name, _ in groups] == ["eyes", "hands", "face", "light", "image"]
+    assert sorted(c.trait for _, members in groups for c in members) == sorted(c.trait for c in found)
+
+
+def test_reference_is_the_value_at_retention_one(tables: Any) -> None:
+    rows = rows_of(tables, "catchlight_presence")
+    assert course(rows, None).reference == pytest.approx(0.9)
+    # a reference outside of the table (a folder of real images): solved from retention = (v - floor) / (ref - floor)
+    shifted = rows.assign(retention=rows["value"] / 0.95)
+    assert course(shifted, None).reference == pytest.approx(0.95)
+    assert course(rows.assign(reference=0.97), None).reference == 0.97
+
+
+def test_a_location_trait_has_no_floor(tables: Any) -> None:
+    rows = rows_of(tables, "catchlight_clock_spread")
+    assert (rows["kind"] == "location").all()
+    assert math.isnan(course(rows, None).floor)
+
+
+def test_tables_read_back_from_csv_say_the_same(tables: Any) -> None:
+    traits = pd.read_csv(io.StringIO(tables.traits.to_csv(index=False)))
+    erosion = pd.read_csv(io.StringIO(tables.erosion.to_csv(index=False)))
+    before, after = courses(tables.traits, tables.erosion), courses(traits, erosion)
+    for c, again in zip(before, after, strict=True):
+        assert (c.trait, c.unit, finding(c)) == (again.trait, again.unit, finding(again))
+        np.testing.assert_allclose(c.value, again.value, rtol=1e-12)
+
+
+def test_findings_do_not_claim_more_than_was_seen(tables: Any) -> None:
+    rows, row = tables.of("catchlight_presence")
+    assert finding(course(rows, row)).startswith("erodes from generation ")
+    assert finding(course(rows, {"smallest_detectable": 0.12})) == "no erosion shown; a loss of 12 % would have shown"
+    assert finding(course(rows.head(1), None)) == "one measured generation: no course to judge"
+    unmeasured = course(rows_of(tables, "hand_pose_spread"), None)
+    assert finding(unmeasured) == "not measured"
+    assert gap_reason(unmeasured) == "no subject of this kind was found or expected"
+    assert gap_reason(course(rows_of(tables, "iris_hue_spread"), None)).startswith("too few to give a value: ")
+
+
+def test_rows_of_two_traits_or_a_generation_twice_are_refused(tables: Any) -> None:
+    with pytest.raises(ValueError, match="rows of one trait"):
+        course(tables.traits, None)
+    rows = rows_of(tables, "hand_presence")
+    with pytest.raises(ValueError, match="one row per generation"):
+        course(pd.concat([rows, rows]), None)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from reports.charts import chart_name, write_charts
+from reports.page import flatten, inline_svg, render_page, write_page
+from reports.words import NOTHING
+
+HOSTILE = "<img src=x onerror=alert(1)> & \"'{{ 7*7 }} </svg><script>"
+LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background"}
+
+
+class Reader(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(tables: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("measures")
+    few = tables.few()
+    write_charts(few.traits, few.erosion, few.verdict, folder / "charts")
+    path = write_page(few.traits, few.erosion, few.verdict, few.run, folder / "charts", folder / "report.html")
+    return path.read_text(encoding="utf-8")
+
+
+def blank_charts(traits: pd.DataFrame) -> dict[str, str]:
+    return {chart_name(name): "<svg></svg>" for name in traits["trait"].unique()}
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page: str) -> None:
+    tags = Reader(page).tags
+    assert not {tag for tag, _ in tags} & {"script", "iframe", "object", "embed", "link", "base", "form"}
+    for tag, attributes in tags:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        for name in LOADING & set(attributes):
+            assert (attributes[name] or "").startswith("#"), (tag, attributes)
+    assert "@import" not in page
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    assert "default-src 'none'" in page
+
+
+def test_the_page_is_whole_and_small(page: str, tables: Any) -> None:
+    text = " ".join(Reader(page).text)
+    few = tables.few().traits
+    assert tables.verdict["sentence"] in text
+    for label, name in zip(few["label"], few["trait"], strict=True):
+        assert label in text
+        assert f'id="trait-{name}"' in page
+    assert len(page.encode()) / few["trait"].nunique() < 10_000_000 / 100  # a hundred traits fit into 10 MB
+    for fact in ("mediapipe", "0.10.21", "Apache-2.0", "landmarks and HOG"):
+        assert fact in text
+    assert "descriptor, not identity" in text
+
+
+def test_every_chart_has_a_text_alternative(page: str, tables: Any) -> None:
+    tags = Reader(page).tags
+    pictures = [attributes["aria-label"] or "" for _, attributes in tags if attributes.get("role") == "img"]
+    assert len(pictures) == 1 + tables.few().traits["trait"].nunique()
+    assert all(len(alternative) > 30 for alternative in pictures)
+    assert all(attributes.get("aria-hidden") == "true" for tag, attributes in tags if tag == "svg")
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page: str) -> None:
+    tags = Reader(page).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = {v for _, a in tags for k, v in a.items() if k in ("href", "xlink:href")}
+    assert {link[1:] for link in links if link} <= set(ids)
+
+
+def test_what_was_not_measured_is_said_with_its_reason(page: str) -> None:
+    section = page[page.index('id="measured"') : page.index('id="group-1"')]
+    assert "Hand pose spread" in section
+    assert "no subject of this kind was found or expected" in section
+    assert "too few to give a value" in section
+
+
+def test_colours_follow_the_page_into_the_dark(page: str) -> None:
+    drawn = page[page.index("<svg") :]
+    assert "prefers-color-scheme: dark" in page
+    assert "fill: var(--ink)" in drawn
+    assert "#ffffff" not in drawn
+
+
+def test_a_real_embedder_is_named_without_the_warning(tables: Any) -> None:
+    run = {**tables.run, "notes": {"embedder": "buffalo_l", "embedder_is_stand_in": False}}
+    text = render_page(tables.traits, tables.erosion, tables.verdict, run, blank_charts(tables.traits))
+    assert "buffalo_l" in text
+    assert "descriptor, not identity" not in text
+
+
+def test_markup_in_the_tables_is_inert(tables: Any) -> None:
+    rows, _ = tables.of("catchlight_presence")
+    names = ("trait", "label", "unit", "group", "source", "limits", "direction")
+    traits = rows.assign(**dict.fromkeys(names, HOSTILE))
+    erosion = pd.DataFrame({"trait": [HOSTILE], "verdict": [HOSTILE], "family": [HOSTILE]})
+    verdict = {**tables.verdict, "sentence": HOSTILE, "reference": HOSTILE, "ties": [[HOSTILE, HOSTILE]]}
+    run = {"settings": {HOSTILE: [HOSTILE]}, "notes": {"embedder": HOSTILE, "embedder_is_stand_in": True}}
+    page = render_page(traits, erosion, verdict, run, blank_charts(traits))
+    reader = Reader(page)
+    assert not {tag for tag, _ in reader.tags} & {"img", "script"}
+    assert not [name for _, attributes in reader.tags for name in attributes if name.startswith("on")]
+    assert HOSTILE in " ".join(reader.text)
+    assert "49" not in " ".join(reader.text)
+
+
+def test_shares_on_the_page_are_not_rounded_into_claims(tables: Any) -> None:
+    rows, row = tables.of("catchlight_presence")
+    nearly = rows.assign(retention=0.999, frac_measured=0.999)
+    page = render_page(nearly, pd.DataFrame([{**row, "p_first": 0.9999}]), {}, {}, blank_charts(nearly))
+    cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", page)
+    assert "99 %" in cells
+    assert not [cell for cell in cells if "100 %" in cell]
+
+
+def test_empty_tables_make_a_page_that_says_so(tables: Any) -> None:
+    page = render_page(tables.traits.head(0), tables.erosion.head(0), {}, {}, {})
+    assert "No verdict." in page
+
+
+def test_a_missing_chart_is_an_error_and_leaves_no_page(tables: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_page(tables.traits, tables.erosion, {}, {}, tmp_path, tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_flatten_names_every_leaf() -> None:
+    record = {"a": {"b": 1, "c": [2, {"name": "x", "d": None}]}, "e": True}
+    lines = flatten(record)
+    assert lines == [
+        ("a · b", "1"),
+        ("a · c · 1", "2"),
+        ("a · c · x · name", "x"),
+        ("a · c · x · d", NOTHING),
+        ("e", "True"),
+    ]
+
+
+def test_inline_svg_keeps_its_ids_to_itself() -> None:
+    svg = '<?xml version="1.0"?><svg width="2pt" height="1pt" viewBox="0 0 2 1"><title>t</title>'
+    svg += '<g id="a"><use href="#a" clip-path="url(#p)" style="fill: #1f2328"/></g></svg>'
+    assert inline_svg(svg, "n") == (
+        '<svg aria-hidden="true" viewBox="0 0 2 1"><g id="n-a"><use href="#n-a" clip-path="url(#n-p)"'
+        ' style="fill: var(--ink)"/></g></svg>'
+    )
