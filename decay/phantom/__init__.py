@@ -1,7 +1,12 @@
 """Drawn faces and hands whose truth is known, and lineages of them in which chosen traits decay on a plan."""
 
+from decay.phantom.degrade import degrade
 from decay.phantom.face import draw_face
+from decay.phantom.hand import draw_hand
+from decay.phantom.lineage import make_lineage
 from decay.phantom.parameters import (
+    FINGERS,
+    PAIRS,
     Camera,
     Expression,
     EyeParameters,
@@ -14,10 +19,17 @@ from decay.phantom.parameters import (
     Lighting,
     Skin,
 )
+from decay.phantom.plan import CHANNELS, PRESETS, Channel, Decay, Plan, load_plan
 from decay.phantom.population import Population, Spread
 
 __all__ = [
+    "CHANNELS",
+    "FINGERS",
+    "PAIRS",
+    "PRESETS",
     "Camera",
+    "Channel",
+    "Decay",
     "Expression",
     "EyeParameters",
     "FaceParameters",
@@ -27,8 +39,13 @@ __all__ = [
     "Hair",
     "HandParameters",
     "Lighting",
+    "Plan",
     "Population",
     "Skin",
     "Spread",
+    "degrade",
     "draw_face",
+    "draw_hand",
+    "load_plan",
+    "make_lineage",
 ]

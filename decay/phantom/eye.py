@@ -228,7 +228,7 @@ def _draw_brow(window: Window, place: EyePlace, face: FaceParameters, light: F32
     for x, y, angle, reach in zip(lateral, down, lean, length, strict=True):
         px = (x + reach * np.cos(angle) * steps) * place.outward * place.squeeze + place.x_mm
         lines.append(np.stack([px, y + reach * np.sin(angle) * steps + place.y_mm], axis=-1))
-    hair = np.minimum(hex_to_linear(face.hair.colour) * 0.8 * light, 0.35).astype(np.float32)
+    hair = (np.minimum(0.5 * hex_to_linear(face.hair.colour) + 0.01, 0.09) * light).astype(np.float32)
     window.paint(hair, 0.45 * _brow_body(window, place, base_q=q, base=base, thick=thick))
     window.paint(hair, 0.80 * window.strokes(lines, 0.30))
 

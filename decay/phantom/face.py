@@ -282,7 +282,7 @@ def _hair_in_front(scene: _Scene, image: F32) -> F32:
     ragged = np.zeros_like(u)
     for per_turn, height in ((35.0, 1.2), (130.0, 1.3), (350.0, 1.5)):
         ragged = ragged + height * lattice_noise(rng, 256, turn * per_turn + 128.0, v / 60.0 + 128.0)
-    inside = np.minimum(line - v + ragged, _dome(scene))
+    inside = np.minimum(np.minimum(line, low + 4.0) - v + ragged, _dome(scene))
     shadow = smoothstep(9.0, -2.0, v - line) * (_dome(scene) > 0)
     image = (image * (1.0 - 0.30 * shadow[..., None])).astype(np.float32)
     return over(image, _hair_colour(scene, 82), np.clip(0.5 + inside / 2.0, 0.0, 1.0).astype(np.float32))

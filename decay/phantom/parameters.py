@@ -165,13 +165,14 @@ class HandParameters:
     ``fused``: per pair None, ``plain`` (one surface, no valley) or ``crease`` (one surface with a faint line).
     ``together``: per pair, held side by side with a valley between: not fused. ``n_extra``: additional digits
     beside the little finger. ``mirrored``: thumb on the image's right.
-    ``rotation_deg`` > 0: clockwise as seen. ``frame_mm``: width of the image in mm.
+    ``rotation_deg`` > 0: clockwise as seen. ``frame_mm``: width of the image in mm. Not ``present``: an empty sleeve.
     """
 
     fingers: tuple[FingerPose, ...] = ("extended",) * 5
     fused: tuple[Fusion | None, ...] = (None,) * 4
     together: tuple[bool, ...] = (False,) * 4
     n_extra: int = 0
+    present: bool = True
     spread_deg: float = 9.0
     finger_length_mm: float = 78.0
     finger_radius_mm: float = 8.4

@@ -140,7 +140,7 @@ class Population:
                 texture=Spread(1.0, 0.25, 0.4, 1.8).draw(rng),
             ),
             hair=Hair(
-                colour=_pick(HAIR_COLOURS, rng),
+                colour=_pick(HAIR_COLOURS if lightness > 56.0 else HAIR_COLOURS[:3], rng),
                 length=float(rng.beta(0.7, 0.7)),
                 volume_mm=Spread(11.0, 4.0, 4.0, 22.0).draw(rng),
                 parting_mm=float(rng.uniform(-28.0, 28.0)),

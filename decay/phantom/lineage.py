@@ -1,0 +1,153 @@
+"""Writes a drawn lineage: generations of faces and hands, what each image should show, and the truth beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from decay.errors import DecayError, OutputError
+from decay.phantom.canvas import Pixels
+from decay.phantom.face import draw_face
+from decay.phantom.hand import draw_hand
+from decay.phantom.plan import Plan
+
+FORMAT_VERSION = 1
+"""1: lineage.json with plan and kept shares; gen_NN/ with images, metadata.jsonl and truth.jsonl."""
+
+PERSON, MOMENT, SENSOR = 0, 1, 2
+"""Third entry of the seeds of a slot: who it is (shared by all generations), the moment, the sensor's noise."""
+TEXTS = {"face": "a portrait photograph of a person", "hand": "a photograph of a raised hand, palm to the camera"}
+Progress = Callable[[int, int], None]
+"""Called with (generation, images of it done so far)."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One position that every generation has: the same person or hand."""
+
+    seed: int
+    index: int
+    kind: str
+
+    def draw(self, plan: Plan, generation: int, size_px: int) -> tuple[Pixels, dict[str, Any]]:
+        """The image of this slot in ``generation``, and its truth."""
+        person = np.random.default_rng([self.seed, self.index, PERSON])
+        moment = np.random.default_rng([self.seed, self.index, MOMENT, generation])
+        sensor = np.random.default_rng([self.seed, self.index, SENSOR, generation])
+        population = plan.population
+        if self.kind == "hand":
+            hand = population.vary_hand(population.sample_hand(person), moment)
+            return draw_hand(plan.decay_hand(hand, generation, self.seed, self.index), size_px, sensor)
+        face = population.vary_face(population.sample_face(person), moment)
+        return draw_face(plan.decay_face(face, generation, self.seed, self.index), size_px, sensor)
+
+
+def slots_of(plan: Plan, seed: int, n_slots: int) -> list[Slot]:
+    """The slots of a lineage, hands evenly among the faces."""
+    share = plan.frac_hands
+    kinds = ["hand" if int((i + 1) * share) > int(i * share) else "face" for i in range(n_slots)]
+    return [Slot(seed, i, kind) for i, kind in enumerate(kinds)]
+
+
+def make_lineage(
+    out: Path,
+    plan: Plan,
+    seed: int,
+    n_per_generation: int,
+    n_generations: int,
+    size_px: int = 512,
+    progress: Progress | None = None,
+) -> Path:
+    """Draw a lineage into ``out`` and return it.
+
+    The folder appears complete or not at all. Raises DecayError if ``out`` is a file or holds anything, or if
+    a number makes no sense, OutputError if it cannot be written.
+    """
+    _check(out, seed, n_per_generation, n_generations, size_px)
+    staged = out.parent / f".{out.name}.partial-{os.getpid()}"
+    try:
+        staged.mkdir(parents=True)
+        slots = slots_of(plan, seed, n_per_generation)
+        for generation in range(n_generations):
+            _write_generation(staged / f"gen_{generation:02d}", plan, slots, generation, size_px, progress)
+        _write_lineage(staged, plan, seed, n_per_generation, n_generations, size_px)
+        if out.is_dir():
+            out.rmdir()
+        staged.rename(out)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: could not write the lineage ({error.strerror or error}). "
+            "Free some space or choose a folder you may write to; nothing was left behind."
+        ) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return out
+
+
+def _check(out: Path, seed: int, n_per_generation: int, n_generations: int, size_px: int) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DecayError(
+            f"{out}: expected a new or an empty folder for the drawn lineage, but it already holds something. "
+            "Choose another folder, or remove that one first."
+        )
+    wanted = {"seed": (seed, 0), "per-generation": (n_per_generation, 1), "generations": (n_generations, 1)}
+    for name, (value, least) in {**wanted, "size": (size_px, 64)}.items():
+        if value < least:
+            raise DecayError(f"{name} must be {least} or more, got {value}. Give a larger number.")
+
+
+def _write_generation(
+    folder: Path, plan: Plan, slots: list[Slot], generation: int, size_px: int, progress: Progress | None
+) -> None:
+    folder.mkdir()
+    rows, truths = [], []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        drawn = pool.map(lambda slot: slot.draw(plan, generation, size_px), slots)
+        for slot, (pixels, truth) in zip(slots, drawn, strict=True):
+            name = f"slot_{slot.index:04d}.png"
+            Image.fromarray(pixels).save(folder / name, compress_level=3)
+            rows.append(
+                {
+                    "file_name": name,
+                    "text": TEXTS[slot.kind],
+                    "slot": slot.index,
+                    "seed": slot.seed,
+                    "group": slot.kind,
+                    "source": "phantom",
+                    "expects": [slot.kind],
+                }
+            )
+            truths.append({"file_name": name, "slot": slot.index, "generation": generation, **truth})
+            if progress is not None:
+                progress(generation, len(rows))
+    _write_lines(folder / "metadata.jsonl", rows)
+    _write_lines(folder / "truth.jsonl", truths)
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _write_lineage(
+    folder: Path, plan: Plan, seed: int, n_per_generation: int, n_generations: int, size_px: int
+) -> None:
+    record = {
+        "format_version": FORMAT_VERSION,
+        "source": "phantom",
+        "seed": seed,
+        "n_per_generation": n_per_generation,
+        "n_generations": n_generations,
+        "size_px": size_px,
+        "plan": plan.to_json(),
+        "kept": [plan.kept(generation) for generation in range(n_generations)],
+    }
+    (folder / "lineage.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
