@@ -64,7 +64,7 @@ _LEAST_OPEN = 0.25  # share of the iris disc between the lids
 _LEAST_SUPPORT = 0.42  # share of the visible arc with an edge point on the circle
 _LEAST_SIDE_SUPPORT = 0.25
 _CLEAR_SIDE_SUPPORT = 0.6
-_LEAST_BRIGHTENING = 0.22  # (outside - inside) / outside, sRGB codes
+_LEAST_BRIGHTENING = 0.13  # (outside - inside) / outside in sRGB codes, times the support: a faint rim must be whole
 _LEAST_STEP = 6.0  # sRGB codes
 _LEAST_STEP_SHARE = 0.5
 _LEAST_IN_IMAGE = 0.8
@@ -268,12 +268,13 @@ def _judge(patch: _Patch, circle: _Floats) -> str:
         return "no_limbus"
     if max(shares) >= _CLEAR_SIDE_SUPPORT and min(shares) < _LEAST_SIDE_SUPPORT:
         return "occluded"
-    enough = supported.sum() >= _LEAST_SUPPORT * visible.sum() and min(shares) >= _LEAST_SIDE_SUPPORT
-    return OK if enough and _brightens(patch, circle, visible) else "no_limbus"
+    support = float(supported.sum() / visible.sum())
+    enough = support >= _LEAST_SUPPORT and min(shares) >= _LEAST_SIDE_SUPPORT
+    return OK if enough and _brightens(patch, circle, visible, _LEAST_BRIGHTENING / support) else "no_limbus"
 
 
-def _brightens(patch: _Patch, circle: _Floats, visible: NDArray[np.bool_]) -> bool:
-    """Whether the rim's outside is brighter than its inside along most of the visible arc."""
+def _brightens(patch: _Patch, circle: _Floats, visible: NDArray[np.bool_], least_share: float) -> bool:
+    """Whether the rim's outside is brighter than its inside, by a share of its level, on most of the visible arc."""
     directions = patch.directions()
 
     def level(*factors: float) -> _Floats:
@@ -285,7 +286,7 @@ def _brightens(patch: _Patch, circle: _Floats, visible: NDArray[np.bool_]) -> bo
         return False
     inside, outside = level(0.80, 0.88)[between], level(1.12, 1.20)[between]
     step = outside - inside
-    least = max(_LEAST_STEP, _LEAST_BRIGHTENING * float(outside.mean()))
+    least = max(_LEAST_STEP, least_share * float(outside.mean()))
     return bool(np.median(step) >= least and (step > 0.5 * least).mean() >= _LEAST_STEP_SHARE)
 
 
