@@ -127,6 +127,8 @@ def polygon_mask(points: Points, height: int, width: int) -> NDArray[np.bool_]:
     mask = np.zeros((height, width), dtype=np.bool_)
     x0, y0 = np.maximum(np.ceil(points.min(axis=0)), 0).astype(int)
     x1, y1 = np.minimum(np.floor(points.max(axis=0)), (width - 1, height - 1)).astype(int)
+    if x1 < x0 or y1 < y0:
+        return mask
     rows, columns = np.mgrid[y0 : y1 + 1, x0 : x1 + 1]
     inside = mask[y0 : y1 + 1, x0 : x1 + 1]
     for (ax, ay), (bx, by) in zip(points, np.roll(points, -1, axis=0), strict=True):
@@ -148,6 +150,56 @@ def face_gate(
     if abs(face.yaw_deg) > yaw_limit_deg or not low <= face.pitch_deg <= high:
         return "pose"
     return OK
+
+
+@dataclass(frozen=True)
+class IrisPatch:
+    """An iris and its surroundings in native pixels; all fields share one shape (h, w).
+
+    ``rgb``: sRGB uint8 (h, w, 3). ``x``, ``y``: image coordinates of the pixel centres. ``rho``: distance from the
+    iris centre and ``depth``: distance inside the lids (negative outside), both in iris radii.
+    """
+
+    rgb: Pixels
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    rho: NDArray[np.float64]
+    depth: NDArray[np.float64]
+
+
+def iris_patch(pixels: Pixels, iris: Circle, lid_px: Points, reach: float = 1.5) -> IrisPatch:
+    """Cut the square of ``reach`` iris radii (and 3 px) about an iris, as far as it lies in the image."""
+    half = reach * iris.radius + 3.0
+    height, width = pixels.shape[:2]
+    x0, x1 = max(0, math.floor(iris.x - half)), min(width - 1, math.ceil(iris.x + half))
+    y0, y1 = max(0, math.floor(iris.y - half)), min(height - 1, math.ceil(iris.y + half))
+    y, x = np.mgrid[y0 : y1 + 1, x0 : x1 + 1].astype(np.float64)
+    return IrisPatch(
+        rgb=pixels[y0 : y1 + 1, x0 : x1 + 1],
+        x=x,
+        y=y,
+        rho=np.hypot(x - iris.x, y - iris.y) / iris.radius,
+        depth=polygon_depth_px(lid_px, x, y) / iris.radius,
+    )
+
+
+def eye_gate(face: Face, eye: Eye, yaw_limit_deg: float, pitch_limits_deg: tuple[float, float]) -> str:
+    """``ok``, or why an iris cannot be read: the face's state, ``pose``, or the limbus's state."""
+    if face.state != OK:
+        return face.state
+    low, high = pitch_limits_deg
+    if abs(face.yaw_deg) > yaw_limit_deg or not low <= face.pitch_deg <= high:
+        return "pose"
+    return eye.limbus_state
+
+
+def mean_of(name: str) -> Statistic:
+    """Statistic: the mean of a number reading (of a 0/1 reading, the share of ones); NaN for an empty sample."""
+
+    def mean(sample: Sample, reference: Sample) -> float:
+        return float(np.mean(sample.numbers(name))) if len(sample) else math.nan
+
+    return mean
 
 
 def median_of(name: str) -> Statistic:
@@ -219,7 +271,7 @@ def patch_state(*patches: SkinPatch) -> str:
         return "out_of_frame"
     if min(len(patch.rgb) for patch in patches) < SMALLEST_PATCH_PX:
         return "too_small"
-    if max(float((patch.rgb >= _SATURATED_CODE).any(axis=1).mean()) for patch in patches) > _SATURATED_SHARE:
+    if max(float((patch.rgb[:, 1] >= _SATURATED_CODE).mean()) for patch in patches) > _SATURATED_SHARE:
         return "saturated"
     lights = [luminance(patch.rgb) for patch in patches]
     if min(float(np.median(light)) for light in lights) < _DARK_LUMINANCE:
@@ -270,8 +322,11 @@ PATCH_STATES = {
     "too_dark": "a patch of skin is nearly black",
     "occluded": "a patch of skin is covered (hair, glasses, hand)",
 }
+# With more pixels than this clipped in green, 72 % of luminance, a patch has no known luminance. Red alone clips on
+# many a bright portrait and hides a fifth of the luminance at most; leaving those faces out would lose an
+# oversaturated generation just as it decays.
 _SATURATED_CODE = 254
-_SATURATED_SHARE = 0.1  # with more clipped pixels a patch has no known luminance
+_SATURATED_SHARE = 0.1
 _DARK_LUMINANCE = 0.002  # about sRGB code 7: one code is a sixth of a stop there, and JPEG moves it
 _OCCLUDED_STOPS = 1.0  # within one patch shaded skin stays below, hair and spectacle frames do not
 _OCCLUDED_HUE_DEG = 30.0  # between patches; coloured light reaches 19 degrees on portraits
