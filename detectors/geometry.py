@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.trait import OK, Face, Pixels, Points, Sample, Statistic
+from detectors.trait import OK, Circle, Eye, Face, Pixels, Points, Sample, Statistic
 
 
 def clock_deg(dx: float, dy: float) -> float:
@@ -56,7 +56,7 @@ def polygon_depth_px(polygon: Points, x: NDArray[np.float64], y: NDArray[np.floa
         distance2 = np.minimum(distance2, (x - ax - along * ex) ** 2 + (y - ay - along * ey) ** 2)
         if ay != by:
             inside ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * ex / ey)
-    return np.where(inside, 1.0, -1.0) * np.sqrt(distance2)
+    return np.asarray(np.where(inside, 1.0, -1.0) * np.sqrt(distance2))
 
 
 def resultant_length(degrees: NDArray[np.float64]) -> float:

@@ -44,12 +44,12 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
 
 
 def histogram_intersection(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
-    """Sum of the minima of two normalised histograms of 8-bit luminance (n,), 256 bins: 1 = alike, 0 = disjoint.
+    """Sum of the minima of two normalised histograms of 8-bit luminance (n,): 1 = alike, 0 = disjoint.
 
-    The raw score of illumination uniformity of ISO/IEC 29794-5:2025 as OFIQ computes it, on our patches
-    instead of its squares.
+    The raw score of illumination uniformity of ISO/IEC 29794-5:2025 as OFIQ computes it, on our patches instead of its
+    squares and with 64 bins instead of 256: two samples of 600 pixels from one distribution overlap 0.80 in 256 bins.
     """
-    shares = [np.bincount(values, minlength=256) / len(values) for values in (left, right)]
+    shares = [np.bincount(values // 4, minlength=64) / len(values) for values in (left, right)]
     return float(np.minimum(shares[0], shares[1]).sum())
 
 

@@ -92,6 +92,7 @@ def _edge_energy(pixels: Pixels, eye: Eye, sigma: float) -> float:
 _SOURCE = "difference of Gaussians, Marr & Hildreth 1980, doi:10.1098/rspb.1980.0020, at a scale tied to the face"
 _LIMITS = (
     f"Below {SMALLEST_CANTHAL_PX:.0f} px between the outer eye corners no value is given: it would track resolution. "
+    "Departure either way is decay: a model smooths skin, or covers it with ringing. "
     "Sensor noise and JPEG blocks count as texture (quality 60 adds a third of the spread between people)."
 )
 
@@ -117,12 +118,12 @@ FAMILY = Family(
             subject="face",
             label="skin texture",
             unit="L*",
-            direction="higher",
+            direction="reference",
             floor=0.0,
             source=_SOURCE,
             readings=("skin_texture",),
             statistic=median_of("skin_texture"),
-            bounds=(0.0, math.inf),
+            kind="location",
             limits=f"Falls with any blur of the image; skin_texture_ratio does not. {_LIMITS}",
         ),
         Trait(
@@ -130,12 +131,12 @@ FAMILY = Family(
             subject="face",
             label="skin texture against the eyes",
             unit="",
-            direction="higher",
+            direction="reference",
             floor=0.0,
             source=f"{_SOURCE}; the eyes' lids and lashes in the same band stand for the image's own blur",
             readings=("skin_texture_ratio",),
             statistic=median_of("skin_texture_ratio"),
-            bounds=(0.0, math.inf),
+            kind="location",
             limits=(
                 "A blur of up to a hundredth of the eye distance moves it by less than a fifth of the spread between "
                 f"people, skin-only smoothing by one. Make-up on the eyes lowers it. {_LIMITS}"
