@@ -43,7 +43,7 @@ PNG_DPI = 200
 COLUMN_PT, PAGE_PT = 252.0, 519.0
 """Widths of a journal's single column (89 mm) and of its page (183 mm), in points."""
 _N_TICKS = 12
-_Y_LABEL = (-0.17, 0.5)
+_Y_LABEL = (-0.178, 0.5)
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -59,6 +59,7 @@ _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.unicode_minus": True,
     "axes.formatter.useoffset": False,
+    "axes.formatter.limits": [-3, 4],
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
@@ -105,8 +106,8 @@ def decay_chart(
 def _decay_figure(c: Course, reference_label: str) -> Figure:
     with _style():
         figure = _figure(COLUMN_PT, 190)
-        main = _axes(figure, (40, 68, 162, 84), "value")
-        share = _axes(figure, (40, 28, 162, 22), "measured_share")
+        main = _axes(figure, (44, 68, 158, 84), "value")
+        share = _axes(figure, (44, 28, 158, 22), "measured_share")
         _draw_gaps(main, c)
         _draw_value(main, c)
         if c.is_measured:
@@ -127,16 +128,19 @@ def _draw_value(axes: Axes, c: Course) -> None:
     axes.fill_between(c.generations, c.ci_low, c.ci_high, color=DATA, alpha=0.16, linewidth=0, gid="interval")
     axes.vlines(c.generations, c.ci_low, c.ci_high, color=DATA, linewidth=0.8, alpha=0.55)
     axes.plot(
-        c.generations, c.value, color=DATA, linewidth=1.5, marker="o", markersize=4,
+        c.generations, c.value, color=DATA, linewidth=1.5, marker="o",
+        markersize=4 if len(c.generations) <= _N_TICKS else 2.6,
         markeredgecolor=PAPER, markeredgewidth=0.6, gid="value", zorder=4, clip_on=False,
     )  # fmt: skip
     low, high = _value_range(c)
     axes.set_ylim(low, high)
     axes.locator_params(axis="y", nbins=5)
+    axes.yaxis.get_offset_text().set_fontsize(5.8)
     axes.grid(axis="y", color=GRID, linewidth=0.5)
     if not c.is_measured:
         axes.set_yticks([])
-    axes.set_ylabel(shorten(c.unit, 26) or "value, no unit")
+    unit = "\n".join(textwrap.wrap(shorten(c.unit, 40) or "value, no unit", 21)[:2])
+    axes.set_ylabel(unit, size=6.2 if "\n" in unit else 7, linespacing=1)
     axes.yaxis.set_label_coords(*_Y_LABEL)
 
 
@@ -176,7 +180,7 @@ def _draw_levels(axes: Axes, c: Course, reference_label: str) -> None:
         heights = [middle - apart / 2, middle + apart / 2]
     for (value, dashes, gid, name, meaning), height in zip(known, heights, strict=True):
         axes.axhline(value, color=INK if gid == "reference" else MUTED, linewidth=0.8, linestyle=dashes, gid=gid)
-        text = f"{name}\n{shorten(meaning, 14)}"
+        text = f"{name}\n{shorten(meaning, 13)}"
         axes.text(1.025, height, text, transform=axes.transAxes, size=5.8, color=MUTED, va="center", linespacing=1.15)
 
 
@@ -242,7 +246,7 @@ _DIAMOND: dict[str, Any] = {
     "markeredgewidth": 0.9,
 }
 """Pale with a dark edge, so that it shows on every colour of the scale and in a dark page."""
-_SECTIONS = ("eroded, first on top", "no erosion shown", "not measured")
+_SECTIONS = ("eroded, first on top", "cannot tell", "no erosion shown", "not measured")
 
 
 def overview_chart(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping[str, Any]) -> Figure:
@@ -297,9 +301,11 @@ def _overview_figure(found: Sequence[Course], heading: str) -> Figure:
 
 
 def _section(c: Course) -> str:
-    if not np.isfinite(c.retention).any():
-        return _SECTIONS[2]
-    return _SECTIONS[0] if math.isfinite(c.onset) else _SECTIONS[1]
+    if not np.isfinite(c.retention).any() or c.verdict == "not_measured":
+        return _SECTIONS[3]
+    if math.isfinite(c.onset):
+        return _SECTIONS[0]
+    return _SECTIONS[1] if c.verdict == "cannot_tell" else _SECTIONS[2]
 
 
 def _draw_section(axes: Axes, members: Sequence[Course], generations: np.ndarray[Any, Any], y: float) -> None:

@@ -73,8 +73,8 @@ class Course:
 
     @property
     def title(self) -> str:
-        """The label, or the name where there is no label."""
-        return self.label or self.trait
+        """The label with a capital, or the name where there is no label."""
+        return self.label[:1].upper() + self.label[1:] or self.trait
 
 
 def course(rows: pd.DataFrame, erosion_row: Mapping[str, Any] | pd.Series | None) -> Course:
@@ -154,6 +154,8 @@ def finding(c: Course) -> str:
         return f"erodes from generation {generation(c.onset)}" + (f" (interval {span})" if span else "")
     if np.isfinite(c.value).sum() < 2:
         return "one measured generation: no course to judge"
+    if c.verdict == "cannot_tell":
+        return "cannot tell whether it erodes"
     would = f"; a loss of {percent(c.smallest_detectable)} would have shown"
     return "no erosion shown" + (would if math.isfinite(c.smallest_detectable) else "")
 
@@ -210,9 +212,9 @@ def measured_text(c: Course) -> str:
 
 
 def _reference(rows: pd.DataFrame, value: Floats, retention: Floats, floor: float) -> float:
-    """The value at retention 1: from the table's column ``reference`` if it has one, else from the rows themselves."""
-    if "reference" in rows:
-        return _float(rows["reference"].iloc[0])
+    """The value at retention 1: the table's column ``reference_value`` if it has one, else found from the rows."""
+    if "reference_value" in rows:
+        return _float(rows["reference_value"].iloc[0])
     known = np.isfinite(value) & np.isfinite(retention)
     same = np.flatnonzero(known & (np.abs(retention - 1) < 1e-9))
     if same.size:

@@ -47,7 +47,6 @@ from reports.files import write_whole
 from reports.words import NOTHING, clean, count, generation, number, percent
 
 GROUP_TITLES = {"eyes": "Eyes", "hands": "Hands", "face": "Face", "light": "Light", "image": "Image"}
-STAND_IN = "descriptor, not identity"
 _THEME = {
     INK: "--ink",
     MUTED: "--muted",
@@ -79,15 +78,14 @@ def write_page(
     erosion: pd.DataFrame,
     verdict: Mapping[str, Any],
     run: Mapping[str, Any],
-    charts: Path,
     path: Path,
 ) -> Path:
-    """Write the page to ``path``, with the SVG files that ``write_charts`` wrote into ``charts``.
+    """Write the page to ``path``, with the SVG files that ``write_charts`` wrote into ``charts/`` beside it.
 
     Raises OSError where a chart cannot be read or the page cannot be written.
     """
     names = [chart_name(clean(name)) for name in traits["trait"].unique()]
-    svgs = {name: (charts / f"{name}.svg").read_text(encoding="utf-8") for name in names}
+    svgs = {name: (path.parent / "charts" / f"{name}.svg").read_text(encoding="utf-8") for name in names}
     return write_whole(path, render_page(traits, erosion, verdict, run, svgs).encode())
 
 
@@ -100,20 +98,19 @@ def render_page(
 ) -> str:
     """The page as HTML. ``svgs``: the traits' charts as SVG text, by ``chart_name``.
 
-    ``run["notes"]["embedder"]`` names who described the faces, and ``embedder_is_stand_in`` says that this was
-    not an identity model. Raises KeyError where a chart is missing.
+    ``run["embedder"]`` names who described the faces; a stand-in for an identity model says "not identity" in its
+    name. Whatever else ``run`` holds is shown as the record. Raises KeyError where a chart is missing.
     """
     found = courses(traits, erosion)
     reference = clean(verdict.get("reference")) or "reference"
-    notes = run.get("notes", {})
+    embedder = clean(run.get("embedder"))
     template = _environment().get_template("report.html.j2")
     return template.render(
         sentence=clean(verdict.get("sentence")) or "No verdict.",
         reference=reference,
         facts=_facts(found, reference),
-        embedder=clean(notes.get("embedder")),
-        is_stand_in=bool(notes.get("embedder_is_stand_in", False)),
-        stand_in=STAND_IN,
+        embedder=embedder,
+        is_stand_in="not identity" in embedder,
         overview=inline_svg(overview_svg(found), "overview"),
         overview_alternative=overview_alternative(found, verdict),
         groups=[
@@ -130,12 +127,10 @@ def render_page(
         said=_said(verdict, found),
         rows=[_row(c) for c in found],
         sources=sorted({c.source for c in found if c.source}),
-        record=[(title, flatten(run.get(key, {}))) for key, title in _RECORD if run.get(key)],
+        threshold=percent(float(run.get("thresholds", {}).get("retention_onset", math.nan))),
+        images=_images(run),
+        record=_record(run),
     )
-
-
-_RECORD = (("versions", "Versions"), ("models", "Models and licences"), ("settings", "Settings"),
-           ("timings", "Timings"), ("notes", "Notes"))  # fmt: skip
 
 
 def inline_svg(svg: str, name: str) -> Markup:
@@ -161,6 +156,20 @@ def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
             for line in flatten(inner, _join(path, _name(inner, index)))
         ]
     return [(path, clean(value) or NOTHING)]
+
+
+def _record(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Everything that ``run`` holds: single values first, then each table of it under its own name."""
+    tables = {key: value for key, value in run.items() if isinstance(value, Mapping | list | tuple)}
+    singles = [(clean(key), clean(value) or NOTHING) for key, value in run.items() if key not in tables]
+    sections = [(clean(key).replace("_", " ").capitalize(), flatten(value)) for key, value in tables.items() if value]
+    return [("Run", singles), *sections] if singles else sections
+
+
+def _images(run: Mapping[str, Any]) -> str:
+    """``120 ok, 3 unreadable``, or nothing where the run does not say."""
+    states = run.get("image_states", {})
+    return ", ".join(f"{clean(n)} {clean(state).replace('_', ' ')}" for state, n in states.items())
 
 
 def _join(path: str, key: str) -> str:

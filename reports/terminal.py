@@ -1,4 +1,4 @@
-"""What the terminal says after measuring: the verdict, a short table, and where the charts are."""
+"""What the terminal says after measuring: the verdict and a short table."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ def summary(
     traits: pd.DataFrame,
     erosion: pd.DataFrame,
     verdict: Mapping[str, Any],
-    charts: str,
     n_traits: int = 15,
 ) -> str:
-    """Plain text of at most about 90 columns: what eroded first on top, ``n_traits`` rows of it.
+    """Plain text of at most 95 columns: the verdict, then ``n_traits`` rows, what eroded first on top.
 
-    ``charts``: where the charts are, as the reader should type it. Says how many traits are left out.
+    Says how many traits are left out and how many could not be measured.
     """
     found = courses(traits, erosion)
     shown = found[:n_traits]
@@ -42,7 +41,6 @@ def summary(
     reference = clean(verdict.get("reference")) or "the reference"
     lines += [
         f"Retention: {BLOCKS[-1]} as in {reference}, {BLOCKS[0]} next to nothing left, {NOT_MEASURED} not measured.",
-        f"Charts: {clean(charts)}",
     ]
     return "\n".join(lines)
 

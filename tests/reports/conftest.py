@@ -73,7 +73,8 @@ def trait_rows(
             "direction": "reference" if kind == "location" else ("higher" if floor < reference else "lower"),
             "group": group,
             "kind": kind,
-            "floor": floor,
+            "reference_value": reference,
+            "floor": math.nan if kind == "location" else floor,
             "n_expected": n_expected,
             "n_measured": n_measured,
             "frac_measured": n_measured / n_expected if n_expected else math.nan,
@@ -155,7 +156,10 @@ def fake_tables(n_generations: int = 6, seed: int = 7) -> Tables:
              "licence": "Apache-2.0"},
         ],
         "timings": {"measure_s": 61.2},
-        "notes": {"embedder": "landmarks and HOG", "embedder_is_stand_in": True},
+        "embedder": "descriptor (landmarks + HOG, not identity)",
+        "image_states": {"ok": 286, "unreadable": 2},
+        "thresholds": {"retention_onset": 0.5},
+        "notes": ["gen_03 is empty"],
     }  # fmt: skip
     return Tables(pd.concat(traits, ignore_index=True), pd.DataFrame(erosion), verdict, run)
 

@@ -104,7 +104,11 @@ def test_the_range_shows_a_change_as_large_as_it_is(tables: Any) -> None:
     # a location trait: one reference spread to either side of the reference
     rows, _ = tables.of("catchlight_clock_spread")
     barely = rows.assign(
-        value=10 + 0.001 * np.arange(6), retention=1 - 0.001 * np.arange(6), ci_low=np.nan, ci_high=np.nan
+        reference_value=10,
+        value=10 + 0.001 * np.arange(6),
+        retention=1 - 0.001 * np.arange(6),
+        ci_low=np.nan,
+        ci_high=np.nan,
     )
     low, high = axes_named(decay_chart(barely, None, "real"), "value").get_ylim()
     assert low == pytest.approx(9, abs=0.2)

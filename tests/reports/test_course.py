@@ -35,11 +35,13 @@ def test_every_trait_is_in_one_group(tables: Any) -> None:
 
 def test_reference_is_the_value_at_retention_one(tables: Any) -> None:
     rows = rows_of(tables, "catchlight_presence")
-    assert course(rows, None).reference == pytest.approx(0.9)
-    # a reference outside of the table (a folder of real images): solved from retention = (v - floor) / (ref - floor)
-    shifted = rows.assign(retention=rows["value"] / 0.95)
+    assert course(rows.assign(reference_value=0.97), None).reference == 0.97
+    # tables without that column: generation 0 where that is the reference,
+    silent = rows.drop(columns="reference_value")
+    assert course(silent, None).reference == pytest.approx(0.9)
+    # else solved from retention = (value - floor) / (reference - floor)
+    shifted = silent.assign(retention=rows["value"] / 0.95)
     assert course(shifted, None).reference == pytest.approx(0.95)
-    assert course(rows.assign(reference=0.97), None).reference == 0.97
 
 
 def test_a_location_trait_has_no_floor(tables: Any) -> None:
@@ -61,6 +63,7 @@ def test_findings_do_not_claim_more_than_was_seen(tables: Any) -> None:
     rows, row = tables.of("catchlight_presence")
     assert finding(course(rows, row)).startswith("erodes from generation ")
     assert finding(course(rows, {"smallest_detectable": 0.12})) == "no erosion shown; a loss of 12 % would have shown"
+    assert finding(course(rows, {"verdict": "cannot_tell"})) == "cannot tell whether it erodes"
     assert finding(course(rows.head(1), None)) == "one measured generation: no course to judge"
     unmeasured = course(rows_of(tables, "hand_pose_spread"), None)
     assert finding(unmeasured) == "not measured"

@@ -35,7 +35,7 @@ def page(tables: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("measures")
     few = tables.few()
     write_charts(few.traits, few.erosion, few.verdict, folder / "charts")
-    path = write_page(few.traits, few.erosion, few.verdict, few.run, folder / "charts", folder / "report.html")
+    path = write_page(few.traits, few.erosion, few.verdict, few.run, folder / "report.html")
     return path.read_text(encoding="utf-8")
 
 
@@ -63,7 +63,7 @@ def test_the_page_is_whole_and_small(page: str, tables: Any) -> None:
         assert label in text
         assert f'id="trait-{name}"' in page
     assert len(page.encode()) / few["trait"].nunique() < 10_000_000 / 100  # a hundred traits fit into 10 MB
-    for fact in ("mediapipe", "0.10.21", "Apache-2.0", "landmarks and HOG"):
+    for fact in ("mediapipe", "0.10.21", "Apache-2.0", "landmarks + HOG", "286 ok, 2 unreadable", "gen_03 is empty"):
         assert fact in text
     assert "descriptor, not identity" in text
 
@@ -99,7 +99,7 @@ def test_colours_follow_the_page_into_the_dark(page: str) -> None:
 
 
 def test_a_real_embedder_is_named_without_the_warning(tables: Any) -> None:
-    run = {**tables.run, "notes": {"embedder": "buffalo_l", "embedder_is_stand_in": False}}
+    run = {**tables.run, "embedder": "buffalo_l"}
     text = render_page(tables.traits, tables.erosion, tables.verdict, run, blank_charts(tables.traits))
     assert "buffalo_l" in text
     assert "descriptor, not identity" not in text
@@ -111,7 +111,12 @@ def test_markup_in_the_tables_is_inert(tables: Any) -> None:
     traits = rows.assign(**dict.fromkeys(names, HOSTILE))
     erosion = pd.DataFrame({"trait": [HOSTILE], "verdict": [HOSTILE], "family": [HOSTILE]})
     verdict = {**tables.verdict, "sentence": HOSTILE, "reference": HOSTILE, "ties": [[HOSTILE, HOSTILE]]}
-    run = {"settings": {HOSTILE: [HOSTILE]}, "notes": {"embedder": HOSTILE, "embedder_is_stand_in": True}}
+    run = {
+        "settings": {HOSTILE: [HOSTILE]},
+        "notes": [HOSTILE],
+        "embedder": HOSTILE,
+        "image_states": {HOSTILE: HOSTILE},
+    }
     page = render_page(traits, erosion, verdict, run, blank_charts(traits))
     reader = Reader(page)
     assert not {tag for tag, _ in reader.tags} & {"img", "script"}
@@ -136,7 +141,7 @@ def test_empty_tables_make_a_page_that_says_so(tables: Any) -> None:
 
 def test_a_missing_chart_is_an_error_and_leaves_no_page(tables: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        write_page(tables.traits, tables.erosion, {}, {}, tmp_path, tmp_path / "report.html")
+        write_page(tables.traits, tables.erosion, {}, {}, tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
 
 

@@ -10,15 +10,15 @@ from reports.course import courses
 from reports.terminal import sparkline, summary
 
 
-def test_the_summary_says_what_eroded_first_and_where_the_charts_are(tables: Any) -> None:
-    text = summary(tables.traits, tables.erosion, tables.verdict, "runs/a/measures/charts", n_traits=5)
+def test_the_summary_says_what_eroded_first_and_how_much_is_left_out(tables: Any) -> None:
+    text = summary(tables.traits, tables.erosion, tables.verdict, n_traits=5)
     lines = text.splitlines()
     assert lines[0] == tables.verdict["sentence"]
     first = [c.title for c in courses(tables.traits, tables.erosion)][:5]
     assert [line[: len(title)] for line, title in zip(lines[3:8], first, strict=True)] == first
     assert f"{tables.traits['trait'].nunique() - 5} more traits are in the report." in lines
     assert "1 of 48 traits could not be measured." in lines
-    assert lines[-1] == "Charts: runs/a/measures/charts"
+    assert lines[-1].startswith("Retention: █ as in generation 0")
     assert max(map(len, lines)) <= 95
 
 
@@ -32,7 +32,7 @@ def test_a_full_block_means_that_nothing_is_lost(retention: list[float], blocks:
 
 def test_escape_codes_in_labels_do_not_reach_the_terminal(tables: Any) -> None:
     traits = tables.traits.assign(label="\x1b]0;owned\x07\x9b31m red\n\rnext")
-    text = summary(traits, tables.erosion, {"sentence": "\x1b[2Jgone"}, "charts\x1b[0m")
+    text = summary(traits, tables.erosion, {"sentence": "\x1b[2Jgone"})
     assert not [character for character in text if ord(character) < 32 and character != "\n"]
     assert "\x9b" not in text
 
@@ -40,11 +40,11 @@ def test_escape_codes_in_labels_do_not_reach_the_terminal(tables: Any) -> None:
 def test_many_generations_keep_the_first_and_the_last(tables: Any) -> None:
     rows, row = tables.of("catchlight_presence")
     long = rows.loc[rows.index.repeat(10)].assign(generation=range(60), retention=np.linspace(1, 0, 60))
-    text = summary(long, row.to_frame().T, {}, "charts")
+    text = summary(long, row.to_frame().T, {})
     assert "█▇" in text
     assert "▁▁  0 %" in text
 
 
 def test_nothing_measured_is_said(tables: Any) -> None:
-    text = summary(tables.traits.head(0), tables.erosion.head(0), {}, "charts")
+    text = summary(tables.traits.head(0), tables.erosion.head(0), {})
     assert text.startswith("No verdict.")
