@@ -90,6 +90,7 @@ def load_lineage(root: Path) -> Lineage:
     generations = tuple(_generation(root, folder, index, scans[folder], known, notes) for folder, index in named)
     references = [_generation(root, folder, REFERENCE_INDEX, scans[folder], known, notes) for folder in real[:1]]
     _check_filled(root, generations, notes)
+    notes.extend(f"{g.folder.name}: holds no image." for g in (*generations, *references) if not g.images)
     return Lineage(
         root=root,
         generations=generations,
@@ -218,13 +219,16 @@ def _refuse_lineages(root: Path, folders: list[Path]) -> None:
 
 def _refuse(root: Path, entries: _Entries) -> NoReturn:
     if entries.images:
-        found = f"{len(entries.images)} loose image{'s' * (len(entries.images) > 1)}"
-        raise LineageError(f"{root}: expected gen_00/, gen_01/, ...; found {found}. Move them into gen_00/.")
+        raise LineageError(f"{root}: expected gen_00/, gen_01/, ...; found {_loose(entries)}. Move them into gen_00/.")
     names = ", ".join(folder.name for folder in entries.folders[:5])
     found = f"folders that do not say which generation they are ({names})" if names else "an empty folder"
     raise LineageError(
         f"{root}: expected gen_00/, gen_01/, ...; found {found}. Put each generation's images into a numbered folder."
     )
+
+
+def _loose(entries: _Entries) -> str:
+    return f"{len(entries.images)} loose image{'s' if len(entries.images) > 1 else ''}"
 
 
 def _looks_like_lineage(folder: Path) -> bool:
@@ -241,7 +245,7 @@ def _note_ignored(folders: list[Path], named: list[tuple[Path, int]], entries: _
         more = f" and {len(ignored) - 10} more" if len(ignored) > 10 else ""
         notes.append(f"Folders that are no generation, ignored: {', '.join(ignored[:10])}{more}.")
     if entries.images:
-        notes.append(f"{len(entries.images)} loose images beside the generations, ignored.")
+        notes.append(f"{_loose(entries)} beside the generations, ignored.")
 
 
 def _check_filled(root: Path, generations: tuple[Generation, ...], notes: list[str]) -> None:
@@ -252,7 +256,6 @@ def _check_filled(root: Path, generations: tuple[Generation, ...], notes: list[s
             f"{root}: expected images ({wanted}) in the generations; found none in {len(generations)} folders. "
             "Put them there, or convert them."
         )
-    notes.extend(f"{g.folder.name}: holds no image." for g in generations if not g.images)
     if len(filled) == 1:
         notes.append("Only one generation holds images: its traits are measured, but nothing can be seen to erode.")
         return

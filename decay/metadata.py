@@ -109,18 +109,18 @@ def _json_object(where: str, text: str) -> dict[str, object]:
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, object]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    last_good = 0
     try:
         if "file_name" not in (reader.fieldnames or ()):
             raise LineageError(f"{path}, line 1: expected a column file_name; found none. Add it to the first line.")
         for row in reader:
-            where = f"{path}, line {reader.line_num}"
+            last_good = reader.line_num
+            where = f"{path}, line {last_good}"
             if None in row:
                 raise LineageError(f"{where}: expected as many cells as columns; found more. Quote texts with commas.")
             yield where, {key: cell for key, cell in row.items() if cell not in (None, "")}
     except csv.Error as error:
-        raise LineageError(
-            f"{path}, line {reader.line_num}: expected CSV; found: {error}. Correct the line."
-        ) from error
+        raise LineageError(f"{path}, after line {last_good}: expected CSV; found: {error}. Correct it.") from error
 
 
 def _parse_row(where: str, row: Mapping[str, object]) -> tuple[str, Known]:
