@@ -71,6 +71,8 @@ _UNIT_FLOAT_MAX = 2.0
 """Floating point up to here is read as 0..1 (generators overshoot 1 a little), up to 256 as 0..255."""
 _LEVEL_FLOAT_MAX = 256.0
 _CONVERTIBLE = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
+_MAX_SCANS = 100
+"""A progressive JPEG has about 10 scans; each goes over all pixels again, and thousands fit into a small file."""
 _CUT_OFF = ("truncated", "unexpected end", "broken data stream", "not enough", "premature")
 _SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -113,6 +115,7 @@ def decode(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
         _check_size(image.size, name, max_pixels)
         _check_mode(image, name)
         _check_sums(image.format, data)
+        _check_scans(image.format, data, name)
         frames = getattr(image, "is_animated", False)
         # Read before decoding: Pillow turns TIFF upright by itself while it decodes, and drops the tag.
         orientation_in_file = _orientation(image)
@@ -316,6 +319,16 @@ def _check_sums(image_format: str | None, data: bytes) -> None:
     if image_format == "PNG":
         with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:
             copy.verify()
+
+
+def _check_scans(image_format: str | None, data: bytes, name: str) -> None:
+    # Inside coded data the byte 0xff is never followed by 0xda (ITU-T T.81, B.1.1.5): each pair starts a scan.
+    n_scans = data.count(b"\xff\xda")
+    if image_format in {"JPEG", "MPO"} and n_scans > _MAX_SCANS:
+        raise ImageProblem(
+            "too_large",
+            f"{name}: expected at most {_MAX_SCANS} scans; this JPEG has {n_scans}. Save it anew, or remove it.",
+        )
 
 
 @contextmanager

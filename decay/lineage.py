@@ -204,7 +204,7 @@ def _note_gaps(numbers: list[int], notes: list[str]) -> None:
     usual = min((after - before for before, after in pairwise(numbers)), default=1)
     gaps = [f"{before} and {after}" for before, after in pairwise(numbers) if after - before != usual]
     if gaps:
-        notes.append(f"Generations are missing between {'; '.join(gaps)}.")
+        notes.append(f"The numbering of the generations leaves gaps, between {'; '.join(gaps)}.")
 
 
 def _refuse_lineages(root: Path, folders: list[Path]) -> None:

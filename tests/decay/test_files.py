@@ -30,9 +30,9 @@ REPOSITORY = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 
 
-def python(script: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", textwrap.dedent(script), *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -215,9 +215,8 @@ def test_every_exif_orientation_comes_out_upright(image_format: str, orientation
     upright = np.kron(noise(2, 3), np.ones((16, 16, 1), np.uint8))  # whole JPEG blocks: nothing bleeds
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}.get(
-        image_format, {}
-    )
+    nearly_lossless: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}
+    options = nearly_lossless.get(image_format, {})
     picture = read(encode(Image.fromarray(upside(upright, orientation)), image_format, exif=exif, **options))
     assert picture.pixels.shape == upright.shape
     assert np.abs(picture.pixels.astype(int) - upright).max() <= 4
@@ -422,6 +421,13 @@ def test_the_limit_on_pixels_is_the_caller_s_and_says_what_came() -> None:
     assert "2000 x 1000" in str(problem)
 
 
+def test_a_jpeg_of_countless_scans_is_refused() -> None:
+    data = encode(Image.fromarray(noise()), "JPEG", progressive=True)
+    last_scan = data.rindex(b"\xff\xda")
+    repeated = data[:last_scan] + data[last_scan:-2] * 200 + data[-2:]
+    assert problem_of(repeated).state == "too_large"
+
+
 def test_a_text_chunk_that_unpacks_to_gigabytes_is_no_way_in() -> None:
     bomb = zlib.compress(b"\0" * 100_000_000, 9)
     body = b"Comment\0\0" + bomb
@@ -528,7 +534,7 @@ def test_worse_quality_is_smaller(tmp_path: Path) -> None:
 def test_only_pixels_are_written_and_only_where_there_is_a_folder(tmp_path: Path) -> None:
     for wrong in (noise().astype(float), noise()[..., 0], noise()[:0]):
         with pytest.raises(ValueError, match="uint8"):
-            write_png(tmp_path / "x.png", wrong)  # type: ignore[arg-type]
+            write_png(tmp_path / "x.png", wrong)
     with pytest.raises(OutputError, match="folder does not exist"):
         write_png(tmp_path / "none" / "x.png", noise())
 

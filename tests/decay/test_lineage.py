@@ -98,7 +98,7 @@ def test_a_copy_of_a_generation_is_none(tmp_path: Path) -> None:
 def test_missing_generations_are_said(tmp_path: Path) -> None:
     lineage = run_of(tmp_path, "gen_0", "gen_1", "gen_4", "gen_5")
     assert [generation.index for generation in lineage.generations] == [0, 1, 4, 5]
-    assert lineage.notes == ("Generations are missing between 1 and 4.",)
+    assert lineage.notes == ("The numbering of the generations leaves gaps, between 1 and 4.",)
 
 
 @pytest.mark.parametrize("folders", [["gen_1", "gen_01", "gen_2"], ["gen_1", "gen_99999999999999999999"]])
@@ -317,8 +317,8 @@ def test_metadata_gives_slot_prompt_and_expectation(tmp_path: Path) -> None:
     )
     one, two, three = load_lineage(tmp_path).generations[0].images
     assert (one.slot, one.prompt, one.group, one.seed, one.source) == ("s", "a portrait of a woman", "g", 7, "x")
-    assert one.expects == {"face"}  # from the prompt
-    assert two.expects == {"hand"}  # said outright
+    assert one.expects == frozenset({"face"})  # from the prompt
+    assert two.expects == frozenset({"hand"})  # said outright
     assert (three.slot, three.prompt, three.seed, three.expects) == ("3", "", None, None)
 
 
