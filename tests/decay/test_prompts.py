@@ -4,7 +4,7 @@ import pytest
 
 from decay.prompts import expects_from_prompt
 
-FACE, HAND, BOTH = {"face"}, {"hand"}, {"face", "hand"}
+FACE, HAND, BOTH = frozenset({"face"}), frozenset({"hand"}), frozenset({"face", "hand"})
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ FACE, HAND, BOTH = {"face"}, {"hand"}, {"face", "hand"}
         ("people under palm trees", FACE),
     ],
 )
-def test_plain_words_say_what_is_asked_for(prompt: str, expects: set[str]) -> None:
+def test_plain_words_say_what_is_asked_for(prompt: str, expects: frozenset[str]) -> None:
     assert expects_from_prompt(prompt) == expects
 
 
