@@ -147,22 +147,33 @@ def _draw_value(axes: Axes, c: Course) -> None:
 def _value_range(c: Course) -> tuple[float, float]:
     """Everything drawn, and enough around it that a change looks as large as it is.
 
-    A level trait is shown from its floor to its reference. A location trait has no floor: it is shown one
-    reference spread to either side, which is where its retention ends. The shift of the mean is a lower
-    bound of the Wasserstein-1 distance, so |value - reference| / (1 - retention) is one of the spread.
+    A level trait is shown from its floor to its reference, a location trait one reference spread to either side.
     """
     shown = np.concatenate([c.value, c.ci_low, c.ci_high, [c.reference, c.floor]])
-    if c.kind == "location" and math.isfinite(c.reference):
-        lost = np.where(np.abs(1 - c.retention) > 1e-6, 1 - c.retention, np.nan)
-        spreads = np.abs((c.value - c.reference) / lost)
-        spread = float(np.nanmax(spreads)) if np.isfinite(spreads).any() else 0.0
-        shown = np.concatenate([shown, [c.reference - spread, c.reference + spread]])
+    if c.kind == "location" and math.isfinite(c.reference) and c.is_measured:
+        reach = _reference_spread(c)
+        shown = np.concatenate([shown, [c.reference - reach, c.reference + reach]])
     shown = shown[np.isfinite(shown)]
     if not shown.size:
         return 0.0, 1.0
     low, high = float(shown.min()), float(shown.max())
     span = (high - low) or abs(high) or 1.0
     return low - 0.06 * span, high + 0.06 * span
+
+
+def _reference_spread(c: Course) -> float:
+    """The shift at which a location trait's retention ends, as near as the table tells.
+
+    The shift of the mean is at most the Wasserstein-1 distance, so |value - reference| / (1 - retention) is at most
+    the spread; it is taken where most is lost. Where little is lost it says nothing: then a quarter of the panel's
+    height holds all that is drawn, so that noise does not look like decay.
+    """
+    lost = np.where(np.isfinite(c.value), 1 - c.retention, np.nan)
+    if np.isfinite(lost).any() and np.nanmax(lost) > 0.25:
+        most = int(np.nanargmax(lost))
+        return float(abs(c.value[most] - c.reference) / lost[most])
+    drawn = np.abs(np.concatenate([c.value, c.ci_low, c.ci_high]) - c.reference)
+    return 4 * float(np.nanmax(drawn))
 
 
 def _draw_levels(axes: Axes, c: Course, reference_label: str) -> None:
@@ -463,7 +474,8 @@ def _say(figure: Figure, x_pt: float, y_pt: float, text: str, **properties: Any)
 
 def _generation_axis(axes: Axes, generations: np.ndarray[Any, Any]) -> None:
     shown = generations[:: _tick_step(len(generations))]
-    axes.set_xlim(generations[0] - 0.5, generations[-1] + 0.5)
+    beside = 0.5 if len(generations) > 1 else 1.5
+    axes.set_xlim(generations[0] - beside, generations[-1] + beside)
     axes.set_xticks(shown, [generation(g) for g in shown])
 
 

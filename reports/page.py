@@ -220,14 +220,14 @@ def _row(c: Course) -> tuple[Course, list[str]]:
     known = c.value[np.isfinite(c.value)]
     return c, [
         onset_text(c),
-        percent(c.p_first),
+        percent(c.p_first) if math.isfinite(c.onset) else NOTHING,
         number(c.reference),
         number(float(known[-1])) if known.size else NOTHING,
         percent(c.last_retention),
         measured_text(c),
         number(c.half_life),
         percent(c.smallest_detectable),
-        c.verdict or NOTHING,
+        c.verdict.replace("_", " ") or NOTHING,
     ]
 
 

@@ -101,18 +101,16 @@ def test_the_range_shows_a_change_as_large_as_it_is(tables: Any) -> None:
     low, high = axes_named(figure, "value").get_ylim()
     assert low < 0.2
     assert high > 1
-    # a location trait: one reference spread to either side of the reference
+    # a location trait: one reference spread (here 1) to either side of the reference
     rows, _ = tables.of("catchlight_clock_spread")
-    barely = rows.assign(
-        reference_value=10,
-        value=10 + 0.001 * np.arange(6),
-        retention=1 - 0.001 * np.arange(6),
-        ci_low=np.nan,
-        ci_high=np.nan,
-    )
-    low, high = axes_named(decay_chart(barely, None, "real"), "value").get_ylim()
-    assert low == pytest.approx(9, abs=0.2)
-    assert high == pytest.approx(11, abs=0.2)
+    nothing = {"reference_value": 10, "ci_low": np.nan, "ci_high": np.nan}
+    lost = 0.1 * np.arange(6)
+    figure = decay_chart(rows.assign(value=10 + lost, retention=1 - lost, **nothing), None, "real")
+    assert axes_named(figure, "value").get_ylim() == pytest.approx((9, 11), abs=0.2)
+    # and one that only trembles is not blown up to the height of the panel
+    figure = decay_chart(rows.assign(value=10 + lost / 100, retention=1 - lost / 100, **nothing), None, "real")
+    low, high = axes_named(figure, "value").get_ylim()
+    assert high - low > 8 * 0.005
 
 
 def test_generations_are_whole_numbers_even_when_many(tables: Any) -> None:
