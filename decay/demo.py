@@ -10,9 +10,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,8 @@ def make_demo(
     slots = [_Slot(i, kind, derive_seed(seed, REAL, i)) for i, kind in enumerate(kinds)]
     with _staged(out) as folder:
         _write_settings(folder, seed, n_faces, n_hands, size_px, n_generations)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            drawn = pool.map(lambda slot: slot.draw(size_px), slots)
-            made = _Made(folder / "real", REFERENCE_INDEX, "phantom", tuple(slot.seed for slot in slots))
+        made = _Made(folder / "real", REFERENCE_INDEX, "phantom", tuple(slot.seed for slot in slots))
+        with closing(_draw_all(slots, size_px)) as drawn:
             images = _write_images(made, drawn, slots, progress)
         real = Dataset(images, tuple(TEXTS[kind] for kind in kinds))
         for turn in retrain(ENGINE, real, n_generations, seed):
@@ -148,6 +147,15 @@ def _staged(out: Path) -> Iterator[Path]:
         raise output_error(out, error) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _draw_all(slots: Sequence[_Slot], size_px: int) -> Generator[Pixels, None, None]:
+    """The pictures of all slots, in order; closing it drops what has not been begun."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield from pool.map(lambda slot: slot.draw(size_px), slots)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _write_images(
