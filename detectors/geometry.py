@@ -152,6 +152,20 @@ def face_gate(
     return OK
 
 
+SMALLEST_IRIS_PX = 5.0
+"""Smallest iris radius that is read."""
+
+EYE_STATES = {
+    "unreadable": "the face is not enough like a face to be read",
+    "pose": "the head is turned too far",
+    "too_small": f"the iris radius is below {SMALLEST_IRIS_PX:g} px",
+    "eye_closed": "the lids leave less than a quarter of the iris",
+    "occluded": "one side of the limbus is clear and the other hidden (hair, glasses), or the eye leaves the image",
+    "no_limbus": "no circular edge between a darker iris and a brighter sclera where the landmark model puts an iris",
+}
+"""Why an iris is not read: the states of ``eye_gate`` besides ``ok``, with their meaning."""
+
+
 @dataclass(frozen=True)
 class IrisPatch:
     """An iris and its surroundings in native pixels; all fields share one shape (h, w).

@@ -19,20 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from detectors.geometry import polygon_depth_px
+from detectors.geometry import SMALLEST_IRIS_PX, polygon_depth_px
 from detectors.trait import OK, Circle, Pixels, Points
-
-SMALLEST_RADIUS_PX = 5.0
-"""Smallest iris radius that is refined; at 6 px the centre's median error on drawn eyes is 0.06 R, at 12 px 0.015 R."""
-
-LIMBUS_STATES = {
-    OK: "the iris circle was found on the limbus",
-    "too_small": f"the iris radius is below {SMALLEST_RADIUS_PX:g} px",
-    "eye_closed": "the lids leave less than a quarter of the iris",
-    "occluded": "one side of the limbus is clear and the other hidden (hair, glasses), or the eye leaves the image",
-    "no_limbus": "no circular edge between a darker iris and a brighter sclera where the landmark model puts an iris",
-}
-"""Every state ``refine`` can return, with its meaning."""
 
 _Floats = NDArray[np.float64]
 
@@ -103,7 +91,9 @@ class _Patch:
 
 
 def refine(pixels: Pixels, mesh_iris_px: Points, lid_px: Points) -> tuple[Circle | None, str]:
-    """Find the iris circle. Returns it with state ``ok``, or None with one of ``LIMBUS_STATES``.
+    """Find the iris circle. Returns it with state ``ok``, or None with one of these states: ``too_small``,
+    ``eye_closed``, ``occluded``, ``no_limbus`` (``geometry.EYE_STATES`` says what they mean). At a radius of 6 px the
+    centre's median error on drawn eyes is 0.06 radii, at 12 px 0.015; below 5 px nothing is returned.
 
     ``pixels``: sRGB uint8 (h, w, 3). ``mesh_iris_px``: float64 (5, 2), centre and ring of the landmark
     model. ``lid_px``: float64 (16, 2), from one corner along the upper lid to the other (index 8) and back
@@ -111,7 +101,7 @@ def refine(pixels: Pixels, mesh_iris_px: Points, lid_px: Points) -> tuple[Circle
     """
     centre = mesh_iris_px[0]
     radius = float(np.linalg.norm(mesh_iris_px[1:] - centre, axis=1).mean())
-    if radius < SMALLEST_RADIUS_PX:
+    if radius < SMALLEST_IRIS_PX:
         return None, "too_small"
     if _frac_inside(pixels, centre, radius) < _LEAST_IN_IMAGE:
         return None, "occluded"
@@ -253,7 +243,7 @@ def _judge(patch: _Patch, circle: _Floats) -> str:
     radius = patch.start[2]
     if not 0.7 * radius < circle[2] < 1.35 * radius or np.linalg.norm(circle[:2] - patch.start[:2]) > 0.7 * radius:
         return "no_limbus"
-    if circle[2] < SMALLEST_RADIUS_PX:
+    if circle[2] < SMALLEST_IRIS_PX:
         return "too_small"
     if _frac_open(patch, circle) < _LEAST_OPEN:
         return "eye_closed"
