@@ -3,18 +3,19 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from decay import demo
 from decay.demo import make_demo
 from decay.errors import DecayError, OutputError
 from decay.images import read_image
 from decay.lineage import load_lineage
 from decay.loop.recursion import derive_seed
 
-TINY = {"n_faces": 3, "n_hands": 2, "size_px": 64, "n_generations": 3}
+TINY: dict[str, Any] = {"n_faces": 3, "n_hands": 2, "size_px": 64, "n_generations": 3}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -95,7 +96,7 @@ def test_what_is_there_is_never_touched(tmp_path: Path, held: str) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"n_faces": 1}, {"n_hands": 1}, {"n_hands": -1}, {"size_px": 8}, {"n_generations": 0}, {"seed": -1}]
 )
-def test_numbers_that_make_no_sense_are_named(tmp_path: Path, wrong: dict[str, int]) -> None:
+def test_numbers_that_make_no_sense_are_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(DecayError, match="must be"):
         make_demo(tmp_path / "run", **{**TINY, **wrong})
     assert list(tmp_path.iterdir()) == []
@@ -105,7 +106,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(demo.Image.Image, "save", full)
+    monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OutputError, match="disk is full"):
         make_demo(tmp_path / "run", n_faces=2, n_hands=0, size_px=64, n_generations=1)
     assert list(tmp_path.iterdir()) == []
