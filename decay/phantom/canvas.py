@@ -17,6 +17,11 @@ Pixels = NDArray[np.uint8]
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 
+def rgb(red: float, green: float, blue: float) -> F32:
+    """Three numbers as float32 (3,); a float64 constant would double the size of whole images."""
+    return np.array([red, green, blue], dtype=np.float32)
+
+
 def hex_to_linear(colour: str) -> F32:
     """``#rrggbb`` to linear RGB, float32 (3,). Raises ValueError on anything else."""
     digits = colour.removeprefix("#")
@@ -30,13 +35,13 @@ def srgb_to_linear(srgb: F32) -> F32:
     """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
     low = srgb / 12.92
     high = ((np.maximum(srgb, 0.0) + 0.055) / 1.055) ** 2.4
-    return np.where(srgb <= 0.04045, low, high).astype(np.float32)
+    return np.asarray(np.where(srgb <= 0.04045, low, high), np.float32)
 
 
 def linear_to_srgb(linear: F32) -> F32:
     """Linear light in [0, 1] to sRGB in [0, 1] (IEC 61966-2-1)."""
     clipped = np.clip(linear, 0.0, 1.0)
-    return np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * clipped ** (1 / 2.4) - 0.055).astype(np.float32)
+    return np.asarray(np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * clipped ** (1 / 2.4) - 0.055), np.float32)
 
 
 def lch_to_linear(lightness: float, chroma: float, hue_deg: float) -> F32:
@@ -46,18 +51,18 @@ def lch_to_linear(lightness: float, chroma: float, hue_deg: float) -> F32:
     f = np.array([fy + a / 500.0, fy, fy - b / 200.0])
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * np.array([0.95047, 1.0, 1.08883])
     to_rgb = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
-    return np.clip(to_rgb @ xyz, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(to_rgb @ xyz, 0.0, 1.0), np.float32)
 
 
 def smoothstep(low: float, high: float, x: F32) -> F32:
     """0 below ``low``, 1 above ``high``, a cubic between; ``low`` > ``high`` falls instead of rising."""
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
 
 
 def bell(x: F32, width: float) -> F32:
     """Gaussian of unit height."""
-    return np.exp(-0.5 * np.square(x / width)).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * np.square(x / width)), np.float32)
 
 
 def over(base: F32, colour: F32, alpha: F32) -> F32:
@@ -66,7 +71,7 @@ def over(base: F32, colour: F32, alpha: F32) -> F32:
 
 
 def lattice_noise(rng: np.random.Generator, n_cells: int, x: F32, y: F32, x_wraps: bool = False) -> F32:
-    """Smooth noise of mean 0 and about unit spread, read at lattice coordinates (x, y); it repeats every ``n_cells``."""
+    """Smooth noise of mean 0 and about unit spread at lattice coordinates (x, y); it repeats every ``n_cells``."""
     lattice = rng.standard_normal((n_cells, n_cells)).astype(np.float32)
     border = cv2.BORDER_WRAP if x_wraps else cv2.BORDER_REFLECT_101
     padded = np.pad(lattice, 2, mode="wrap" if x_wraps else "reflect")
@@ -102,16 +107,20 @@ class Frame:
 class Window:
     """A rectangle of the image, drawn ``fine`` times finer in premultiplied colour, then averaged onto the image.
 
+    It reaches ``reach_mm`` (half width, half height) from ``centre_mm``.
+
     Area averages in linear light keep the centroid of what is drawn exact to a fraction of 1 / ``fine`` pixel.
     """
 
-    def __init__(self, frame: Frame, size_px: int, x_mm: float, y_mm: float, reach_mm: float, fine: int) -> None:
-        cx, cy = frame.to_px(x_mm, y_mm)
-        reach = reach_mm * frame.px_per_mm
-        self.x0 = int(np.clip(np.floor(cx - reach), 0, size_px - 1))
-        self.y0 = int(np.clip(np.floor(cy - reach), 0, size_px - 1))
-        self.x1 = int(np.clip(np.ceil(cx + reach) + 1, self.x0 + 1, size_px))
-        self.y1 = int(np.clip(np.ceil(cy + reach) + 1, self.y0 + 1, size_px))
+    def __init__(
+        self, frame: Frame, size_px: int, centre_mm: tuple[float, float], reach_mm: tuple[float, float], fine: int
+    ) -> None:
+        cx, cy = frame.to_px(*centre_mm)
+        reach_x, reach_y = (reach * frame.px_per_mm for reach in reach_mm)
+        self.x0 = int(np.clip(np.floor(cx - reach_x), 0, size_px - 1))
+        self.y0 = int(np.clip(np.floor(cy - reach_y), 0, size_px - 1))
+        self.x1 = int(np.clip(np.ceil(cx + reach_x) + 1, self.x0 + 1, size_px))
+        self.y1 = int(np.clip(np.ceil(cy + reach_y) + 1, self.y0 + 1, size_px))
         self.fine, self.frame = fine, frame
         xs = self.x0 - 0.5 + (np.arange((self.x1 - self.x0) * fine, dtype=np.float32) + 0.5) / fine
         ys = self.y0 - 0.5 + (np.arange((self.y1 - self.y0) * fine, dtype=np.float32) + 0.5) / fine
@@ -139,7 +148,7 @@ class Window:
             px = np.array([self.frame.to_px(float(x), float(y)) for x, y in line])
             fine_px = (px - [self.x0 - 0.5, self.y0 - 0.5]) * self.fine - 0.5
             points = np.round(fine_px * 16).astype(np.int32).reshape(-1, 1, 2)
-            cv2.polylines(mask, [points], False, 255, thickness, cv2.LINE_AA, 4)
+            cv2.polylines(mask, [points], False, (255.0,), thickness, cv2.LINE_AA, 4)
         return mask.astype(np.float32) / 255.0
 
     def onto(self, image: F32) -> None:

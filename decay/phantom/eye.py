@@ -1,4 +1,4 @@
-"""One eye with its lids, lashes and brow, drawn in a fine window so that iris and glints lie exactly where the truth says."""
+"""One eye with lids, lashes and brow, drawn in a fine window: iris and glints lie exactly where the truth says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decay.phantom.canvas import F32, Window, bell, hex_to_linear, lattice_noise, smoothstep
+from decay.phantom.canvas import F32, Window, bell, hex_to_linear, lattice_noise, rgb, smoothstep
 from decay.phantom.parameters import EyeParameters, FaceParameters, Glint
 
 EYEBALL_RADIUS_MM = 12.0
@@ -47,7 +47,7 @@ class EyePlace:
 
 @dataclass(frozen=True)
 class _Lids:
-    """Local coordinates in the eye's own frame (mm, lateral and down positive) and the height of both lid margins there."""
+    """The eye's own coordinates (mm, lateral and down positive) and the height of both lid margins there."""
 
     lateral: F32
     down: F32
@@ -70,8 +70,7 @@ def draw_eye(window: Window, face: FaceParameters, place: EyePlace, side: int, t
     inside, shares = _with_glints(inside, lids, window, eye, place)
     window.paint(inside, lids.opening)
     _draw_margins(window, lids, tone, light)
-    _draw_lashes(window, lids, place, face, light, rng)
-    _draw_brow(window, place, face, light, rng)
+    _draw_lashes(window, place, face, light, rng)
     return shares
 
 
@@ -105,7 +104,7 @@ def _draw_lid_skin(window: Window, lids: _Lids, tone: F32, light: F32, eye: EyeP
     within = smoothstep(-0.12, 0.12, lids.along) * smoothstep(1.16, 0.94, lids.along)
     rise = 2.2 + 1.9 * np.sin(np.pi * np.clip(lids.along, 0.0, 1.0)) + 2.5 * (1.0 - min(eye.openness, 1.0))
     above = lids.upper - lids.down
-    dark = (tone * light * np.array([0.42, 0.33, 0.30])).astype(np.float32)
+    dark = (tone * light * rgb(0.42, 0.33, 0.30)).astype(np.float32)
     window.paint(dark, 0.55 * within * bell(above - rise, 0.55))
     window.paint(dark, 0.20 * within * bell(above - rise - 0.8, 1.6))
     window.paint((tone * light * 1.12).astype(np.float32), 0.22 * within * bell(above - 0.5 * rise, 0.8))
@@ -118,14 +117,14 @@ def _eyeball(lids: _Lids, window: Window, eye: EyeParameters, place: EyePlace, r
     veins = lattice_noise(rng, 64, lids.lateral * 2.2 + 32.0, lids.down * 2.2 + 32.0)
     blood = np.clip(0.10 + 0.35 * away**2 + 0.05 * veins * away, 0.0, 1.0)
     white = SCLERA * (1.0 - 0.42 * away**2)[..., None]
-    white = white * (1.0 - blood[..., None] * np.array([0.05, 0.42, 0.42]))
+    white = white * (1.0 - blood[..., None] * rgb(0.05, 0.42, 0.42))
     caruncle = bell(lids.lateral + 12.6, 1.3) * bell(lids.down - 1.4, 1.6)
-    white = white + 0.75 * caruncle[..., None] * (np.array([0.40, 0.16, 0.14]) - white)
+    white = white + 0.75 * caruncle[..., None] * (rgb(0.40, 0.16, 0.14) - white)
     iris, cover = _iris(window, eye, place, rng)
     ball = white + cover[..., None] * (iris - white)
     shadow = 0.42 + 0.58 * smoothstep(-0.2, 3.4, lids.down - lids.upper)
     edge = 0.82 + 0.18 * smoothstep(0.0, 1.4, lids.lower - lids.down)
-    return (ball * (shadow * edge)[..., None]).astype(np.float32)
+    return np.asarray(ball * (shadow * edge)[..., None], np.float32)
 
 
 def _iris(window: Window, eye: EyeParameters, place: EyePlace, rng: np.random.Generator) -> tuple[F32, F32]:
@@ -142,7 +141,7 @@ def _iris(window: Window, eye: EyeParameters, place: EyePlace, rng: np.random.Ge
     collarette = 1.0 + 0.35 * bell(share - eye.pupil_share - 0.14, 0.09)
     colour = hex_to_linear(eye.iris_colour) * (texture * ring * collarette * _caustic(eye, dx, dy))[..., None]
     pupil = smoothstep(0.05, -0.05, share - eye.pupil_share)
-    colour = colour + pupil[..., None] * (np.array([0.006, 0.005, 0.005]) - colour)
+    colour = colour + pupil[..., None] * (rgb(0.006, 0.005, 0.005) - colour)
     cover = smoothstep(LIMBUS_EDGE_MM, -LIMBUS_EDGE_MM, (radius - eye.iris_radius_mm).astype(np.float32))
     return colour.astype(np.float32), cover
 
@@ -154,7 +153,8 @@ def _caustic(eye: EyeParameters, dx: F32, dy: F32) -> F32:
     main = eye.glints[0]
     clock = np.radians(main.clock_deg)
     along = (dx * np.sin(clock) - dy * np.cos(clock)) / eye.iris_radius_mm
-    return (1.0 - 0.45 * min(main.rho / 0.3, 1.0) * main.intensity * np.clip(along, -1.0, 0.3)).astype(np.float32)
+    strength = 0.45 * min(main.rho / 0.3, 1.0) * main.intensity
+    return np.asarray(1.0 - strength * np.clip(along, -1.0, 0.3), np.float32)
 
 
 def _with_glints(
@@ -175,18 +175,16 @@ def _draw_margins(window: Window, lids: _Lids, tone: F32, light: F32) -> None:
     """The wet rim of the lower lid with its tear line, and the dark rim of the upper."""
     within = smoothstep(0.02, 0.10, lids.along) * smoothstep(1.0, 0.93, lids.along)
     under = lids.down - lids.lower
-    rim = (tone * light * np.array([1.02, 0.80, 0.76])).astype(np.float32)
+    rim = (tone * light * rgb(1.02, 0.80, 0.76)).astype(np.float32)
     window.paint(rim, 0.75 * within * smoothstep(-0.15, 0.1, under) * smoothstep(1.1, 0.7, under))
     wet = np.minimum(0.85 * light, 0.9).astype(np.float32)
     window.paint(wet, 0.30 * within * bell(under + 0.10, 0.13))
-    dark = (light * np.array([0.030, 0.020, 0.018])).astype(np.float32)
+    dark = (light * rgb(0.030, 0.020, 0.018)).astype(np.float32)
     window.paint(dark, 0.80 * within * bell(lids.upper - lids.down - 0.25, 0.42))
     window.paint(dark, 0.30 * within * bell(under - 1.1, 0.28))
 
 
-def _draw_lashes(
-    window: Window, lids: _Lids, place: EyePlace, face: FaceParameters, light: F32, rng: np.random.Generator
-) -> None:
+def _draw_lashes(window: Window, place: EyePlace, face: FaceParameters, light: F32, rng: np.random.Generator) -> None:
     eye = face.eyes[0 if place.outward < 0 else 1]
     lines: list[NDArray[np.float64]] = []
     for upper, n_lashes in ((True, 46), (False, 26)):
@@ -201,7 +199,7 @@ def _draw_lashes(
             steps = np.linspace(0.0, 1.0, 5)
             curl = -reach * (0.25 * steps + 0.75 * steps**2) if upper else 0.7 + reach * steps
             lines.append(_local_to_mm(lateral + reach * out * steps, margin + curl - 0.1 * upper, place, face))
-    dark = (light * np.array([0.022, 0.016, 0.014])).astype(np.float32)
+    dark = (light * rgb(0.022, 0.016, 0.014)).astype(np.float32)
     window.paint(dark, 0.85 * window.strokes(lines, 0.16))
 
 
@@ -213,13 +211,16 @@ def _local_to_mm(
     return np.stack([x, -s * lateral + c * down + place.y_mm], axis=-1)
 
 
-def _draw_brow(window: Window, place: EyePlace, face: FaceParameters, light: F32, rng: np.random.Generator) -> None:
+def draw_brow(window: Window, face: FaceParameters, place: EyePlace, light: F32) -> None:
+    """Draw the brow above an eye into ``window``: a soft body, then single hairs. ``light``: as for the eye."""
+    rng = np.random.default_rng([face.texture_seed, 21 + (place.outward > 0)])
     shape = face.shape
     n_hairs = 190
     q = rng.uniform(0.0, 1.0, n_hairs)
     thick = shape.brow_height_mm * (1.0 - 0.72 * q**1.6) * smoothstep(-0.15, 0.12, q.astype(np.float32))
     lateral = -17.0 + 40.0 * q
-    base = shape.brow_y_mm - face.expression.brow_raise_mm + 2.0 - 5.0 * np.sin(np.pi * np.clip(q, 0, 1) ** 1.25) + 3 * q**3
+    arch = 2.0 - 5.0 * np.sin(np.pi * np.clip(q, 0.0, 1.0) ** 1.25) + 3.0 * q**3
+    base = shape.brow_y_mm - face.expression.brow_raise_mm + arch
     down = base + rng.uniform(-0.5, 0.5, n_hairs) * thick
     lean = np.radians(-62.0 + 78.0 * q**0.6 + rng.normal(0.0, 9.0, n_hairs))
     length = rng.uniform(3.5, 6.5, n_hairs) * (1.0 - 0.25 * q)

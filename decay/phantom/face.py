@@ -21,21 +21,27 @@ from decay.phantom.canvas import (
     lch_to_linear,
     linear_to_srgb,
     over,
+    rgb,
     smoothstep,
 )
-from decay.phantom.eye import EyePlace, draw_eye
+from decay.phantom.eye import EyePlace, draw_brow, draw_eye
 from decay.phantom.parameters import FaceParameters
 
 EYE_LINE = 0.46
 """Height of the eyes in an unshifted image, in image heights."""
-EYE_WINDOW_MM = 42.0
+EYE_REACH_MM, BROW_REACH_MM = (25.0, 18.0), (34.0, 19.0)
+"""Half sizes of the windows in which eye and brow are drawn, with room for a head tilted by 10 degrees."""
+FINE_PER_MM = 7.0
+"""Fine pixels per mm in the eye's window, at least: 40 and more across an iris radius."""
+PORES = ((16.0, 0.030), (6.0, 0.025), (2.4, 0.022), (1.1, 0.030), (0.6, 0.030))
+"""Octaves of skin texture: cell in mm, relative amplitude."""
 CROWN_MM = 140.0
 """Height above the eyes from which the strands run; out of sight, behind the top of the head."""
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """All per-pixel fields the painters share. ``u``, ``v``: mm on the head seen at each pixel; ``x``, ``y``: mm on the image plane."""
+    """Per-pixel fields of the painters. ``u``, ``v``: mm on the head seen there; ``x``, ``y``: on the image plane."""
 
     face: FaceParameters
     frame: Frame
@@ -68,7 +74,7 @@ def draw_face(parameters: FaceParameters, size_px: int, rng: np.random.Generator
     image = _head(scene, image, head)
     places = [_eye_place(parameters, head, side) for side in (0, 1)]
     tone = lch_to_linear(parameters.skin.lightness, parameters.skin.chroma, parameters.skin.hue_deg)
-    visible = [_eye(scene, image, lit, place, side, tone, size_px) for side, place in enumerate(places)]
+    visible = [_eye(scene, image, lit, place, side, tone) for side, place in enumerate(places)]
     image = _hair_in_front(scene, image)
     pixels = _expose(image, parameters, frame, rng)
     return pixels, _truth(parameters, frame, places, visible, lit, tone)
@@ -88,7 +94,7 @@ def _scene(face: FaceParameters, frame: Frame, head: rl.Relief, lit: rl.LitHead,
     span = np.arange(size_px, dtype=np.float32)
     x, y = frame.to_mm(*np.meshgrid(span, span))
     u = _unturn(x, y, head, face.framing.yaw_deg)
-    light = np.stack([rl.sample(np.ascontiguousarray(lit.light[..., c]), u, y) for c in range(3)], axis=-1)
+    light = np.stack([rl.sample(channel, u, y) for channel in lit.channels], axis=-1)
     scene = _Scene(face, frame, x, y, u, y, light, rl.sample(lit.gloss, u, y), np.zeros(0, np.float32))
     return _Scene(**{**scene.__dict__, "skin": _skin(scene)})
 
@@ -118,10 +124,11 @@ def _skin(scene: _Scene) -> F32:
     skin, shape = face.skin, face.shape
     tone = lch_to_linear(skin.lightness, skin.chroma, skin.hue_deg)
     albedo = np.broadcast_to(tone, (*u.shape, 3)).astype(np.float32)
-    flush = bell(np.abs(u) - 40.0, 15.0) * bell(v - 32.0, 15.0) + 0.8 * bell(u, 12.0) * bell(v - shape.nose_length_mm, 9.0)
+    cheeks = bell(np.abs(u) - 40.0, 15.0) * bell(v - 32.0, 15.0)
+    flush = cheeks + 0.8 * bell(u, 12.0) * bell(v - shape.nose_length_mm, 9.0)
     shade = bell(np.abs(u) - shape.eye_distance_mm / 2, 14.0) * bell(v - 9.0, 5.0)
-    albedo = albedo * (1.0 - 0.16 * flush[..., None] * np.array([0.0, 1.0, 0.9]))
-    albedo = albedo * (1.0 - 0.12 * shade[..., None] * np.array([0.7, 1.0, 0.8]))
+    albedo = albedo * (1.0 - 0.16 * flush[..., None] * rgb(0.0, 1.0, 0.9))
+    albedo = albedo * (1.0 - 0.12 * shade[..., None] * rgb(0.7, 1.0, 0.8))
     albedo = albedo * _pores(scene)[..., None]
     return _paint_features(scene, albedo.astype(np.float32), tone)
 
@@ -130,7 +137,7 @@ def _pores(scene: _Scene) -> F32:
     """Blotches and pores, in octaves; an octave finer than the pixels is left out rather than aliased."""
     seed = scene.face.texture_seed
     total = np.zeros_like(scene.u)
-    for octave, (cell_mm, strength) in enumerate(((16.0, 0.030), (6.0, 0.025), (2.4, 0.022), (1.1, 0.030), (0.6, 0.030))):
+    for octave, (cell_mm, strength) in enumerate(PORES):
         if cell_mm * scene.frame.px_per_mm < 1.5:
             break
         rng = np.random.default_rng([seed, 31 + octave])
@@ -153,10 +160,10 @@ def _paint_features(scene: _Scene, albedo: F32, tone: F32) -> F32:
     bottom = line + gap / 2 + 1.20 * shape.lip_height_mm * taper
     soft = max(0.8, 0.7 / scene.frame.px_per_mm)
     lips = smoothstep(-soft, soft, v - top) * smoothstep(-soft, soft, bottom - v) * smoothstep(1.02, 0.94, across)
-    rose = (tone * np.array([0.80, 0.46, 0.48]) + np.array([0.02, 0.0, 0.004])).astype(np.float32)
+    rose = (tone * rgb(0.80, 0.46, 0.48) + rgb(0.02, 0.0, 0.004)).astype(np.float32)
     rose_map = rose * (1.0 - 0.14 * (v < line))[..., None]
     albedo = over(albedo, rose_map.astype(np.float32), 0.85 * lips)
-    dark = (tone * np.array([0.16, 0.09, 0.09])).astype(np.float32)
+    dark = (tone * rgb(0.16, 0.09, 0.09)).astype(np.float32)
     seam = bell((np.abs(v - line) - gap / 2).clip(0.0), soft) * smoothstep(1.10, 0.90, across)
     albedo = over(albedo, dark, (0.85 * seam).astype(np.float32))
     nose = shape.nose_length_mm
@@ -172,35 +179,38 @@ def _cover(scene: _Scene, distance_mm: F32) -> F32:
     return np.clip(0.5 + distance_mm * scene.frame.px_per_mm, 0.0, 1.0).astype(np.float32)
 
 
-def _outline(scene: _Scene, head: rl.Relief, margin_mm: float = 0.0) -> F32:
+def _outline(scene: _Scene, head: rl.Relief) -> F32:
     """Roughly signed distance to the head's outline in mm, positive inside."""
     half = np.interp(scene.v, rl.TOP_MM + rl.STEP_MM * np.arange(len(head.half_width_mm)), head.half_width_mm)
+    half = np.where(half > 0.0, half, -9.0)  # above the crown and below the chin there is no head
     slope = np.abs(np.gradient(half, axis=0)) * scene.frame.px_per_mm
-    return ((half + margin_mm - np.abs(scene.u)) / np.sqrt(1.0 + np.minimum(slope, 8.0) ** 2)).astype(np.float32)
+    return np.asarray((half - np.abs(scene.u)) / np.sqrt(1.0 + np.minimum(slope, 8.0) ** 2), np.float32)
 
 
 def _background(scene: _Scene) -> F32:
     face = scene.face
     rng = np.random.default_rng([face.texture_seed, 51])
     cloud = lattice_noise(rng, 16, scene.x / 90.0 + 8.0, scene.y / 90.0 + 8.0)
-    fall = 1.0 + 0.25 * cloud - 0.0016 * np.hypot(scene.x, scene.y) - 0.0008 * scene.x * np.sign(face.lighting.ratio_stops)
-    return (hex_to_linear(face.background) * np.clip(fall, 0.25, 2.0)[..., None]).astype(np.float32)
+    sideways = 0.0008 * scene.x * float(np.sign(face.lighting.ratio_stops))
+    fall = 1.0 + 0.25 * cloud - 0.0016 * np.hypot(scene.x, scene.y) - sideways
+    return np.asarray(hex_to_linear(face.background) * np.clip(fall, 0.25, 2.0)[..., None], np.float32)
 
 
 def _strands(scene: _Scene, seed: int) -> F32:
     """Streaks that run from the parting outward and down, about 1 on average."""
     face = scene.face
-    away = np.hypot(scene.u - face.hair.parting_mm, scene.v + CROWN_MM)
-    turn = np.arctan2(scene.u - face.hair.parting_mm, scene.v + CROWN_MM) / (2.0 * np.pi)
+    across, down = scene.u - face.hair.parting_mm, scene.v + CROWN_MM
+    away = np.hypot(across, down)
+    turn = np.asarray(np.arctan2(across, down) / (2.0 * np.pi), dtype=np.float32)
     rng = np.random.default_rng([face.texture_seed, seed])
     total = np.zeros_like(scene.u)
     for n_cells, strength in ((60, 0.22), (180, 0.22), (420, 0.25)):
         if n_cells / 150.0 > 1.6 * scene.frame.px_per_mm:
             break
-        bend = 0.01 * lattice_noise(rng, 16, turn * 16, away / 40.0)
+        bend = 0.01 * lattice_noise(rng, 16, turn * 16.0, away / 40.0)
         total = total + strength * lattice_noise(rng, n_cells, (turn + bend) * n_cells, away / 60.0, x_wraps=True)
     sheen = 1.0 + 0.9 * bell(away - CROWN_MM + 82.0, 11.0)
-    return (np.clip(1.0 + total, 0.25, 2.2) * sheen).astype(np.float32)
+    return np.asarray(np.clip(1.0 + total, 0.25, 2.2) * sheen, np.float32)
 
 
 def _hair_colour(scene: _Scene, seed: int) -> F32:
@@ -210,7 +220,7 @@ def _hair_colour(scene: _Scene, seed: int) -> F32:
     side = 2.0 ** (-0.5 * lighting.ratio_stops * np.clip(scene.x / reach, -1.1, 1.1))
     top = 0.62 - 0.0035 * np.clip(scene.y, -110.0, 90.0)
     base = hex_to_linear(scene.face.hair.colour) + 0.004
-    return (base * (_strands(scene, seed) * side * top * lighting.exposure)[..., None]).astype(np.float32)
+    return np.asarray(base * (_strands(scene, seed) * side * top * lighting.exposure)[..., None], np.float32)
 
 
 def _dome(scene: _Scene) -> F32:
@@ -219,9 +229,9 @@ def _dome(scene: _Scene) -> F32:
     reach_x = scene.face.shape.cheek_half_width_mm + hair.volume_mm
     reach_up = -rl.SKULL_TOP_MM + 0.5 * hair.volume_mm
     rng = np.random.default_rng([scene.face.texture_seed, 61])
-    ragged = 0.7 * lattice_noise(rng, 128, scene.u / 2.5 + 64.0, scene.v / 9.0 + 64.0)
+    ragged = 0.45 * lattice_noise(rng, 128, scene.u / 1.8 + 64.0, scene.v / 9.0 + 64.0)
     radius = (np.abs(scene.u / reach_x) ** 2.3 + np.abs(np.minimum(scene.v, 0.0) / reach_up) ** 2.3) ** (1 / 2.3)
-    return ((1.0 - radius) * reach_x + ragged).astype(np.float32)
+    return np.asarray((1.0 - radius) * reach_x + ragged, np.float32)
 
 
 def _hair_behind(scene: _Scene, image: F32) -> F32:
@@ -259,7 +269,7 @@ def _ears(scene: _Scene, image: F32) -> F32:
     tone = lch_to_linear(face.skin.lightness, face.skin.chroma, face.skin.hue_deg)
     depth = 0.78 - 0.34 * bell(radius - 0.55, 0.16) + 0.10 * bell(radius - 0.86, 0.10)
     side = 2.0 ** (-0.5 * face.lighting.ratio_stops * np.sign(scene.u))
-    flesh = tone * np.array([1.0, 0.82, 0.80]) * (0.75 * depth * side * face.lighting.exposure)[..., None]
+    flesh = tone * rgb(1.0, 0.82, 0.80) * (0.75 * depth * side * face.lighting.exposure)[..., None]
     return over(image, flesh.astype(np.float32), _cover(scene, (1.0 - radius) * 9.0))
 
 
@@ -276,26 +286,31 @@ def _hair_in_front(scene: _Scene, image: F32) -> F32:
     across = np.abs(u) / shape.cheek_half_width_mm
     swept = np.abs(u - hair.parting_mm) / shape.cheek_half_width_mm
     low = 8.0 + 50.0 * float(np.clip(1.6 * hair.length - 0.2, 0.0, 1.0))
-    line = shape.hairline_y_mm + 7.0 * swept**1.5 + (low - shape.hairline_y_mm) * np.minimum(across, 1.3) ** 9
+    line = shape.hairline_y_mm - 6.0 + 15.0 * swept**1.7 + (low - shape.hairline_y_mm) * np.minimum(across, 1.3) ** 9
+    line = np.minimum(line, low + 4.0)
     rng = np.random.default_rng([face.texture_seed, 81])
     turn = np.arctan2(u - hair.parting_mm, v + CROWN_MM)
     ragged = np.zeros_like(u)
     for per_turn, height in ((35.0, 1.2), (130.0, 1.3), (350.0, 1.5)):
         ragged = ragged + height * lattice_noise(rng, 256, turn * per_turn + 128.0, v / 60.0 + 128.0)
-    inside = np.minimum(np.minimum(line, low + 4.0) - v + ragged, _dome(scene))
+    inside = np.minimum(line - v + ragged, _dome(scene))
     shadow = smoothstep(9.0, -2.0, v - line) * (_dome(scene) > 0)
     image = (image * (1.0 - 0.30 * shadow[..., None])).astype(np.float32)
     return over(image, _hair_colour(scene, 82), np.clip(0.5 + inside / 2.0, 0.0, 1.0).astype(np.float32))
 
 
-def _eye(
-    scene: _Scene, image: F32, lit: rl.LitHead, place: EyePlace, side: int, tone: F32, size_px: int
-) -> list[float]:
-    fine = int(np.clip(np.ceil(8.0 / scene.frame.px_per_mm), 3, 12))
-    window = Window(scene.frame, size_px, place.x_mm + 3.0 * place.outward, place.y_mm - 12.0, EYE_WINDOW_MM, fine)
-    near = np.float32(place.outward * scene.face.shape.eye_distance_mm / 2) + np.zeros((1, 1), np.float32)
-    at = [rl.sample(np.ascontiguousarray(lit.light[..., c]), near, near * 0 + 4.0)[0, 0] for c in range(3)]
-    visible = draw_eye(window, scene.face, place, side, tone, np.array(at, dtype=np.float32))
+def _eye(scene: _Scene, image: F32, lit: rl.LitHead, place: EyePlace, side: int, tone: F32) -> list[float]:
+    """Draw an eye and its brow into ``image``. Returns the visible share of each glint."""
+    frame, size_px = scene.frame, image.shape[0]
+    fine = int(np.clip(np.ceil(FINE_PER_MM / frame.px_per_mm), 3, 12))
+    at = np.full((1, 1), place.outward * scene.face.shape.eye_distance_mm / 2, np.float32)
+    light = np.array([rl.sample(channel, at, 0.0 * at + 4.0)[0, 0] for channel in lit.channels], np.float32)
+    above = (place.x_mm + 3.0 * place.outward, scene.face.shape.brow_y_mm - 2.0)
+    brow = Window(frame, size_px, above, BROW_REACH_MM, max(2, fine // 2))
+    draw_brow(brow, scene.face, place, light)
+    brow.onto(image)
+    window = Window(frame, size_px, (place.x_mm + 1.5 * place.outward, place.y_mm - 1.0), EYE_REACH_MM, fine)
+    visible = draw_eye(window, scene.face, place, side, tone, light)
     window.onto(image)
     return visible
 

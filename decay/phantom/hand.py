@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -20,6 +21,7 @@ from decay.phantom.canvas import (
     lch_to_linear,
     linear_to_srgb,
     over,
+    rgb,
     smoothstep,
 )
 from decay.phantom.parameters import FINGERS, PAIRS, HandParameters
@@ -41,7 +43,7 @@ PALM_DEPTH_MM = 13.0
 
 @dataclass(frozen=True)
 class Digit:
-    """A chain of capsules: ``joints_mm`` (n, 2) and ``radii_mm`` (n,), base first; ``height_mm`` above the palm's plane."""
+    """A chain of capsules: ``joints_mm`` (n, 2), ``radii_mm`` (n,), base first; ``height_mm`` lifts it off the palm."""
 
     name: str
     joints_mm: Points
@@ -92,9 +94,7 @@ def build_digits(hand: HandParameters) -> list[Digit]:
             digits.append(_finger(hand, name, angles[name]))
         else:
             digits.append(_folded(hand, name))
-    for extra in range(hand.n_extra):
-        digits.append(_extra(hand, extra, angles["pinky"]))
-    return digits
+    return digits + [_extra(hand, i, angles["pinky"]) for i in range(hand.n_extra)]
 
 
 def _base_mm(hand: HandParameters, name: str) -> Points:
@@ -103,7 +103,7 @@ def _base_mm(hand: HandParameters, name: str) -> Points:
 
 
 def _angles_deg(hand: HandParameters) -> dict[str, float]:
-    """Direction of each finger from straight up, toward the little finger positive. Pairs held or grown together close."""
+    """Direction of each finger from straight up, toward the little finger positive. Held or fused pairs close up."""
     angles = {"middle": SPREAD_SHARES["middle"] * hand.spread_deg}
     for near, far, pair in (("middle", "index", 1), ("middle", "ring", 2), ("ring", "pinky", 3)):
         side = -1.0 if far == "index" else 1.0
@@ -187,7 +187,7 @@ def _capsules(height: F32, digit: Digit, x: F32, y: F32) -> None:
 
 
 def _around(start: Points, end: Points, radius: float, x: F32, y: F32) -> tuple[slice, slice] | None:
-    """The rectangle of pixels that a capsule can touch; coordinates are affine in the pixel, so four numbers say where."""
+    """The rectangle of pixels that a capsule can touch; coordinates are affine in the pixel."""
     step = np.array([[x[0, 1] - x[0, 0], x[1, 0] - x[0, 0]], [y[0, 1] - y[0, 0], y[1, 0] - y[0, 0]]], np.float64)
     ends = np.linalg.solve(step, (np.stack([start, end]) - [x[0, 0], y[0, 0]]).T)
     reach = radius / float(np.hypot(step[0, 0], step[1, 0])) + 1.0
@@ -248,17 +248,20 @@ def _palm(hand: HandParameters, x: F32, y: F32) -> F32:
 def _shade(hand: HandParameters, digits: list[Digit], height: F32, x: F32, y: F32, fine_per_mm: float) -> F32:
     smooth = np.asarray(cv2.GaussianBlur(height, (0, 0), max(0.7 * fine_per_mm, 0.5)), np.float32)
     slope_y, slope_x = np.gradient(smooth, 1.0 / fine_per_mm)
-    normal = np.stack([-slope_x, -slope_y, np.ones_like(smooth)], axis=-1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    steep = 1.0 / np.sqrt(1.0 + np.square(slope_x) + np.square(slope_y))
     azimuth, elevation = np.radians(hand.light_azimuth_deg), np.radians(hand.light_elevation_deg)
     light = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
-    facing = (normal @ light.astype(np.float32))[..., None]
-    wrap = np.array([0.45, 0.30, 0.25], dtype=np.float32)
-    direct = np.clip((facing + wrap) / (1.0 + wrap), 0.0, None)
+
+    def facing(direction: Points) -> F32:
+        right, down, near = (float(part) for part in direction / np.linalg.norm(direction))
+        return np.asarray((near - right * slope_x - down * slope_y) * steep, np.float32)
+
+    wrap = rgb(0.45, 0.30, 0.25)
+    direct = np.clip((facing(light)[..., None] + wrap) / (1.0 + wrap), 0.0, None)
     hollow = np.exp(-0.07 * np.clip(cv2.GaussianBlur(height, (0, 0), 4.0 * fine_per_mm) - smooth, -1.0, 8.0))
-    gloss = np.clip(normal @ ((light + [0, 0, 1]) / np.linalg.norm(light + [0, 0, 1])).astype(np.float32), 0, 1) ** 24
+    gloss = np.clip(facing(light + np.array([0.0, 0.0, 1.0])), 0.0, 1.0) ** 24
     lit = _albedo(hand, digits, x, y) * (0.28 + 0.85 * direct) * hollow[..., None] + 0.035 * gloss[..., None]
-    return lit.astype(np.float32)
+    return np.asarray(lit, np.float32)
 
 
 def _albedo(hand: HandParameters, digits: list[Digit], x: F32, y: F32) -> F32:
@@ -269,11 +272,11 @@ def _albedo(hand: HandParameters, digits: list[Digit], x: F32, y: F32) -> F32:
     for digit in digits:
         tip = digit.joints_mm[-1]
         flush = np.maximum(flush, 0.9 * bell(np.hypot(x - tip[0], y - tip[1]), 9.0))
-    albedo = tone * (1.0 - 0.22 * flush[..., None] * np.array([0.0, 1.0, 0.9]))
     rng = np.random.default_rng([hand.texture_seed, 91])
+    grain = np.ones_like(x)
     for cell_mm, strength in ((14.0, 0.03), (4.0, 0.03), (1.5, 0.03)):
-        noise = lattice_noise(rng, 256, x / cell_mm + 128.0, y / cell_mm + 128.0)
-        albedo = albedo * (1.0 + skin.texture * strength * noise)[..., None]
+        grain += skin.texture * strength * lattice_noise(rng, 256, x / cell_mm + 128.0, y / cell_mm + 128.0)
+    albedo = tone * (1.0 - (0.22 * flush)[..., None] * rgb(0.0, 1.0, 0.9)) * grain[..., None]
     return over(albedo.astype(np.float32), (0.42 * tone).astype(np.float32), _creases(hand, digits, x, y))
 
 
@@ -282,7 +285,8 @@ def _creases(hand: HandParameters, digits: list[Digit], x: F32, y: F32) -> F32:
     width = hand.palm_half_width_mm
     dark = np.zeros_like(x)
     life = np.hypot((x + 0.55 * width) / 1.0, (y - 24.0) / 1.25) - 0.72 * width
-    dark = np.maximum(dark, 0.5 * bell(life, 0.6) * smoothstep(-0.75 * width, -0.5 * width, x) * (y > -22.0) * (y < 50.0))
+    life_line = smoothstep(-0.75 * width, -0.5 * width, x) * (y > -22.0) * (y < 50.0)
+    dark = np.maximum(dark, 0.5 * bell(life, 0.6) * life_line)
     head = y + 2.0 - 0.004 * np.square(x + 0.8 * width)
     dark = np.maximum(dark, 0.45 * bell(head, 0.6) * (np.abs(x) < 0.72 * width))
     heart = y + 17.0 + 0.0065 * np.square(x - 0.9 * width)
@@ -309,7 +313,7 @@ def _joint_lines(digit: Digit, x: F32, y: F32) -> F32:
 
 def _line_along(joints: Points, x: F32, y: F32, width_mm: float) -> F32:
     near = np.full_like(x, np.inf)
-    for start, end in zip(joints[:-1], joints[1:], strict=True):
+    for start, end in pairwise(joints):
         along = end - start
         t = np.clip(((x - start[0]) * along[0] + (y - start[1]) * along[1]) / float(along @ along), 0.0, 1.0)
         near = np.minimum(near, np.hypot(x - start[0] - t * along[0], y - start[1] - t * along[1]))
@@ -320,7 +324,7 @@ def _backdrop(hand: HandParameters, x: F32, y: F32) -> F32:
     rng = np.random.default_rng([hand.texture_seed, 92])
     cloud = lattice_noise(rng, 16, x / 100.0 + 8.0, y / 100.0 + 8.0)
     fall = np.clip(1.0 + 0.22 * cloud - 0.0012 * np.hypot(x, y), 0.3, 1.8)
-    return (hex_to_linear(hand.background) * fall[..., None]).astype(np.float32)
+    return np.asarray(hex_to_linear(hand.background) * fall[..., None], np.float32)
 
 
 def _sleeve(hand: HandParameters, image: F32, x: F32, y: F32) -> F32:

@@ -18,7 +18,7 @@ Fusion = Literal["plain", "crease"]
 
 @dataclass(frozen=True)
 class Glint:
-    """One specular highlight on the cornea: where (clock, rho in iris radii), how large (radius in iris radii), what light.
+    """One specular highlight on the cornea; ``rho`` and ``radius`` in iris radii.
 
     ``intensity``: 1 = the glint covers what is behind it with ``colour``; 0 = invisible.
     """
@@ -70,7 +70,7 @@ class FaceShape:
 
 @dataclass(frozen=True)
 class Skin:
-    """Skin tone: CIE L*, hue angle and chroma in the a*b* plane; ``texture``: amplitude of pores and blotches, 1 = natural."""
+    """CIE L*, hue angle and chroma in the a*b* plane; ``texture``: amplitude of pores and blotches, 1 = natural."""
 
     lightness: float = 66.0
     hue_deg: float = 55.0
@@ -90,7 +90,7 @@ class Hair:
 
 @dataclass(frozen=True)
 class Lighting:
-    """A key light and its mirrored fill. ``ratio_stops``: log2 of the luminance of the image-left over the image-right cheek.
+    """A key light and its mirrored fill. ``ratio_stops``: log2 of image-left over image-right cheek luminance.
 
     The key stands on the brighter side, ``azimuth_deg`` (0 to 80) away from the camera axis.
     A ratio that the key alone cannot reach is drawn as far as it goes; the truth tells what was drawn.

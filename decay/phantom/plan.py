@@ -15,9 +15,9 @@ from __future__ import annotations
 import tomllib
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from decay.phantom.parameters import (
     HandParameters,
 )
 from decay.phantom.population import Population, glint_offset, offset_to_glint
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 COMMITTEE = FaceParameters()
 """The one face on which a collapsing population converges: every parameter at its default."""
@@ -59,7 +62,7 @@ class Decay:
         """Share of the trait that is left in ``generation``, 1 to floor."""
         if generation < self.onset:
             return 1.0
-        return self.floor + (1.0 - self.floor) * 0.5 ** ((generation - self.onset + 1) / self.half_life)
+        return self.floor + (1.0 - self.floor) * float(0.5 ** ((generation - self.onset + 1) / self.half_life))
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,14 @@ def _draws(seed: int, slot: int, channel: str) -> Draws:
     return np.random.default_rng([seed, slot, zlib.crc32(channel.encode())])
 
 
-Part = TypeVar("Part")
+Part = TypeVar("Part", bound="DataclassInstance")
 
 
 def _toward(part: Part, goal: Part, kept: float, names: tuple[str, ...] = ()) -> Part:
-    """Move the numbers of a dataclass toward ``goal``, keeping a share of the distance. ``names``: which; default all."""
-    chosen = names or tuple(f.name for f in fields(part) if isinstance(getattr(part, f.name), float))  # type: ignore[arg-type]
+    """Move the numbers ``names`` (default: all) of a dataclass toward ``goal``, keeping a share of the distance."""
+    chosen = names or tuple(name for name, value in vars(part).items() if isinstance(value, float))
     moved = {name: getattr(goal, name) + kept * (getattr(part, name) - getattr(goal, name)) for name in chosen}
-    return replace(part, **moved)  # type: ignore[type-var]
+    return replace(part, **moved)
 
 
 def _mix_hex(colour: str, goal: str, kept: float) -> str:
@@ -171,15 +174,16 @@ def _glint_asymmetry(face: FaceParameters, kept: float, _: Draws) -> FaceParamet
     pairs = [
         ((a, b), 0.5 * (glint_offset(a) + glint_offset(b))) for a, b in zip(left.glints, right.glints, strict=False)
     ]
-    moved = [
-        tuple(offset_to_glint(pair[side], middle + kept * (glint_offset(pair[side]) - middle)) for pair, middle in pairs)
-        for side in (0, 1)
-    ]
+
+    def moved(side: int) -> tuple[Glint, ...]:
+        glints = ((pair[side], middle) for pair, middle in pairs)
+        return tuple(offset_to_glint(glint, middle + kept * (glint_offset(glint) - middle)) for glint, middle in glints)
+
     return replace(
         face,
         eyes=(
-            replace(left, glints=moved[0] + left.glints[len(pairs) :]),
-            replace(right, glints=moved[1] + right.glints[len(pairs) :]),
+            replace(left, glints=moved(0) + left.glints[len(pairs) :]),
+            replace(right, glints=moved(1) + right.glints[len(pairs) :]),
         ),
     )
 
@@ -307,7 +311,7 @@ def _hand_pose(hand: HandParameters, kept: float, _: Draws) -> HandParameters:
 
 
 CHANNELS: dict[str, Channel] = {
-    "catchlight_presence": Channel("no face has a glint; the share kept is the share of faces that do", _glint_presence),
+    "catchlight_presence": Channel("no face has a glint", _glint_presence),
     "catchlight_count": Channel("second and third glints are gone", _glint_count),
     "catchlight_asymmetry": Channel("a glint sits at the same place in both eyes", _glint_asymmetry),
     "catchlight_clock_spread": Channel("every glint stands at 12 o'clock", _glint_clock),
@@ -328,7 +332,7 @@ CHANNELS: dict[str, Channel] = {
     "image_contrast": Channel("grey", _contrast, _contrast),
     "image_saturation": Channel("without colour", _saturation, _saturation),
     "image_sharpness": Channel("blurred twentyfold", _sharpness, _sharpness),
-    "finger_fusion": Channel("all neighbouring extended fingers fused, a quarter of them with a crease", None, _finger_fusion),
+    "finger_fusion": Channel("all neighbouring extended fingers fused, a quarter with a crease", None, _finger_fusion),
     "finger_missing": Channel("no fingers", None, _finger_missing),
     "finger_extra": Channel("two digits too many", None, _finger_extra),
     "hand_presence": Channel("an empty sleeve", None, _hand_presence),

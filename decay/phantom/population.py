@@ -1,4 +1,4 @@
-"""Who the drawn people are: distributions of every parameter, in ranges that people have, and how one person varies between pictures."""
+"""Who the drawn people are: distributions of every parameter, and how one person varies between pictures."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ class Population:
 
 
 def lamp_to_glint(azimuth_deg: float, elevation_deg: float, iris_radius_mm: float) -> tuple[float, float]:
-    """Clock position and rho at which the cornea mirrors a far lamp into a far camera: there its normal halves the angle."""
+    """Clock position and rho at which the cornea mirrors a far lamp to the camera: its normal halves the angle."""
     azimuth, elevation = np.radians(azimuth_deg), np.radians(elevation_deg)
     right, up = np.sin(azimuth) * np.cos(elevation), np.sin(elevation)
     half = 0.5 * np.arccos(np.clip(np.cos(azimuth) * np.cos(elevation), -1.0, 1.0))

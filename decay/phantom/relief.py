@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from decay.phantom.canvas import F32, LUMINANCE
+from decay.phantom.canvas import F32, LUMINANCE, smoothstep
 from decay.phantom.parameters import Expression, FaceShape, Lighting
 
 STEP_MM = 0.8
@@ -16,6 +16,9 @@ LEFT_MM, RIGHT_MM, TOP_MM, BOTTOM_MM = -110.0, 110.0, -130.0, 150.0
 SKULL_TOP_MM = -108.0
 CHEEK_Y_MM = 12.0
 PIVOT_MM = 40.0
+RIM = 0.96
+RIM_SLOPE = 1.2 * RIM**1.4 / (1.0 - RIM**2.4) ** 0.5
+"""Share of the half width up to which the head is round, and the slope of sqrt(1 - a ** 2.4) there."""
 CHEEK_PATCH_MM = (38.0, 34.0, 8.0)
 WRAP = np.array([0.42, 0.26, 0.20], dtype=np.float32)
 """How far light creeps round the terminator, per channel: blood under the skin carries red furthest."""
@@ -63,9 +66,10 @@ def build_relief(shape: FaceShape, expression: Expression) -> Relief:
     """The head of this shape with this expression."""
     x, y = grid()
     half = half_width(y[:, :1], shape)
-    across = np.minimum(np.abs(x) / np.maximum(half, 1.0), 0.97)
+    across = np.abs(x) / np.maximum(half, 1.0)
+    beyond = np.clip(across - RIM, 0.0, 0.4)  # the surface runs on at the rim's slope, so that its shade does too
     profile = 78.0 * np.sqrt(np.maximum(1.0 - np.square((y - 22.0) / 150.0), 0.02))
-    z = profile * (1.0 - across**2.4) ** 0.5
+    z = profile * (np.sqrt(1.0 - np.minimum(across, RIM) ** 2.4) - RIM_SLOPE * beyond)
     for centre_x, centre_y, spread_x, spread_y, height in _bumps(shape, expression):
         sides = (1.0, -1.0) if centre_x else (1.0,)
         for side in sides:
@@ -102,9 +106,9 @@ def _bumps(shape: FaceShape, expression: Expression) -> list[tuple[float, float,
 def _nose(x: F32, y: F32, shape: FaceShape) -> F32:
     along = np.clip((y + 6.0) / (shape.nose_length_mm + 2.0), 0.0, 1.0)
     below = np.clip((y - shape.nose_length_mm + 3.0) / 9.0, 0.0, 1.0)
-    height = shape.nose_projection_mm * (0.22 + 0.78 * along**1.4) * (along > 0) * (1.0 - below) ** 1.3
+    height = shape.nose_projection_mm * (0.22 + 0.78 * along**1.4) * (1.0 - below) ** 1.3
     width = 4.8 + 0.22 * shape.nose_half_width_mm * along**2
-    ridge = height * np.exp(-0.5 * np.square(x / width)) * np.clip((y + 14.0) / 14.0, 0.0, 1.0)
+    ridge = height * np.exp(-0.5 * np.square(x / width)) * smoothstep(-24.0, 0.0, y)
     tip = 4.0 * np.exp(-0.5 * np.square(x / 6.0) - 0.5 * np.square((y - shape.nose_length_mm + 5.0) / 5.0))
     return np.asarray(ridge + tip, np.float32)
 
@@ -121,16 +125,14 @@ def _folds(x: F32, y: F32, shape: FaceShape, expression: Expression) -> F32:
 
 @dataclass(frozen=True)
 class LitHead:
-    """``light``: float32 (rows, columns, 3) irradiance on the grid, the brighter cheek's luminance being ``exposure``.
+    """``channels``: red, green, blue irradiance on the grid; the brighter cheek's luminance is ``exposure``.
 
     ``gloss``: float32 (rows, columns), strength of the broad sheen. ``ratio_stops``: what was reached.
-    ``key``: unit vector toward the key light in the head's frame.
     """
 
-    light: F32
+    channels: tuple[F32, F32, F32]
     gloss: F32
     ratio_stops: float
-    key: NDArray[np.float64]
 
 
 def light_head(relief: Relief, lighting: Lighting, yaw_deg: float) -> LitHead:
@@ -152,11 +154,11 @@ def light_head(relief: Relief, lighting: Lighting, yaw_deg: float) -> LitHead:
         weight * np.clip(normal @ _half_vector(direction, yaw_deg), 0.0, 1.0) ** 28
         for weight, direction in ((1.0, key), (share, fill))
     )
+    red, green, blue = (np.ascontiguousarray(light[..., c] * scale, dtype=np.float32) for c in range(3))
     return LitHead(
-        light=(light * scale).astype(np.float32),
+        channels=(red, green, blue),
         gloss=np.asarray(gloss * hollow * scale, np.float32),
         ratio_stops=float(np.log2(left / right)),
-        key=key,
     )
 
 
@@ -172,7 +174,7 @@ def cheek_luminance(light: F32) -> tuple[float, float]:
 
 
 def _fill_share(of_key: F32, of_fill: F32, ambient: F32, ratio_stops: float) -> float:
-    """Strength of the fill, relative to the key, that gives the wanted ratio of the cheeks; it is linear in the fill."""
+    """Strength of the fill, relative to the key, that gives the wanted ratio of the cheeks."""
     ratio = 2.0**ratio_stops
     (key_l, key_r), (fill_l, fill_r), (amb_l, amb_r) = (cheek_luminance(part) for part in (of_key, of_fill, ambient))
     slope = fill_l - ratio * fill_r
@@ -209,8 +211,9 @@ def _cast_shadow(z: F32, light: NDArray[np.float64]) -> F32:
     clear = np.full_like(z, np.inf)
     rows, columns = z.shape
     for distance in np.geomspace(3.0, 70.0, 16):
-        shift = np.array([[1, 0, -distance * light[0] / STEP_MM], [0, 1, -distance * light[1] / STEP_MM]])
-        ahead = cv2.warpAffine(z, shift, (columns, rows), flags=cv2.INTER_LINEAR, borderValue=-999.0)
+        along_x, along_y = -distance / STEP_MM * light[:2]
+        shift = np.array([[1.0, 0.0, along_x], [0.0, 1.0, along_y]])
+        ahead = cv2.warpAffine(z, shift, (columns, rows), flags=cv2.INTER_LINEAR, borderValue=(-999.0,))
         clear = np.minimum(clear, (z + distance * light[2] - ahead) / distance)
     lit = np.clip(0.5 + clear / 0.22, 0.0, 1.0)
     return np.asarray(cv2.GaussianBlur(0.12 + 0.88 * lit * lit * (3 - 2 * lit), (0, 0), 2.0), np.float32)
