@@ -142,7 +142,7 @@ FAMILY = Family(
             "",
             "eye aspect ratio, Soukupova & Cech 2016",
             "Falls a little as the head looks up (r = -0.4); below 75 px of face width it tracks resolution. Weakest "
-            "of the four: rank correlation with MediaPipe's blink and squint blendshapes 0.66, against 0.95 for smiles.",
+            "of the four: rank correlation with MediaPipe's eye blendshapes 0.66, against 0.95 for smiles.",
         ),
     ),
 )

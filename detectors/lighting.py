@@ -106,7 +106,7 @@ FAMILY = Family(
             readings=("lighting_ratio_stops",),
             statistic=median_of("lighting_ratio_stops"),
             kind="location",
-            limits=f"Positive: from the image's left. {_LIMITS}",
+            limits=f"Positive: from the image's left; catchlights agree with the side in 11 of 12 portraits. {_LIMITS}",
         ),
         Trait(
             name="lighting_unevenness",

@@ -35,8 +35,9 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
 
 
 _LIMITS = (
-    "The forehead's slope adds a constant: compare, do not read the sign alone. Make-up and tan lines count as light. "
-    "Fringes and hats leave faces out."
+    "The forehead's slope adds a constant: compare, do not read the sign alone. Repeatable (a mirrored portrait reads "
+    "within 0.02 stops), but the height of catchlights did not confirm it on 14 portraits: foreheads and cheeks differ in "
+    "skin too. Fringes and hats leave faces out."
 )
 
 FAMILY = Family(
