@@ -1,0 +1,172 @@
+"""The model files: what each detector needs, where it was found, its checksum and licence; fetching a pack on request.
+
+The measuring commands only ever list. ``fetch`` is the one function of this package that downloads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from decay.errors import ModelError
+from detectors.embedder import DEFAULT_ROOT, pack_folder
+
+FOUND, MISSING = "found", "missing"
+
+RELEASE_URL = "https://github.com/deepinsight/insightface/releases/download/v0.7/{name}.zip"
+KNOWN_SHA256 = {"buffalo_l": "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f"}
+"""Archives of insightface's release v0.7 whose checksum we could confirm: this one (288,621,354 bytes) is pinned by
+many independent public projects, to the same 64 digits. For any other pack the person who asks gives the checksum."""
+
+PACK_LICENCE = "as its publisher states; insightface's own packs (buffalo_*, antelopev2): non-commercial research only"
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+_WHEEL = (  # file inside the mediapipe wheel, who needs it, what for
+    ("face_detection/face_detection_short_range.tflite", "faces", "detects faces that fill the picture"),
+    ("face_detection/face_detection_full_range_sparse.tflite", "faces", "detects small faces"),
+    ("face_landmark/face_landmark_with_attention.tflite", "faces", "face mesh of 478 points, with irises"),
+    ("palm_detection/palm_detection_full.tflite", "hands", "detects palms"),
+    ("hand_landmark/hand_landmark_full.tflite", "hands", "21 points of a hand"),
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of weights. ``path`` and ``sha256`` are None unless ``state`` is ``found``; else it is ``missing``."""
+
+    name: str
+    needed_by: str
+    licence: str
+    purpose: str
+    path: str | None
+    sha256: str | None
+    state: str
+
+
+def list_models(pack: str | None, root: Path | None) -> list[ModelFile]:
+    """Every model file that measuring with this pack uses. Looks at the disk only.
+
+    ``pack``: an insightface pack's name, or None for the weights-free descriptor, which needs no file.
+    ``root``: the folder whose ``models/`` holds the pack, by default ``~/.insightface``.
+    """
+    modules = Path(str(resources.files("mediapipe"))) / "modules"
+    wheel = [
+        _model_file(modules / file, Path(file).name, needed_by, "Apache-2.0", purpose)
+        for file, needed_by, purpose in _WHEEL
+    ]
+    return wheel if pack is None else wheel + _pack_files(pack, root)
+
+
+def require_models(models: Sequence[ModelFile]) -> None:
+    """Raise ModelError, naming them and the next step, if any of these is missing."""
+    missing = [model for model in models if model.state == MISSING]
+    if not missing:
+        return
+    names = ", ".join(model.name for model in missing)
+    if any(model.needed_by == "face identity" for model in missing):
+        step = (
+            "Fetch the pack once with `decay models fetch NAME`, name its folder with --embedder-root, or go without."
+        )
+    else:
+        step = "Install mediapipe 0.10.21 again: later releases carry no models."
+    raise ModelError(f"Expected these models, and did not find them: {names}. {step}")
+
+
+def models_text(models: Sequence[ModelFile]) -> str:
+    """The list as text for a terminal, one paragraph per file."""
+    return "\n\n".join(
+        f"{model.name}  ({model.state})\n"
+        f"  for: {model.needed_by}, {model.purpose}\n"
+        f"  licence: {model.licence}\n"
+        f"  path: {model.path or '-'}\n"
+        f"  sha256: {model.sha256 or '-'}"
+        for model in models
+    )
+
+
+def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Path:
+    """Download an insightface pack, check its SHA-256, unpack its .onnx files; returns their folder.
+
+    A pack that is there already is left alone. ``sha256`` (64 hex digits) is needed where ``KNOWN_SHA256``
+    has none. Raises ModelError if the name or the checksum is no good, the download fails, the archive is
+    not the expected one, or the disk refuses; nothing half-unpacked is left behind.
+    """
+    if not _NAME.match(name):
+        raise ModelError(f"{name!r} is not the name of a model pack. Try buffalo_l.")
+    target = pack_folder(name, root)
+    if any(target.glob("*.onnx")):
+        return target
+    checksum = (sha256 or KNOWN_SHA256.get(name, "")).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", checksum):
+        raise ModelError(
+            f"No checksum is known for the pack {name!r}, and without one it is not downloaded. "
+            "Give its publisher's SHA-256 (64 hexadecimal digits) with --sha256."
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            archive = _download(RELEASE_URL.format(name=name), checksum, Path(scratch))
+            _unpack(archive, Path(scratch) / "unpacked")
+            (Path(scratch) / "unpacked").rename(target)
+    except OSError as error:
+        raise ModelError(
+            f"{target}: the pack could not be stored ({error}). Name another folder with --root."
+        ) from error
+    return target
+
+
+def _download(url: str, checksum: str, folder: Path) -> Path:
+    import pooch  # noqa: PLC0415  # only here: nothing else may be able to download
+    import requests  # noqa: PLC0415
+
+    try:
+        return Path(pooch.retrieve(url, known_hash=f"sha256:{checksum}", fname="pack.zip", path=folder))
+    except requests.RequestException as error:
+        raise ModelError(f"{url} could not be downloaded ({error}). Check the connection and try again.") from error
+    except ValueError as error:  # pooch: the hash differs
+        raise ModelError(
+            f"{url} is not the archive with SHA-256 {checksum}: damaged on the way, or replaced at its source. "
+            "It was thrown away. Try again; if it stays so, ask its publisher for the new checksum."
+        ) from error
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """The archive's .onnx files, whatever folder they lie in there, straight into ``folder``."""
+    folder.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            members = [member for member in packed.infolist() if member.filename.endswith(".onnx")]
+            for member in members:
+                with packed.open(member) as source, (folder / Path(member.filename).name).open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+    except zipfile.BadZipFile as error:
+        raise ModelError("The downloaded pack is not a zip archive. Ask its publisher.") from error
+    if not members:
+        raise ModelError("The downloaded pack holds no .onnx file. Ask its publisher.")
+
+
+def _pack_files(pack: str, root: Path | None) -> list[ModelFile]:
+    folder = pack_folder(pack, root or DEFAULT_ROOT)
+    purpose = "face detection and recognition (insightface)"
+    files = sorted(folder.glob("*.onnx"))
+    if not files:
+        return [ModelFile(pack, "face identity", PACK_LICENCE, purpose, None, None, MISSING)]
+    return [_model_file(file, f"{pack}/{file.name}", "face identity", PACK_LICENCE, purpose) for file in files]
+
+
+def _model_file(path: Path, name: str, needed_by: str, licence: str, purpose: str) -> ModelFile:
+    if not path.is_file():
+        return ModelFile(name, needed_by, licence, purpose, None, None, MISSING)
+    return ModelFile(name, needed_by, licence, purpose, str(path), _sha256(path), FOUND)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,115 @@
+"""What models are listed as needed, and what fetching one refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from decay import models
+from decay.errors import ModelError
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder served over HTTP on this machine in place of the real release."""
+    folder = tmp_path / "release"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setattr(models, "RELEASE_URL", f"http://127.0.0.1:{server.server_port}/{{name}}.zip")
+    yield folder
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def write_pack(path: Path, *names: str) -> str:
+    """A zip archive with these members; returns its SHA-256."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"weights")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_models_in_the_wheel_are_found_with_their_checksums() -> None:
+    listed = models.list_models(None, None)
+    assert len(listed) == 5
+    for model in listed:
+        assert model.state == models.FOUND
+        assert model.path is not None
+        assert model.sha256 == hashlib.sha256(Path(model.path).read_bytes()).hexdigest()
+        assert model.licence == "Apache-2.0"
+
+
+def test_a_missing_pack_is_listed_as_missing_and_is_an_error_only_when_required(tmp_path: Path) -> None:
+    listed = models.list_models("buffalo_l", tmp_path)
+    assert [model.state for model in listed[5:]] == [models.MISSING]
+    assert "non-commercial" in listed[5].licence
+    models.require_models(listed[:5])
+    with pytest.raises(ModelError, match=r"buffalo_l.*decay models fetch"):
+        models.require_models(listed)
+
+
+def test_a_pack_on_the_disk_is_listed_file_by_file(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "a.onnx").write_bytes(b"weights")
+    (model,) = models.list_models("mine", tmp_path)[5:]
+    assert (model.name, model.sha256) == ("mine/a.onnx", hashlib.sha256(b"weights").hexdigest())
+    assert "mine/a.onnx" in models.models_text([model])
+
+
+def test_fetching_checks_and_unpacks_the_models(release: Path, tmp_path: Path) -> None:
+    checksum = write_pack(release / "mine.zip", "det.onnx", "inside/rec.onnx", "../outside.onnx", "readme.txt")
+    folder = models.fetch("mine", tmp_path / "root", checksum.upper())
+    assert sorted(file.name for file in folder.iterdir()) == ["det.onnx", "outside.onnx", "rec.onnx"]
+    assert [entry.name for entry in folder.parent.iterdir()] == ["mine"]  # no scratch folder left, nothing outside
+    (release / "mine.zip").unlink()
+    assert models.fetch("mine", tmp_path / "root") == folder  # there already: nothing is asked for
+
+
+@pytest.mark.parametrize("content", ["other", "not a zip", "no model", "absent"])
+def test_an_archive_that_is_not_the_right_one_leaves_nothing(content: str, release: Path, tmp_path: Path) -> None:
+    archive = release / "mine.zip"
+    checksum = write_pack(archive, "readme.txt" if content == "no model" else "det.onnx")
+    if content == "other":
+        write_pack(archive, "det.onnx", "more.onnx")
+    elif content == "not a zip":
+        archive.write_bytes(b"<html>")
+        checksum = hashlib.sha256(b"<html>").hexdigest()
+    elif content == "absent":
+        archive.unlink()
+    with pytest.raises(ModelError):
+        models.fetch("mine", tmp_path / "root", checksum)
+    assert list((tmp_path / "root" / "models").iterdir()) == []
+
+
+def test_without_a_checksum_nothing_is_downloaded(release: Path, tmp_path: Path) -> None:
+    write_pack(release / "mine.zip", "det.onnx")
+    with pytest.raises(ModelError, match="--sha256"):
+        models.fetch("mine", tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden"])
+def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not the name"):
+        models.fetch(name, tmp_path, "0" * 64)
+
+
+def test_the_pinned_checksums_are_whole() -> None:
+    assert all(re.fullmatch(r"[0-9a-f]{64}", checksum) for checksum in models.KNOWN_SHA256.values())
