@@ -25,14 +25,14 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     if min(height, width) < SMALLEST_SIDE_PX:
         return Measurement("too_small")
     step = math.ceil(math.sqrt(height * width / LARGEST_SAMPLE_PX))
-    colours = lab(view.pixels[::step, ::step]).reshape(-1, 3).astype(np.float64)
+    lightness, a, b = cv2.split(lab(view.pixels[::step, ::step]))
     return Measurement(
         OK,
         {
-            "image_lightness": float(colours[:, 0].mean()),
-            "image_contrast": float(colours[:, 0].std()),
-            "image_saturation": float(np.hypot(colours[:, 1], colours[:, 2]).mean()),
-            "image_colour_cast": float(np.hypot(*colours[:, 1:].mean(axis=0))),
+            "image_lightness": float(lightness.mean(dtype=np.float64)),
+            "image_contrast": float(lightness.std(dtype=np.float64)),
+            "image_saturation": float(cv2.magnitude(a, b).mean(dtype=np.float64)),
+            "image_colour_cast": math.hypot(a.mean(dtype=np.float64), b.mean(dtype=np.float64)),
             "image_sharpness": sharpness(_centre(view.pixels)),
         },
     )

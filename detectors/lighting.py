@@ -132,7 +132,7 @@ FAMILY = Family(
             readings=("lighting_uniformity",),
             statistic=median_of("lighting_uniformity"),
             kind="location",
-            limits=f"Falls also where smooth cheeks or small patches leave few grey levels to overlap. {_LIMITS}",
+            limits=f"Small patches overlap less: compare faces of like size only. {_LIMITS}",
         ),
     ),
 )

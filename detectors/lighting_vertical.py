@@ -36,8 +36,8 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
 
 _LIMITS = (
     "The forehead's slope adds a constant: compare, do not read the sign alone. Repeatable (a mirrored portrait reads "
-    "within 0.02 stops), but the height of catchlights did not confirm it on 14 portraits: foreheads and cheeks differ in "
-    "skin too. Fringes and hats leave faces out."
+    "within 0.02 stops), but the height of catchlights did not confirm it on 14 portraits: foreheads and cheeks differ "
+    "in skin too. Fringes and hats leave faces out."
 )
 
 FAMILY = Family(
