@@ -60,6 +60,10 @@ def draw_face(parameters: FaceParameters, size_px: int, rng: np.random.Generator
     Returns ``(pixels, truth)``: sRGB uint8 (size_px, size_px, 3), and a JSON-ready dict in image pixels
     (origin: centre of the top-left pixel). ``rng`` makes the sensor noise only; the person's own random
     detail comes from ``parameters.texture_seed``. Raises ValueError below 32 px.
+
+    Each glint of each eye (image-left first) is listed with its centre, radius, clock position (from the eye
+    axis), rho, colour, intensity and the share the lids leave visible. ``catchlight_count`` counts those of which
+    at least half is visible, at an intensity of 0.1 or more.
     """
     if size_px < 32:
         raise ValueError(f"a face needs at least 32 px, got {size_px}")
@@ -208,7 +212,8 @@ def _strands(scene: _Scene, seed: int) -> F32:
         if n_cells / 150.0 > 1.6 * scene.frame.px_per_mm:
             break
         bend = 0.01 * lattice_noise(rng, 16, turn * 16.0, away / 40.0)
-        total = total + strength * lattice_noise(rng, n_cells, (turn + bend) * n_cells, away / 60.0, x_wraps=True)
+        at: F32 = (turn + bend) * np.float32(n_cells)
+        total = total + strength * lattice_noise(rng, n_cells, at, away / 60.0, x_wraps=True)
     sheen = 1.0 + 0.9 * bell(away - CROWN_MM + 82.0, 11.0)
     return np.asarray(np.clip(1.0 + total, 0.25, 2.2) * sheen, np.float32)
 
@@ -328,6 +333,10 @@ def _expose(image: F32, face: FaceParameters, frame: Frame, rng: np.random.Gener
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
 
+def _shows(glint: dict[str, Any]) -> bool:
+    return bool(glint["frac_visible"] >= 0.5 and glint["intensity"] >= 0.1)
+
+
 def _truth(
     face: FaceParameters, frame: Frame, places: list[EyePlace], visible: list[list[float]], lit: rl.LitHead, tone: F32
 ) -> dict[str, Any]:
@@ -365,7 +374,7 @@ def _truth(
                 "gaze_x_deg": eye.gaze_x_deg,
                 "gaze_y_deg": eye.gaze_y_deg,
                 "openness": eye.openness,
-                "catchlight_count": len(glints),
+                "catchlight_count": sum(_shows(glint) for glint in glints),
                 "glints": glints,
             }
         )

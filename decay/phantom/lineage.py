@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 """1: lineage.json with plan and kept shares; gen_NN/ with images, metadata.jsonl and truth.jsonl."""
 
 PERSON, MOMENT, SENSOR = 0, 1, 2
-"""Third entry of the seeds of a slot: who it is (shared by all generations), the moment, the sensor's noise."""
+"""Third entry of the seeds of a slot: who it is (shared by all generations unless the plan says otherwise), the moment, the sensor's noise."""
 TEXTS = {"face": "a portrait photograph of a person", "hand": "a photograph of a raised hand, palm to the camera"}
 Progress = Callable[[int, int], None]
 """Called with (generation, images of it done so far)."""
@@ -40,7 +40,7 @@ class Slot:
 
     def draw(self, plan: Plan, generation: int, size_px: int) -> tuple[Pixels, dict[str, Any]]:
         """The image of this slot in ``generation``, and its truth."""
-        person = np.random.default_rng([self.seed, self.index, PERSON])
+        person = np.random.default_rng([self.seed, self.index, PERSON, 0 if plan.same_people else generation])
         moment = np.random.default_rng([self.seed, self.index, MOMENT, generation])
         sensor = np.random.default_rng([self.seed, self.index, SENSOR, generation])
         population = plan.population

@@ -67,13 +67,17 @@ class Decay:
 
 @dataclass(frozen=True)
 class Plan:
-    """A lineage's fate. ``frac_hands``: share of the slots that show a hand instead of a face."""
+    """A lineage's fate. ``frac_hands``: share of the slots that show a hand instead of a face.
+
+    ``same_people``: a slot shows the same person in every generation; otherwise each generation draws new people.
+    """
 
     name: str
     description: str
     decays: Mapping[str, Decay] = field(default_factory=dict)
     population: Population = field(default_factory=Population)
     frac_hands: float = 0.35
+    same_people: bool = True
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.decays) - set(CHANNELS))
@@ -113,6 +117,7 @@ class Plan:
             "name": self.name,
             "description": self.description,
             "frac_hands": self.frac_hands,
+            "same_people": self.same_people,
             "decay": decays,
         }
 
@@ -343,7 +348,11 @@ PRESETS: dict[str, Plan] = {
     plan.name: plan
     for plan in (
         Plan("healthy", "Nothing decays: the same people a moment later."),
-        Plan("null", "Generation 0 again and again: the control in which no trait may be called eroded."),
+        Plan(
+            "null",
+            "Generation 0 drawn anew each time, from the same population: no trait may be called eroded.",
+            same_people=False,
+        ),
         Plan(
             "essay",
             "Asymmetry of the glints goes at 2, by 4 both sit dead centre in one colour; faces, light and expression "
@@ -375,6 +384,7 @@ def load_plan(name_or_path: str) -> Plan:
         name = "eyes_only"
         description = "what this is for"
         frac_hands = 0.2
+        same_people = true
         [decay.catchlight_eccentricity]
         onset = 2
         half_life = 1.0
@@ -398,7 +408,7 @@ def load_plan(name_or_path: str) -> Plan:
 
 
 def _plan_of(table: dict[str, Any], path: Path) -> Plan:
-    known = {"name", "description", "frac_hands", "decay"}
+    known = {"name", "description", "frac_hands", "same_people", "decay"}
     if unknown := sorted(set(table) - known):
         raise DecayError(f"{path}: a plan has {', '.join(sorted(known))}; got {', '.join(unknown)}. Remove those keys.")
     try:
@@ -407,6 +417,7 @@ def _plan_of(table: dict[str, Any], path: Path) -> Plan:
             description=str(table.get("description", "")),
             decays={name: Decay(**entry) for name, entry in table.get("decay", {}).items()},
             frac_hands=float(table.get("frac_hands", 0.35)),
+            same_people=bool(table.get("same_people", True)),
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise DecayError(

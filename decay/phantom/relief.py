@@ -105,7 +105,7 @@ def _bumps(shape: FaceShape, expression: Expression) -> list[tuple[float, float,
 
 def _nose(x: F32, y: F32, shape: FaceShape) -> F32:
     along = np.clip((y + 6.0) / (shape.nose_length_mm + 2.0), 0.0, 1.0)
-    below = np.clip((y - shape.nose_length_mm + 3.0) / 9.0, 0.0, 1.0)
+    below = np.clip((y - shape.nose_length_mm + 4.0) / 12.0, 0.0, 1.0)
     height = shape.nose_projection_mm * (0.22 + 0.78 * along**1.4) * (1.0 - below) ** 1.3
     width = 4.8 + 0.22 * shape.nose_half_width_mm * along**2
     ridge = height * np.exp(-0.5 * np.square(x / width)) * smoothstep(-24.0, 0.0, y)
