@@ -77,14 +77,12 @@ def vendi_score_infinite(vectors: Floats) -> float:
 
 
 def effective_rank(vectors: Floats) -> float:
-    """Effective number of directions in which the vectors differ, 1..min(n - 1, d); 1 where they are all alike.
+    """Effective number of directions the vectors take, 1..min(n, d): exponential entropy of the singular values.
 
-    Exponential of the entropy of the singular values, normalised to sum 1, of the centred vectors (Roy &
-    Vetterli 2007, 10.5281/zenodo.40408).
+    Roy & Vetterli 2007 (10.5281/zenodo.40408). Not centred: about their mean, copies of one face differ in
+    every direction by their noise, and a full collapse would pass for full variety.
     """
-    singular = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)
-    if singular[0] < 1e-6:  # rounding of float32 embeddings
-        return 1.0
+    singular = np.sqrt(kernel_eigenvalues(vectors))
     return _exponential_entropy(singular / singular.sum())
 
 
@@ -269,17 +267,17 @@ FAMILY = Family(
         Trait(
             name="face_effective_rank",
             subject="face",
-            label="effective number of directions in which faces differ",
+            label="effective number of directions that faces take (effective rank)",
             unit="directions",
             direction="higher",
             floor=1.0,
-            source="Roy & Vetterli 2007, doi:10.5281/zenodo.40408, centred embeddings",
+            source="Roy & Vetterli 2007, doi:10.5281/zenodo.40408",
             readings=("face_embedding",),
             statistic=_effective_rank,
             equal_n=True,
             resampling="half",
             bounds=(1.0, math.inf),
-            limits=f"Blind to how far faces differ, sees only in how many ways. {_LIMITS}",
+            limits=f"Weighs faint directions more than the Vendi score does: noise in the faces raises it. {_LIMITS}",
         ),
         Trait(
             name="face_nearest_neighbour",
