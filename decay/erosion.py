@@ -213,14 +213,17 @@ def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generati
     p_trait = {r.name: float(p) for r, p in zip(inside, p_inside, strict=True)}
     first_trait = _first(p_trait, {r.name: ranked[r.name].value for r in inside})
     order = tuple(sorted((r.name for r in eroded), key=lambda name: (ranked[name].value, -ranked[name].p_first, name)))
+    not_measured = tuple(r.name for r in retentions if ranked[r.name].state == "not_measured")
     return Verdict(
         first_group=first_group,
         first_trait=first_trait,
         order=order,
         ties=_ties(order, ranked),
         not_rankable=tuple(r.name for r in retentions if ranked[r.name].state == "cannot_tell"),
-        not_measured=tuple(r.name for r in retentions if ranked[r.name].state == "not_measured"),
-        sentence=_sentence(first_group, first_trait, order, p_group, len(generations)),
+        not_measured=not_measured,
+        sentence=_sentence(
+            first_group, first_trait, order, p_group, len(generations), len(retentions) - len(not_measured)
+        ),
     )
 
 
@@ -246,11 +249,16 @@ def _sentence(
     order: Sequence[str],
     p_group: Mapping[str, float],
     n_generations: int,
+    n_measured: int,
 ) -> str:
-    if n_generations < 2:
-        return "Cannot tell what erodes: there is only one generation."
+    if n_measured == 0:
+        why = "there is only one generation" if n_generations < 2 else "no trait could be measured in two generations"
+        return f"Cannot tell what erodes: {why}."
     if not order:
-        return "Nothing fell below half of its reference for good: no trait can be said to erode first."
+        return (
+            f"None of the {n_measured} traits that could be measured is sure to have fallen below half of its reference "
+            "for good: nothing can be said to erode first."
+        )
     if first_group is None:
         rivals = ", ".join(f"{name} {_percent(p)}" for name, p in sorted(p_group.items(), key=lambda x: -x[1]) if p > 0)
         return f"Cannot tell what erodes first: {len(order)} traits eroded, but the order is not sure ({rivals})."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -141,8 +141,7 @@ def _series(
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
     value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
     drawn = np.array([_draw(trait, everyone, counts, size, rng) for counts in draws.of(trait.resampling)])
-    drawn = np.where(np.isnan(value), np.nan, centred(value, drawn.reshape(-1, len(everyone))))
-    drawn = np.clip(drawn, *trait.bounds)
+    drawn = _widened(trait, value, drawn.reshape(-1, len(everyone)), everyone)
     retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng)
     return TraitSeries(
         trait=trait,
@@ -156,6 +155,14 @@ def _series(
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
     )
+
+
+def _widened(trait: Trait, value: Array, drawn: Array, everyone: Sequence[Counted]) -> Array:
+    """Draws centred on the estimate. The bootstrap's variance is (n - 1) / n of the truth for n slots: undone here."""
+    n_slots = np.array([len(set(c.slots.tolist())) for c in everyone])
+    widen = np.sqrt(n_slots / np.maximum(n_slots - 1, 1)) if trait.resampling == "bootstrap" else np.ones(len(everyone))
+    spread = (centred(value, drawn) - value) * widen
+    return np.clip(np.where(np.isnan(value), np.nan, value + spread), *trait.bounds)
 
 
 def _value(trait: Trait, sample: Sample, reference: Sample, size: int, rng: np.random.Generator) -> float:
@@ -214,7 +221,7 @@ def _retentions(
         ]
     ).reshape(-1, len(everyone))
     point = np.where(enough, point, np.nan)
-    return point[1:], np.where(enough, centred(point, resampled), np.nan)[:, 1:]
+    return point[1:], _widened(replace(trait, bounds=(-math.inf, math.inf)), point, resampled, everyone)[:, 1:]
 
 
 def _count(tables: Tables, generation: int, family: Family, trait: Trait, slots: dict[str, int]) -> Counted:

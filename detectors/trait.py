@@ -268,7 +268,7 @@ class Trait:
     statistic: Statistic
     kind: TraitKind = "level"
     measured_states: tuple[str, ...] = (OK,)
-    n_min: int = 8
+    n_min: int = 6
     expects: Literal["face", "hand"] | None = None
     equal_n: bool = False
     resampling: Resampling = "bootstrap"
