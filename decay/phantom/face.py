@@ -51,7 +51,6 @@ class _Scene:
     v: F32
     light: F32
     gloss: F32
-    skin: F32
 
 
 def draw_face(parameters: FaceParameters, size_px: int, rng: np.random.Generator) -> tuple[Pixels, dict[str, Any]]:
@@ -72,14 +71,15 @@ def draw_face(parameters: FaceParameters, size_px: int, rng: np.random.Generator
     frame = _frame(parameters, size_px)
     scene = _scene(parameters, frame, head, lit, size_px)
     image = _background(scene)
-    image = _hair_behind(scene, image)
+    hair, dome = _hair_colour(scene), _dome(scene)
+    image = _hair_behind(scene, image, hair, dome)
     image = _body(scene, image)
     image = _ears(scene, image)
     image = _head(scene, image, head)
     places = [_eye_place(parameters, head, side) for side in (0, 1)]
     tone = lch_to_linear(parameters.skin.lightness, parameters.skin.chroma, parameters.skin.hue_deg)
     visible = [_eye(scene, image, lit, place, side, tone) for side, place in enumerate(places)]
-    image = _hair_in_front(scene, image)
+    image = _hair_in_front(scene, image, hair, dome)
     pixels = _expose(image, parameters, frame, rng)
     return pixels, _truth(parameters, frame, places, visible, lit, tone)
 
@@ -99,8 +99,7 @@ def _scene(face: FaceParameters, frame: Frame, head: rl.Relief, lit: rl.LitHead,
     x, y = frame.to_mm(*np.meshgrid(span, span))
     u = _unturn(x, y, head, face.framing.yaw_deg)
     light = np.stack([rl.sample(channel, u, y) for channel in lit.channels], axis=-1)
-    scene = _Scene(face, frame, x, y, u, y, light, rl.sample(lit.gloss, u, y), np.zeros(0, np.float32))
-    return _Scene(**{**scene.__dict__, "skin": _skin(scene)})
+    return _Scene(face, frame, x, y, u, y, light, rl.sample(lit.gloss, u, y))
 
 
 def _unturn(x: F32, y: F32, head: rl.Relief, yaw_deg: float) -> F32:
@@ -200,13 +199,13 @@ def _background(scene: _Scene) -> F32:
     return np.asarray(hex_to_linear(face.background) * np.clip(fall, 0.25, 2.0)[..., None], np.float32)
 
 
-def _strands(scene: _Scene, seed: int) -> F32:
+def _strands(scene: _Scene) -> F32:
     """Streaks that run from the parting outward and down, about 1 on average."""
     face = scene.face
     across, down = scene.u - face.hair.parting_mm, scene.v + CROWN_MM
     away = np.hypot(across, down)
     turn = np.asarray(np.arctan2(across, down) / (2.0 * np.pi), dtype=np.float32)
-    rng = np.random.default_rng([face.texture_seed, seed])
+    rng = np.random.default_rng([face.texture_seed, 62])
     total = np.zeros_like(scene.u)
     for n_cells, strength in ((60, 0.22), (180, 0.22), (420, 0.25)):
         if n_cells / 150.0 > 1.6 * scene.frame.px_per_mm:
@@ -218,14 +217,14 @@ def _strands(scene: _Scene, seed: int) -> F32:
     return np.asarray(np.clip(1.0 + total, 0.25, 2.2) * sheen, np.float32)
 
 
-def _hair_colour(scene: _Scene, seed: int) -> F32:
+def _hair_colour(scene: _Scene) -> F32:
     """Hair in its own light: brighter toward the key light."""
     lighting = scene.face.lighting
     reach = scene.face.shape.cheek_half_width_mm
     side = 2.0 ** (-0.5 * lighting.ratio_stops * np.clip(scene.x / reach, -1.1, 1.1))
     top = 0.62 - 0.0035 * np.clip(scene.y, -110.0, 90.0)
     base = hex_to_linear(scene.face.hair.colour) + 0.004
-    return np.asarray(base * (_strands(scene, seed) * side * top * lighting.exposure)[..., None], np.float32)
+    return np.asarray(base * (_strands(scene) * side * top * lighting.exposure)[..., None], np.float32)
 
 
 def _dome(scene: _Scene) -> F32:
@@ -239,13 +238,13 @@ def _dome(scene: _Scene) -> F32:
     return np.asarray((1.0 - radius) * reach_x + ragged, np.float32)
 
 
-def _hair_behind(scene: _Scene, image: F32) -> F32:
+def _hair_behind(scene: _Scene, image: F32, colour: F32, dome: F32) -> F32:
     hair, v = scene.face.hair, scene.v
     down = -18.0 + 150.0 * hair.length
     rng = np.random.default_rng([scene.face.texture_seed, 63])
     tips = 5.0 * lattice_noise(rng, 128, scene.u / 5.0 + 64.0, v / 30.0 + 64.0)
-    inside = np.minimum(_dome(scene), down - v + tips)
-    return over(image, 0.72 * _hair_colour(scene, 62), _cover(scene, inside / 2.0))
+    inside = np.minimum(dome, down - v + tips)
+    return over(image, 0.72 * colour, _cover(scene, inside / 2.0))
 
 
 def _body(scene: _Scene, image: F32) -> F32:
@@ -280,11 +279,11 @@ def _ears(scene: _Scene, image: F32) -> F32:
 
 def _head(scene: _Scene, image: F32, head: rl.Relief) -> F32:
     sheen = 0.045 + 0.0006 * scene.face.skin.lightness
-    lit = scene.skin * scene.light + (sheen * scene.gloss)[..., None]
+    lit = _skin(scene) * scene.light + (sheen * scene.gloss)[..., None]
     return over(image, lit.astype(np.float32), _cover(scene, _outline(scene, head)))
 
 
-def _hair_in_front(scene: _Scene, image: F32) -> F32:
+def _hair_in_front(scene: _Scene, image: F32, colour: F32, dome: F32) -> F32:
     """The hair that grows on the visible part of the skull, down to the temples."""
     face, u, v = scene.face, scene.u, scene.v
     shape, hair = face.shape, face.hair
@@ -298,10 +297,10 @@ def _hair_in_front(scene: _Scene, image: F32) -> F32:
     ragged = np.zeros_like(u)
     for per_turn, height in ((35.0, 1.2), (130.0, 1.3), (350.0, 1.5)):
         ragged = ragged + height * lattice_noise(rng, 256, turn * per_turn + 128.0, v / 60.0 + 128.0)
-    inside = np.minimum(line - v + ragged, _dome(scene))
-    shadow = smoothstep(9.0, -2.0, v - line) * (_dome(scene) > 0)
+    inside = np.minimum(line - v + ragged, dome)
+    shadow = smoothstep(9.0, -2.0, v - line) * (dome > 0)
     image = (image * (1.0 - 0.30 * shadow[..., None])).astype(np.float32)
-    return over(image, _hair_colour(scene, 82), np.clip(0.5 + inside / 2.0, 0.0, 1.0).astype(np.float32))
+    return over(image, colour, np.clip(0.5 + inside / 2.0, 0.0, 1.0).astype(np.float32))
 
 
 def _eye(scene: _Scene, image: F32, lit: rl.LitHead, place: EyePlace, side: int, tone: F32) -> list[float]:

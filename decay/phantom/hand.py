@@ -38,6 +38,8 @@ SPREAD_SHARES = {"index": -1.0, "middle": -0.1, "ring": 0.8, "pinky": 1.9}
 TOUCHING = 1.86
 """Distance of two axes held together, in radii: below 2 they press on each other and a valley stays."""
 WRIST_Y_MM = 58.0
+FINE_PX = 640
+"""The picture is drawn about this large, or at its own size where that is larger, then averaged down."""
 PALM_DEPTH_MM = 13.0
 
 
@@ -51,6 +53,19 @@ class Digit:
     height_mm: float = 0.0
 
 
+@dataclass(frozen=True)
+class Surface:
+    """``height_mm`` over the background, 0 beside the hand; ``inside_mm``: distance to the outline, positive inside."""
+
+    height_mm: F32
+    inside_mm: F32
+
+    @staticmethod
+    def empty(like: F32) -> Surface:
+        """No hand yet."""
+        return Surface(np.zeros_like(like), np.full_like(like, -99.0))
+
+
 def draw_hand(parameters: HandParameters, size_px: int, rng: np.random.Generator) -> tuple[Pixels, dict[str, Any]]:
     """Draw one hand.
 
@@ -61,7 +76,7 @@ def draw_hand(parameters: HandParameters, size_px: int, rng: np.random.Generator
     """
     if size_px < 32:
         raise ValueError(f"a hand needs at least 32 px, got {size_px}")
-    fine = 2 if size_px >= 256 else 3
+    fine = max(1, round(FINE_PX / size_px))
     frame = Frame(
         centre_x_px=size_px * (0.5 + parameters.shift_x) - 0.5,
         centre_y_px=size_px * (HAND_LINE + parameters.shift_y) - 0.5,
@@ -70,14 +85,17 @@ def draw_hand(parameters: HandParameters, size_px: int, rng: np.random.Generator
     )
     x, y = _coordinates(frame, size_px, fine, parameters.mirrored)
     digits = build_digits(parameters)
-    height = _height(parameters, digits, x, y) if parameters.present else np.zeros_like(x)
-    lit = _shade(parameters, digits, height, x, y, frame.px_per_mm * fine)
-    cover = np.clip(0.5 + height / 1.5, 0.0, 1.0) * (height > 0)
-    image = over(_backdrop(parameters, x, y), lit, cover.astype(np.float32))
+    surface = Surface.empty(x)
+    if parameters.present:
+        _raise_hand(surface, parameters, digits, x, y)
+    fine_per_mm = frame.px_per_mm * fine
+    lit = _shade(parameters, digits, surface.height_mm, x, y, fine_per_mm)
+    cover = np.clip(0.5 + surface.inside_mm * fine_per_mm, 0.0, 1.0).astype(np.float32)
+    image = over(_backdrop(parameters, x, y), lit, cover)
     image = _sleeve(parameters, image, x, y)
     small = cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
     pixels = _expose(np.asarray(small, np.float32), parameters, frame, rng)
-    return pixels, _truth(parameters, digits, frame, (height > 0) & (y < WRIST_Y_MM), fine)
+    return pixels, _truth(parameters, digits, frame, (surface.inside_mm > 0) & (y < WRIST_Y_MM), fine)
 
 
 def build_digits(hand: HandParameters) -> list[Digit]:
@@ -170,8 +188,8 @@ def _coordinates(frame: Frame, size_px: int, fine: int, mirrored: bool) -> tuple
     return (-x if mirrored else x), y
 
 
-def _capsules(height: F32, digit: Digit, x: F32, y: F32) -> None:
-    """Raise ``height`` in place to the digit's rounded surface where that is higher."""
+def _raise_digit(surface: Surface, digit: Digit, x: F32, y: F32) -> None:
+    """Raise ``surface`` in place to the digit's rounded one where that is higher."""
     pairs = zip(digit.joints_mm[:-1], digit.joints_mm[1:], digit.radii_mm[:-1], digit.radii_mm[1:], strict=True)
     for start, end, radius_a, radius_b in pairs:
         part = _around(start, end, float(max(radius_a, radius_b)), x, y)
@@ -182,8 +200,9 @@ def _capsules(height: F32, digit: Digit, x: F32, y: F32) -> None:
         t = np.clip((dx * along[0] + dy * along[1]) / max(float(along @ along), 1e-6), 0.0, 1.0)
         radius = np.float32(radius_a) + t * np.float32(radius_b - radius_a)
         rise2 = np.square(radius) - np.square(dx - t * along[0]) - np.square(dy - t * along[1])
-        surface = np.where(rise2 > 0, np.sqrt(np.maximum(rise2, 0.0)) + np.float32(digit.height_mm), 0.0)
-        height[part] = np.maximum(height[part], surface)
+        rise = np.where(rise2 > 0, np.sqrt(np.maximum(rise2, 0.0)) + np.float32(digit.height_mm), 0.0)
+        surface.height_mm[part] = np.maximum(surface.height_mm[part], rise)
+        surface.inside_mm[part] = np.maximum(surface.inside_mm[part], rise2 / (2.0 * radius))
 
 
 def _around(start: Points, end: Points, radius: float, x: F32, y: F32) -> tuple[slice, slice] | None:
@@ -213,18 +232,17 @@ def _fused_digits(hand: HandParameters, digits: list[Digit]) -> list[tuple[str, 
     ]
 
 
-def _height(hand: HandParameters, digits: list[Digit], x: F32, y: F32) -> F32:
-    """Height of the hand over the background in mm, 0 beside it."""
-    height = _palm(hand, x, y)
+def _raise_hand(surface: Surface, hand: HandParameters, digits: list[Digit], x: F32, y: F32) -> None:
+    """Palm, digits, and what has grown between fused ones."""
+    _raise_palm(surface, hand, x, y)
     for digit in digits:
-        _capsules(height, digit, x, y)
+        _raise_digit(surface, digit, x, y)
     for _, a, b in _fused_digits(hand, digits):
         for share in np.linspace(0.0, 1.0, 9)[1:-1]:
-            _capsules(height, _between(a, b, float(share)), x, y)
-    return height
+            _raise_digit(surface, _between(a, b, float(share)), x, y)
 
 
-def _palm(hand: HandParameters, x: F32, y: F32) -> F32:
+def _raise_palm(surface: Surface, hand: HandParameters, x: F32, y: F32) -> None:
     """Palm and wrist: a flat pad with rounded rim, the balls of thumb and little finger on it."""
     half = np.interp(
         y,
@@ -242,7 +260,8 @@ def _palm(hand: HandParameters, x: F32, y: F32) -> F32:
     mounts = sum(
         2.2 * bell(x - _base_mm(hand, name)[0], 7.0) * bell(y - _base_mm(hand, name)[1] - 8.0, 6.0) for name in BASES_MM
     )
-    return np.where(rim > 0, pad + (thenar + hypothenar + mounts) * rise, 0.0).astype(np.float32)
+    surface.height_mm[:] = np.where(rim > 0, pad + (thenar + hypothenar + mounts) * rise, 0.0)
+    surface.inside_mm[:] = rim
 
 
 def _shade(hand: HandParameters, digits: list[Digit], height: F32, x: F32, y: F32, fine_per_mm: float) -> F32:

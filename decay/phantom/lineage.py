@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 """1: lineage.json with plan and kept shares; gen_NN/ with images, metadata.jsonl and truth.jsonl."""
 
 PERSON, MOMENT, SENSOR = 0, 1, 2
-"""Third entry of the seeds of a slot: who it is (shared by all generations unless the plan says otherwise), the moment, the sensor's noise."""
+"""Third entry of the seeds of a slot: who it is (one person for all generations, if the plan says so), when, noise."""
 TEXTS = {"face": "a portrait photograph of a person", "hand": "a photograph of a raised hand, palm to the camera"}
 Progress = Callable[[int, int], None]
 """Called with (generation, images of it done so far)."""

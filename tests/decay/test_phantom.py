@@ -163,13 +163,12 @@ def test_one_far_lamp_gives_both_eyes_the_same_clock_position() -> None:
 
 
 def test_digits_of_the_truth() -> None:
-    extended = ("extended",) * 5
     cases = [
         (HandParameters(), 5, []),
         (HandParameters(fused=(None, None, "plain", None)), 4, ["middle-ring"]),
         (HandParameters(fused=(None, "plain", "crease", "plain")), 2, list(PAIRS[1:])),
         (HandParameters(n_extra=1), 6, []),
-        (HandParameters(fingers=(*extended[:1], "missing", *extended[2:])), 4, []),
+        (HandParameters(fingers=("extended", "missing", "extended", "extended", "extended")), 4, []),
         (HandParameters(fingers=("folded", "extended", "extended", "folded", "folded")), 2, []),
         (HandParameters(together=(False, True, True, True)), 5, []),
     ]
