@@ -35,7 +35,7 @@ class Retention:
     """
 
     name: str
-    family: str
+    label: str
     group: str
     value: Array
     draws: Array
@@ -85,7 +85,8 @@ def location_retention(sample: Array, reference: Array, expected_by_chance: floa
     """1 - Wasserstein-1 distance to the reference, in reference standard deviations, less what chance gives.
 
     Chance and shift are independent, so they are taken apart in quadrature: subtracting the one from the other
-    would understate every real shift. ``sample`` (n,), ``reference`` (m,): readings. NaN where either has fewer than two or the reference has no spread.
+    would understate every real shift. ``sample`` (n,), ``reference`` (m,): readings. NaN where either has fewer than
+    two or the reference has no spread.
     """
     if len(sample) < 2 or len(reference) < 2:
         return math.nan
@@ -212,6 +213,8 @@ def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generati
     p_inside = share_first(np.stack([draws[r.name] for r in inside], axis=1)) if inside else np.zeros(0)
     p_trait = {r.name: float(p) for r, p in zip(inside, p_inside, strict=True)}
     first_trait = _first(p_trait, {r.name: ranked[r.name].value for r in inside})
+    labels = {r.name: r.label for r in retentions}
+    named = (labels[first_trait[0]], first_trait[1]) if first_trait else None
     order = tuple(sorted((r.name for r in eroded), key=lambda name: (ranked[name].value, -ranked[name].p_first, name)))
     not_measured = tuple(r.name for r in retentions if ranked[r.name].state == "not_measured")
     return Verdict(
@@ -221,9 +224,7 @@ def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generati
         ties=_ties(order, ranked),
         not_rankable=tuple(r.name for r in retentions if ranked[r.name].state == "cannot_tell"),
         not_measured=not_measured,
-        sentence=_sentence(
-            first_group, first_trait, order, p_group, len(generations), len(retentions) - len(not_measured)
-        ),
+        sentence=_sentence(first_group, named, order, p_group, len(retentions) - len(not_measured), len(generations)),
     )
 
 
@@ -245,19 +246,19 @@ def _ties(order: Sequence[str], ranked: Mapping[str, Onset]) -> tuple[tuple[str,
 
 def _sentence(
     first_group: tuple[str, float, float] | None,
-    first_trait: tuple[str, float, float] | None,
+    first_trait: tuple[str, float] | None,
     order: Sequence[str],
     p_group: Mapping[str, float],
-    n_generations: int,
     n_measured: int,
+    n_generations: int,
 ) -> str:
     if n_measured == 0:
         why = "there is only one generation" if n_generations < 2 else "no trait could be measured in two generations"
         return f"Cannot tell what erodes: {why}."
     if not order:
         return (
-            f"None of the {n_measured} traits that could be measured is sure to have fallen below half of its reference "
-            "for good: nothing can be said to erode first."
+            f"None of the {n_measured} traits that could be measured is sure to have fallen below half of its "
+            "reference for good: nothing can be said to erode first."
         )
     if first_group is None:
         rivals = ", ".join(f"{name} {_percent(p)}" for name, p in sorted(p_group.items(), key=lambda x: -x[1]) if p > 0)
@@ -267,7 +268,7 @@ def _sentence(
     sentence = f"{start}, at generation {onset:.0f} (first in {_percent(p)} of resamples)"
     if first_trait is None:
         return f"{sentence}; which of its traits leads cannot be told."
-    return f"{sentence}, led by {first_trait[0]} ({_percent(first_trait[1])})."
+    return f"{sentence}, led by: {first_trait[0]} ({_percent(first_trait[1])})."
 
 
 def _percent(share: float) -> str:

@@ -106,7 +106,12 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
     """What the erosion statistics need of each trait."""
     return tuple(
         Retention(
-            s.trait.name, family_word(s.trait.name), s.family.group, s.retention, s.retention_draws, int(s.is_reference)
+            name=s.trait.name,
+            label=s.trait.label,
+            group=s.family.group,
+            value=s.retention,
+            draws=s.retention_draws,
+            n_reference=int(s.is_reference),
         )
         for s in series
     )
@@ -137,21 +142,23 @@ def _series(
     counted = [_count(tables, generation, family, trait, slots) for generation in generations]
     own_reference = bool((tables.images["generation"] == REFERENCE).any())
     reference = _count(tables, REFERENCE, family, trait, slots) if own_reference else counted[0]
-    everyone = [reference, *counted]
+    # The reference comes first, once: where it is generation 0 itself, both are the same number, not two estimates.
+    everyone = [reference, *counted] if own_reference else counted
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
     value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
     drawn = np.array([_draw(trait, everyone, counts, size, rng) for counts in draws.of(trait.resampling)])
     drawn = _widened(trait, value, drawn.reshape(-1, len(everyone)), everyone)
     retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng)
+    compared = slice(1 if own_reference else 0, None)
     return TraitSeries(
         trait=trait,
         family=family,
-        value=value[1:],
-        draws=drawn[:, 1:],
+        value=value[compared],
+        draws=drawn[:, compared],
         reference=float(value[0]),
         is_reference=not own_reference,
-        retention=retention,
-        retention_draws=retention_draws,
+        retention=retention[compared],
+        retention_draws=retention_draws[:, compared],
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
     )
@@ -199,10 +206,10 @@ def _at_size(
 def _retentions(
     trait: Trait, everyone: Sequence[Counted], value: Array, drawn: Array, draws: Draws, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """(G,) and (B, G); the reference, first in ``everyone``, is left out of the result."""
+    """Retention of ``everyone``, the reference first: (N,) and (B, N)."""
     if trait.kind == "level":
-        retention = level_retention(value[1:], value[0], trait.floor)
-        return retention, level_retention(drawn[:, 1:], drawn[:, :1], trait.floor)
+        retention = level_retention(value, value[0], trait.floor)
+        return retention, level_retention(drawn, drawn[:, :1], trait.floor)
     name = trait.readings[0]
     numbers = [c.sample.numbers(name) for c in everyone]
     chance = [
@@ -221,7 +228,7 @@ def _retentions(
         ]
     ).reshape(-1, len(everyone))
     point = np.where(enough, point, np.nan)
-    return point[1:], _widened(replace(trait, bounds=(-math.inf, math.inf)), point, resampled, everyone)[:, 1:]
+    return point, _widened(replace(trait, bounds=(-math.inf, math.inf)), point, resampled, everyone)
 
 
 def _count(tables: Tables, generation: int, family: Family, trait: Trait, slots: dict[str, int]) -> Counted:

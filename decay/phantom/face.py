@@ -31,8 +31,8 @@ EYE_LINE = 0.46
 """Height of the eyes in an unshifted image, in image heights."""
 EYE_REACH_MM, BROW_REACH_MM = (25.0, 18.0), (34.0, 19.0)
 """Half sizes of the windows in which eye and brow are drawn, with room for a head tilted by 10 degrees."""
-FINE_PER_MM = 7.0
-"""Fine pixels per mm in the eye's window, at least: 40 and more across an iris radius."""
+FINE_PER_MM = 5.0
+"""Fine pixels per mm in the eye's window, at least: about 30 across an iris radius."""
 PORES = ((16.0, 0.030), (6.0, 0.025), (2.4, 0.022), (1.1, 0.030), (0.6, 0.030))
 """Octaves of skin texture: cell in mm, relative amplitude."""
 CROWN_MM = 140.0
@@ -152,9 +152,9 @@ def _paint_features(scene: _Scene, albedo: F32, tone: F32) -> F32:
     """Lips, the line between them, nostrils."""
     face, u, v = scene.face, scene.u, scene.v
     shape, expression = face.shape, face.expression
-    wide = shape.mouth_half_width_mm + 4.0 * expression.smile
+    wide = shape.mouth_half_width_mm + 5.0 * expression.smile
     across = np.clip(np.abs(u) / wide, 0.0, 1.6)
-    lift = 5.0 * expression.smile * across**2
+    lift = 8.0 * expression.smile * across**2
     line = shape.mouth_y_mm + 0.8 * bell(u, 5.0) - lift
     gap = expression.mouth_open_mm * np.sqrt(np.clip(1.0 - across**2, 0.0, 1.0))
     taper = np.clip(1.0 - across**2.2, 0.0, 1.0) ** 0.75

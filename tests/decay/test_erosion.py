@@ -18,7 +18,7 @@ def retention(name: str, value: list[float], sd: float, seed: int, group: str = 
     centre = np.array(value)
     draws = centre + rng.normal(0, sd, (b, len(value)))
     draws[:, 0] = centre[0]
-    return Retention(name, name.split("_")[0], group, centre, draws)
+    return Retention(name, name, group, centre, draws)
 
 
 def fall(onset: int) -> list[float]:
@@ -119,7 +119,7 @@ def test_an_uncertain_fall_is_called_uncertain() -> None:
 
 
 def test_one_generation_claims_nothing() -> None:
-    trait = Retention("iris_spread", "iris", "eyes", np.array([1.0]), np.ones((50, 1)))
+    trait = Retention("iris_spread", "Iris", "eyes", np.array([1.0]), np.ones((50, 1)))
     ranked = erosion.rank([trait], [0])
     assert ranked["iris_spread"].state == "not_measured"
     assert "only one generation" in erosion.judge([trait], ranked, [0]).sentence
