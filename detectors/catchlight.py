@@ -62,8 +62,9 @@ COLOUR_CELL = 10.0
 """Side of a colour cell in CIELAB; colours 10 apart are told apart at a glance."""
 
 # Thresholds in linear light (1 = white); excess is over the median of the visible iris, least channel.
-_CLEAR_EXCESS, _CLEAR_STOPS = 0.22, 2.1
-_LEAST_EXCESS, _LEAST_STOPS = 0.15, 1.8  # between least and clear: ambiguous
+# Dark irises are judged by the ratio as well; on pale ones white is less than two stops away, so excess decides.
+_CLEAR_EXCESS, _CLEAR_STOPS, _CLEAR_ALONE = 0.22, 2.1, 0.35
+_LEAST_EXCESS, _LEAST_STOPS, _LEAST_ALONE = 0.15, 1.8, 0.28  # between least and clear: ambiguous
 _FLARE = 0.005  # added to both sides of a ratio: black is never quite black
 _SATURATED_FRAC = 0.35
 
@@ -97,7 +98,11 @@ class _Glint:
 
     @property
     def clear(self) -> bool:
-        return self.excess >= _CLEAR_EXCESS and self.stops >= _CLEAR_STOPS
+        return self.excess >= _CLEAR_ALONE or (self.excess >= _CLEAR_EXCESS and self.stops >= _CLEAR_STOPS)
+
+    @property
+    def worth_a_look(self) -> bool:
+        return self.excess >= _LEAST_ALONE or (self.excess >= _LEAST_EXCESS and self.stops >= _LEAST_STOPS)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The iris circle, refined on the limbus: the edge between iris and sclera, read on native pixels.
 
-The landmark model's iris is a start only: it sits about 0.2 R too low on portraits. The lids hide the top
+The landmark model's iris is a start only: it sits too low by 0.1 to 0.2 R on portraits. The lids hide the top
 and often the bottom of the limbus, so the circle is sought on the arcs between the lids: first the circle
 with the strongest outward brightening along those arcs (the integro-differential operator of Daugman 1993,
 doi:10.1109/34.244676, clipped so that one strong edge cannot outvote an arc), then a robust fit to the
@@ -31,26 +31,27 @@ _COS, _SIN = np.cos(_THETA), np.sin(_THETA)
 _LATERAL = np.clip(
     (math.sin(math.radians(60)) - np.abs(_SIN)) / (math.sin(math.radians(60)) - math.sin(math.radians(40))), 0, 1
 )
-_TRUST = _LATERAL + (1.0 - _LATERAL) * np.where(_SIN > 0, 0.6, 0.1)
+_TRUST = _LATERAL + (1.0 - _LATERAL) * np.where(_SIN > 0, 1.0, 0.1)
 
 # All lengths below are in units of the landmark model's iris radius.
 _SMOOTHING = 0.05
 _MARGIN = 0.02  # an arc counts fully when it lies this far (and half a pixel) inside the lids
-_START_UP = 0.2  # the iris is sought above the landmark model's centre by this much first
+_START_UP = 0.12  # the iris is sought above the landmark model's centre by this much first
+_START_RADIUS = 1.05  # and its radius tried larger by this first
 _START_SD = (0.25, 0.25, 0.10)  # of x, y, radius
 _START_WEIGHT = 0.05
 _EMPTY_ANGLES = 2.0  # keeps a circle with few visible angles from winning
 _EDGE_SPAN = 0.12  # edge points are sought this far from the circle
-_EDGE_LEAST = 0.5  # of the typical strong gradient
+_EDGE_LEAST, _EDGE_CLEAR = 0.3, 0.45  # of the typical strong gradient: to be fitted, to count as support
 _CAUCHY = 0.02
-_RADIUS_SD, _HEIGHT_SD = 0.15, 0.08
+_RADIUS_SD, _HEIGHT_SD = 0.04, 0.08
 _BRIGHT_PERCENTILE = 92  # brighter pixels (glints) are cut to this level of the opening
-_SEARCH = (((-0.36, 0.36), (-0.54, 0.30), (-0.20, 0.24)), (0.06, 0.06, 0.04))
+_SEARCH = (((-0.42, 0.42), (-0.48, 0.30), (-0.16, 0.36)), (0.06, 0.06, 0.04))
 _SEARCH_FINE = (((-0.06, 0.06),) * 3, (0.02, 0.02, 0.02))
 
 _LEAST_OPEN = 0.25  # share of the iris disc between the lids
 _LEAST_SUPPORT = 0.42  # share of the visible arc with an edge point on the circle
-_LEAST_SIDE_SUPPORT = 0.25
+_LEAST_SIDE_SUPPORT = 0.3
 _CLEAR_SIDE_SUPPORT = 0.6
 _LEAST_BRIGHTENING = 0.13  # (outside - inside) / outside in sRGB codes, times the support: a faint rim must be whole
 _LEAST_STEP = 6.0  # sRGB codes
@@ -187,12 +188,14 @@ def _scores(patch: _Patch, circles: _Floats) -> _Floats:
     edge = (weights * np.clip(outward / patch.strong, -1.0, 1.0)).sum(axis=1) / (weights.sum(axis=1) + _EMPTY_ANGLES)
     radius = patch.start[2]
     offset = circles[:, :2] - patch.start[:2]
-    pulls = np.stack([offset @ patch.right, offset @ patch.down + _START_UP * radius, circles[:, 2] - radius], axis=1)
+    pulls = np.stack(
+        [offset @ patch.right, offset @ patch.down + _START_UP * radius, circles[:, 2] - _START_RADIUS * radius], axis=1
+    )
     return np.asarray(edge - _START_WEIGHT * ((pulls / (radius * np.array(_START_SD))) ** 2).sum(axis=1))
 
 
 def _edge_points(patch: _Patch, circle: _Floats) -> tuple[_Floats, _Floats]:
-    """Sub-pixel points of steepest brightening along each direction (72, 2), and their weights (72,)."""
+    """Sub-pixel points of steepest brightening along each direction (72, 2), and how strong each is (72,), 0 to 1."""
     directions = patch.directions()
     steps = np.linspace(-_EDGE_SPAN, _EDGE_SPAN, 25)
     radii = circle[2] * (1.0 + steps)
@@ -208,8 +211,8 @@ def _edge_points(patch: _Patch, circle: _Floats) -> tuple[_Floats, _Floats]:
     radius = radii[inner] + np.clip(shift, -1.0, 1.0) * (radii[1] - radii[0])
     edges = circle[:2] + radius[:, None] * directions
     found = (peak == inner) & (at > _EDGE_LEAST * patch.strong)
-    weights = _TRUST * found * np.clip(at / patch.strong, 0.0, 1.0) * patch.openness(points[inner, each])
-    return edges, np.asarray(weights)
+    strength = found * np.clip(at / patch.strong, 0.0, 1.0) * patch.openness(points[inner, each])
+    return edges, np.asarray(strength)
 
 
 def _fit(patch: _Patch, circle: _Floats) -> _Floats:
@@ -218,7 +221,8 @@ def _fit(patch: _Patch, circle: _Floats) -> _Floats:
     height = patch.start[:2] @ patch.down - _START_UP * start[2]
     down = np.array([*patch.down, 0.0])
     for _ in range(2):
-        edges, trust = _edge_points(patch, circle)
+        edges, strength = _edge_points(patch, circle)
+        trust = _TRUST * strength
         for _ in range(10):
             from_centre = edges - circle[:2]
             distance = np.maximum(np.linalg.norm(from_centre, axis=1), 1e-6)
@@ -228,7 +232,7 @@ def _fit(patch: _Patch, circle: _Floats) -> _Floats:
             normal = slopes.T @ (weights[:, None] * slopes) + 1e-6 * np.eye(3)
             force = -slopes.T @ (weights * residual)
             normal[2, 2] += (_CAUCHY / _RADIUS_SD) ** 2
-            force[2] += (_CAUCHY / _RADIUS_SD) ** 2 * (start[2] - circle[2])
+            force[2] += (_CAUCHY / _RADIUS_SD) ** 2 * (_START_RADIUS * start[2] - circle[2])
             normal += (_CAUCHY / _HEIGHT_SD) ** 2 * np.outer(down, down)
             force += (_CAUCHY / _HEIGHT_SD) ** 2 * (height - circle[:2] @ patch.down) * down
             circle = circle + np.linalg.solve(normal, force)
@@ -241,17 +245,17 @@ def _fit(patch: _Patch, circle: _Floats) -> _Floats:
 def _judge(patch: _Patch, circle: _Floats) -> str:
     """``ok`` if an iris's edge is really there: on the circle, on both visible sides, from darker to brighter."""
     radius = patch.start[2]
-    if not 0.7 * radius < circle[2] < 1.35 * radius or np.linalg.norm(circle[:2] - patch.start[:2]) > 0.7 * radius:
+    if not 0.7 * radius < circle[2] < 1.5 * radius or np.linalg.norm(circle[:2] - patch.start[:2]) > 0.7 * radius:
         return "no_limbus"
     if circle[2] < SMALLEST_IRIS_PX:
         return "too_small"
     if _frac_open(patch, circle) < _LEAST_OPEN:
         return "eye_closed"
-    edges, weights = _edge_points(patch, circle)
+    edges, strength = _edge_points(patch, circle)
     on_circle = np.abs(np.linalg.norm(edges - circle[:2], axis=1) / circle[2] - 1.0) < 0.05 + 0.2 / circle[2]
     rim = circle[:2] + circle[2] * patch.directions()
     visible = (patch.sample(patch.depth, rim) > _MARGIN * circle[2]) & (np.abs(_SIN) < 0.94)
-    supported = visible & on_circle & (weights > 0)
+    supported = visible & on_circle & (strength >= _EDGE_CLEAR)
     sides = [(visible & side, supported & side) for side in (_COS < 0, _COS > 0)]
     shares = [float(there.sum() / seen.sum()) for seen, there in sides if seen.sum() >= 4]
     if not shares:
