@@ -164,8 +164,12 @@ def _with_glints(
     for glint in eye.glints:
         x, y = place.glint_mm(eye, glint)
         radius = glint.radius * eye.iris_radius_mm
-        distance = np.hypot(window.x_mm - x, window.y_mm - y)
-        disc = np.clip(0.5 + (radius - distance) * window.fine_per_mm, 0.0, 1.0).astype(np.float32)
+        dx, dy = window.x_mm - x, window.y_mm - y
+        if glint.shape == "window":
+            within = 0.5 * np.sqrt(np.pi) * radius - np.maximum(np.abs(dx), np.abs(dy))
+        else:
+            within = radius - np.hypot(dx, dy)
+        disc = np.clip(0.5 + within * window.fine_per_mm, 0.0, 1.0).astype(np.float32)
         inside = inside + (glint.intensity * disc)[..., None] * (hex_to_linear(glint.colour) - inside)
         shares.append(float((disc * lids.opening).sum() / max(float(disc.sum()), 1e-9)))
     return inside.astype(np.float32), shares

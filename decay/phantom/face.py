@@ -357,6 +357,7 @@ def _truth(
                     "radius_iris": glint.radius,
                     "intensity": glint.intensity,
                     "colour": glint.colour,
+                    "shape": glint.shape,
                     "frac_visible": share,
                 }
             )

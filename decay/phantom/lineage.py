@@ -99,10 +99,15 @@ def _check(out: Path, seed: int, n_per_generation: int, n_generations: int, size
             f"{out}: expected a new or an empty folder for the drawn lineage, but it already holds something. "
             "Choose another folder, or remove that one first."
         )
-    wanted = {"seed": (seed, 0), "per-generation": (n_per_generation, 1), "generations": (n_generations, 1)}
-    for name, (value, least) in {**wanted, "size": (size_px, 64)}.items():
-        if value < least:
-            raise DecayError(f"{name} must be {least} or more, got {value}. Give a larger number.")
+    wanted = {
+        "seed": (seed, 0, 2**63),
+        "per-generation": (n_per_generation, 1, 10_000),
+        "generations": (n_generations, 1, 100),
+        "size": (size_px, 64, 4096),
+    }
+    for name, (value, least, most) in wanted.items():
+        if not least <= value <= most:
+            raise DecayError(f"{name} must lie between {least} and {most}, got {value}. Give another number.")
 
 
 def _write_generation(

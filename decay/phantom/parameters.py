@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 EyeSide = Literal["image_left", "image_right"]
+GlintShape = Literal["disc", "window"]
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 PAIRS = ("thumb-index", "index-middle", "middle-ring", "ring-pinky")
 FingerPose = Literal["extended", "folded", "missing"]
@@ -20,6 +21,7 @@ Fusion = Literal["plain", "crease"]
 class Glint:
     """One specular highlight on the cornea; ``rho`` and ``radius`` in iris radii.
 
+    ``shape``: a disc, or a window: an upright square of the same area and centre.
     ``intensity``: 1 = the glint covers what is behind it with ``colour``; 0 = invisible.
     """
 
@@ -28,6 +30,7 @@ class Glint:
     radius: float = 0.14
     intensity: float = 1.0
     colour: str = "#ffffff"
+    shape: GlintShape = "disc"
 
 
 @dataclass(frozen=True)

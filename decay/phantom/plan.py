@@ -15,7 +15,7 @@ from __future__ import annotations
 import tomllib
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -118,6 +118,7 @@ class Plan:
             "description": self.description,
             "frac_hands": self.frac_hands,
             "same_people": self.same_people,
+            "population": asdict(self.population),
             "decay": decays,
         }
 

@@ -16,6 +16,7 @@ from decay.phantom.parameters import (
     FingerPose,
     Framing,
     Glint,
+    GlintShape,
     Hair,
     HandParameters,
     Lighting,
@@ -69,9 +70,9 @@ IRIS_COLOURS = (
     ("#5a3a22", 0.26),
     ("#7a5532", 0.14),
     ("#6e6040", 0.10),
-    ("#5f7262", 0.06),
-    ("#5f7f9a", 0.08),
-    ("#7c929f", 0.06),
+    ("#54604f", 0.06),
+    ("#4f6779", 0.08),
+    ("#677884", 0.06),
 )
 HAIR_COLOURS = (
     ("#15100d", 0.30),
@@ -103,12 +104,13 @@ EXTENDED: dict[str, tuple[str, ...]] = {
 @dataclass(frozen=True)
 class Population:
     """The people of a lineage. ``frac_no_glint``: share of faces lit so softly that no glint shows.
-
+    ``frac_window``: share of main glints that are square, as of a window or a softbox.
     ``nuisance``: how much one person varies from picture to picture (0 = not at all).
     """
 
     frac_no_glint: float = 0.04
     frac_second_glint: float = 0.18
+    frac_window: float = 0.25
     yaw: Spread = Spread(0.0, 4.0, -11.0, 11.0)
     roll: Spread = Spread(0.0, 3.0, -9.0, 9.0)
     frame: Spread = Spread(262.0, 14.0, 235.0, 300.0)
@@ -196,9 +198,10 @@ class Population:
         clock, rho = lamp_to_glint(azimuth_deg, elevation_deg, iris_radius_mm)
         other_clock = (360.0 - clock + rng.normal(0.0, 18.0)) % 360.0
         other = Glint(other_clock, float(rng.uniform(0.3, 0.55)), 0.5 * radius, float(rng.uniform(0.45, 0.8)), colour)
+        shape: GlintShape = "window" if rng.uniform() < self.frac_window else "disc"
         if not present:
             return ()
-        main = Glint(clock, rho, radius, 1.0 - dimness, colour)
+        main = Glint(clock, rho, radius, 1.0 - dimness, colour, shape)
         apart = np.hypot(*(glint_offset(main) - glint_offset(other))) > main.radius + other.radius + 0.2
         return (main, other) if second and apart else (main,)
 

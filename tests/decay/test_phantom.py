@@ -34,6 +34,7 @@ from decay.phantom import (
     make_lineage,
 )
 from decay.phantom.lineage import slots_of
+from decay.phantom.parameters import GlintShape
 from detectors.geometry import clock_deg, luminance, rotate
 from detectors.trait import Pixels
 
@@ -58,11 +59,14 @@ def difference_centroid(a: Pixels, b: Pixels, x: float, y: float, reach: float) 
 
 
 @pytest.mark.parametrize("size_px", [256, 512])
-@pytest.mark.parametrize(("clock", "rho"), [(0.0, 0.3), (60.0, 0.45), (225.0, 0.4), (300.0, 0.0)])
-def test_glint_lies_where_the_truth_says(size_px: int, clock: float, rho: float) -> None:
+@pytest.mark.parametrize(
+    ("clock", "rho", "shape"),
+    [(0.0, 0.3, "disc"), (60.0, 0.45, "window"), (225.0, 0.4, "disc"), (300.0, 0.0, "window")],
+)
+def test_glint_lies_where_the_truth_says(size_px: int, clock: float, rho: float, shape: GlintShape) -> None:
     framing = Framing(yaw_deg=5.0, roll_deg=7.0, shift_x=0.013)
     # The caustic depends on the glint too, so the comparison keeps an invisible one at the same place.
-    glint = Glint(clock, rho, 0.16)
+    glint = Glint(clock, rho, 0.16, shape=shape)
     ghost = face_with(replace(glint, intensity=0.0), framing=framing)
     pixels, truth = draw(face_with(glint, framing=framing), size_px)
     without, _ = draw(ghost, size_px)
@@ -291,6 +295,8 @@ def test_lineages_repeat_and_never_overwrite(tmp_path: Path) -> None:
     assert [(a / f).read_bytes() for f in files] == [(b / f).read_bytes() for f in files]
     with pytest.raises(DecayError, match="already holds something"):
         make_lineage(a, plan, 1, 3, 2, 64)
+    with pytest.raises(DecayError, match="size must lie between"):
+        make_lineage(tmp_path / "c", plan, 1, 3, 2, 40_000)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
 
 
