@@ -94,6 +94,13 @@ def test_moving_the_picture_moves_the_face(eyes: Vision, portrait: Pixels) -> No
     assert landmark_error_px(after.landmarks_px - [300, 100, 0], before.landmarks_px) < 1.0
 
 
+def test_a_face_of_a_twentieth_of_the_picture_is_found(eyes: Vision, portrait: Pixels) -> None:
+    large = np.full((1600, 2000, 3), 90, np.uint8)
+    large[900:1412, 1300:1812] = portrait
+    before, after = only_face(eyes.look(portrait)), only_face(eyes.look(large))
+    assert landmark_error_px(after.landmarks_px - [1300, 900, 0], before.landmarks_px) < 1.0
+
+
 def test_a_face_cut_tightly_is_found(eyes: Vision, portrait: Pixels) -> None:
     box = only_face(eyes.look(portrait)).box
     crop = np.ascontiguousarray(portrait[round(box.y0) : round(box.y1), round(box.x0) : round(box.x1)])
@@ -204,8 +211,8 @@ def load(path: Path) -> Pixels:
 @pytest.mark.validation
 @pytest.mark.parametrize("folder", ["faces/celebahq_1024", "faces/generated_512", "faces/identities"])
 def test_every_portrait_holds_one_readable_face(folder: str, validation_data: Path, eyes: Vision) -> None:
-    views = [eyes.look(load(file)) for file in for_reporting(validation_data / folder, 8)]
-    assert [[face.state for face in view.faces] for view in views] == [[OK]] * 8
+    views = [eyes.look(load(file)) for file in for_reporting(validation_data / folder, 6)]
+    assert [[face.state for face in view.faces] for view in views] == [[OK]] * 6
     false_palms = sum(hand.landmarks_px is None for view in views for hand in view.hands)
     assert false_palms <= 1
 
