@@ -137,7 +137,7 @@ def _read_eye(view: View, face: Face, eye: Eye) -> _Reading:
     patch = iris_patch(view.pixels, eye.limbus, eye.lid_px)
     visible = (patch.rho <= _RIM) & (patch.depth >= _LID_MARGIN)
     if visible.sum() < _FEWEST_PIXELS:
-        return _Reading(Measurement("eye_closed"))
+        return _Reading(Measurement("occluded"))
     if (patch.rgb[visible].min(axis=1) >= 250).mean() > _SATURATED_FRAC:
         return _Reading(Measurement("saturated"))
     glints = _find_glints(patch, visible, eye.limbus, face.roll_deg)
@@ -184,11 +184,8 @@ def _find_glints(patch: IrisPatch, visible: NDArray[np.bool_], iris: Circle, rol
             excess=height,
             stops=math.log2((float(light[row, column]) + _FLARE) / base),
         )
-        if (
-            not seen_before
-            and glint.stops >= _LEAST_STOPS
-            and _is_catchlight(glint, patch, visible, excess, iris, roll_deg)
-        ):
+        plausible = glint.worth_a_look and not seen_before
+        if plausible and _is_catchlight(glint, patch, visible, excess, iris, roll_deg):
             glints.append(glint)
     return glints
 

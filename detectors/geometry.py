@@ -182,11 +182,12 @@ class IrisPatch:
 
 
 def iris_patch(pixels: Pixels, iris: Circle, lid_px: Points, reach: float = 1.5) -> IrisPatch:
-    """Cut the square of ``reach`` iris radii (and 3 px) about an iris, as far as it lies in the image."""
+    """Cut the square of ``reach`` iris radii (and 3 px) about an iris, as far as it lies in the image; maybe nothing."""
     half = reach * iris.radius + 3.0
     height, width = pixels.shape[:2]
-    x0, x1 = max(0, math.floor(iris.x - half)), min(width - 1, math.ceil(iris.x + half))
-    y0, y1 = max(0, math.floor(iris.y - half)), min(height - 1, math.ceil(iris.y + half))
+    x0, x1 = min(width, max(0, math.floor(iris.x - half))), min(width - 1, math.ceil(iris.x + half))
+    y0, y1 = min(height, max(0, math.floor(iris.y - half))), min(height - 1, math.ceil(iris.y + half))
+    x1, y1 = max(x1, x0 - 1), max(y1, y0 - 1)
     y, x = np.mgrid[y0 : y1 + 1, x0 : x1 + 1].astype(np.float64)
     return IrisPatch(
         rgb=pixels[y0 : y1 + 1, x0 : x1 + 1],
