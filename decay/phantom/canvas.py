@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
+COARSE_CELLS = 32
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 
@@ -77,6 +78,9 @@ def lattice_noise(rng: np.random.Generator, n_cells: int, x: F32, y: F32, x_wrap
     padded = np.pad(lattice, 2, mode="wrap" if x_wraps else "reflect")
     xm = np.mod(x, n_cells).astype(np.float32) + 2
     ym = np.mod(y, n_cells).astype(np.float32) + 2
+    if n_cells <= COARSE_CELLS:  # remap knows 32 places within a cell: too few where a cell covers hundreds of pixels
+        padded = np.asarray(cv2.resize(padded, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC), np.float32)
+        xm, ym = 8.0 * xm + 3.5, 8.0 * ym + 3.5
     return np.asarray(cv2.remap(padded, xm, ym, cv2.INTER_CUBIC, borderMode=border), dtype=np.float32)
 
 

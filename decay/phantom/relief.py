@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from decay.phantom.canvas import F32, LUMINANCE, smoothstep
 from decay.phantom.parameters import Expression, FaceShape, Lighting
 
-STEP_MM = 0.8
+STEP_MM = 1.0
 LEFT_MM, RIGHT_MM, TOP_MM, BOTTOM_MM = -110.0, 110.0, -130.0, 150.0
 SKULL_TOP_MM = -108.0
 CHEEK_Y_MM = 12.0
@@ -77,7 +77,7 @@ def build_relief(shape: FaceShape, expression: Expression) -> Relief:
                 -0.5 * np.square((x - side * centre_x) / spread_x) - 0.5 * np.square((y - centre_y) / spread_y)
             )
     z = z + _nose(x, y, shape) + _folds(x, y, shape, expression)
-    return Relief(np.asarray(cv2.GaussianBlur(z.astype(np.float32), (0, 0), 1.2), np.float32), half[:, 0])
+    return Relief(np.asarray(cv2.GaussianBlur(z.astype(np.float32), (0, 0), 1.0 / STEP_MM), np.float32), half[:, 0])
 
 
 def _bumps(shape: FaceShape, expression: Expression) -> list[tuple[float, float, float, float, float]]:
@@ -216,7 +216,7 @@ def _cast_shadow(z: F32, light: NDArray[np.float64]) -> F32:
         ahead = cv2.warpAffine(z, shift, (columns, rows), flags=cv2.INTER_LINEAR, borderValue=(-999.0,))
         clear = np.minimum(clear, (z + distance * light[2] - ahead) / distance)
     lit = np.clip(0.5 + clear / 0.22, 0.0, 1.0)
-    return np.asarray(cv2.GaussianBlur(0.12 + 0.88 * lit * lit * (3 - 2 * lit), (0, 0), 2.0), np.float32)
+    return np.asarray(cv2.GaussianBlur(0.12 + 0.88 * lit * lit * (3 - 2 * lit), (0, 0), 1.6 / STEP_MM), np.float32)
 
 
 def _hollowness(z: F32) -> F32:

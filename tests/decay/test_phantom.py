@@ -238,9 +238,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "test",
         "",
         {"catchlight_eccentricity": Decay(2, 0.5), "finger_fusion": Decay(3, 0.2), "skin_texture": Decay(1, 1.0)},
-        frac_hands=0.4,
+        frac_hands=0.5,
     )
-    return make_lineage(tmp_path_factory.mktemp("lineage") / "out", plan, 3, 10, 4, 96)
+    return make_lineage(tmp_path_factory.mktemp("lineage") / "out", plan, 3, 8, 4, 96)
 
 
 def truths_of(lineage: Path, generation: int) -> list[dict[str, Any]]:
@@ -262,7 +262,7 @@ def test_planted_onsets_stand_in_the_truth(planted: Path) -> None:
 
 def test_slots_are_paired_across_generations(planted: Path) -> None:
     first, last = truths_of(planted, 0), truths_of(planted, 1)
-    assert [t["slot"] for t in first] == list(range(10))
+    assert [t["slot"] for t in first] == list(range(8))
     for a, b in zip(first, last, strict=True):
         assert (a["slot"], a["kind"]) == (b["slot"], b["kind"])
         if a["kind"] == "face":
