@@ -182,7 +182,7 @@ class IrisPatch:
 
 
 def iris_patch(pixels: Pixels, iris: Circle, lid_px: Points, reach: float = 1.5) -> IrisPatch:
-    """Cut the square of ``reach`` iris radii (and 3 px) about an iris, as far as it lies in the image; maybe nothing."""
+    """Cut the square of ``reach`` iris radii (and 3 px) about an iris, as far as it lies in the image."""
     half = reach * iris.radius + 3.0
     height, width = pixels.shape[:2]
     x0, x1 = min(width, max(0, math.floor(iris.x - half))), min(width - 1, math.ceil(iris.x + half))
