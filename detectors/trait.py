@@ -73,10 +73,12 @@ class Box:
 
     @property
     def width(self) -> float:
+        """In pixels."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
+        """In pixels."""
         return self.y1 - self.y0
 
 
@@ -235,9 +237,11 @@ class Sample:
         return self.columns[name]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
+        """A column of numbers as float64 (n,)."""
         return np.asarray(self.columns[name], dtype=np.float64)
 
     def take(self, rows: NDArray[np.intp]) -> Sample:
+        """The subjects at these positions, in this order, as often as they are named."""
         return Sample({name: column[rows] for name, column in self.columns.items()}, self.groups[rows])
 
 
@@ -324,13 +328,16 @@ class Family:
 
     @property
     def state_column(self) -> str:
+        """The column that holds what became of each subject."""
         return f"{self.name}_state"
 
     @property
     def reads_eyes(self) -> bool:
+        """Whether ``measure`` also reads both eyes of its face."""
         return any(reading.subject == "eye" for reading in self.readings)
 
     def readings_of(self, subject: Subject) -> tuple[Reading, ...]:
+        """The readings declared for one kind of subject."""
         return tuple(reading for reading in self.readings if reading.subject == subject)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ class Condition:
     level: str
     size_px: int = 512
     yaw: Spread | None = None
-    degradation: Mapping[str, float] = field(default_factory=dict)
+    jpeg_quality: int | None = None
+    blur_sigma_px: float | None = None
 
 
 def baseline(size_px: int) -> Condition:
@@ -38,8 +39,8 @@ def baseline(size_px: int) -> Condition:
 
 FACTORS = (
     *(Condition("picture size", f"{size} px", size) for size in (192, 256, 384, 512, 768, 1024)),
-    *(Condition("JPEG quality", str(q), degradation={"jpeg_quality": q}) for q in (95, 75, 50, 30)),
-    *(Condition("blur", f"{s:g} px", degradation={"blur_sigma_px": s}) for s in (0.5, 1.0, 2.0, 3.0)),
+    *(Condition("JPEG quality", str(q), jpeg_quality=q) for q in (95, 75, 50, 30)),
+    *(Condition("blur", f"{s:g} px", blur_sigma_px=s) for s in (0.5, 1.0, 2.0, 3.0)),
     *(Condition("yaw", f"{yaw} deg", yaw=Spread(yaw, 0.5, yaw - 1.0, yaw + 1.0)) for yaw in (0, 10, 20, 30)),
 )
 
@@ -49,8 +50,7 @@ def read_drawn_face(reader: Reader, condition: Condition, seed: int) -> list[dic
     rng = np.random.default_rng([seed, condition.size_px])
     population = Population() if condition.yaw is None else replace(Population(), yaw=condition.yaw)
     pixels, truth = draw_face(population.sample_face(rng), condition.size_px, rng)
-    if condition.degradation:
-        pixels = degrade(pixels, **condition.degradation)
+    pixels = degrade(pixels, jpeg_quality=condition.jpeg_quality, blur_sigma_px=condition.blur_sigma_px)
     readings = reader.read(pixels)
     where = {"factor": condition.factor, "level": condition.level, "size_px": condition.size_px, "seed": seed}
     return [where | record for record in compare(readings, truth)]

@@ -16,6 +16,8 @@ from detectors.geometry import angle_difference_deg, rotate
 from detectors.reader import Reader, Row
 from detectors.trait import OK
 
+Labels = dict[str, str]
+"""One row of a label file, by column."""
 PORTRAITS = Path("faces") / "celebahq_1024"
 HAND_SETS = ("epsrc", "subhih", "ardamavi_100px", "mediapipe_gestures")
 
@@ -30,12 +32,14 @@ def portraits(root: Path) -> list[Path]:
     return sorted((root / PORTRAITS).glob("*.jpg"))
 
 
-def read_portrait(reader: Reader, path: Path, presence: Mapping[str, Any], glints: Mapping[str, Any]) -> list[Any]:
+def read_portrait(
+    reader: Reader, path: Path, presence: Mapping[str, Labels], glints: Mapping[tuple[str, str], Labels]
+) -> list[dict[str, Any]]:
     """Two records, one per eye: what the labels say and what the instrument reads."""
     readings = reader.read(read_image(path))
     faces = sorted(range(len(readings.faces)), key=lambda index: -_width(readings.faces[index]))
     rows = {row["side"]: row for row in readings.eyes if faces and row["face"] == faces[0]}
-    roll = float(readings.faces[faces[0]]["roll_deg"]) if faces else 0.0  # type: ignore[arg-type]
+    roll = float(readings.faces[faces[0]]["roll_deg"]) if faces else 0.0
     records = []
     for side in ("image_left", "image_right"):
         row = rows.get(side)
@@ -54,7 +58,7 @@ def read_portrait(reader: Reader, path: Path, presence: Mapping[str, Any], glint
     return records
 
 
-def read_labels(root: Path) -> tuple[dict[str, dict[str, str]], dict[tuple[str, str], dict[str, str]]]:
+def read_labels(root: Path) -> tuple[dict[str, Labels], dict[tuple[str, str], Labels]]:
     """(presence by file, hand-read glints by file and side)."""
     with (root / PORTRAITS / "catchlights_by_eye.tsv").open(encoding="utf-8") as lines:
         presence = {row["file"]: row for row in csv.DictReader(lines, delimiter="\t")}
@@ -63,14 +67,14 @@ def read_labels(root: Path) -> tuple[dict[str, dict[str, str]], dict[tuple[str, 
     return presence, glints
 
 
-def _against_hand_reading(row: Row, truth: Mapping[str, str], roll_deg: float) -> dict[str, Any]:
+def _against_hand_reading(row: Row, truth: Labels, roll_deg: float) -> dict[str, Any]:
     """Errors in iris radii and degrees, in image axes as the hand readings are."""
     x, y, radius = (float(truth[name]) for name in ("iris_x", "iris_y", "iris_r"))
-    iris = math.hypot(float(row["iris_x_px"]) - x, float(row["iris_y_px"]) - y) / radius  # type: ignore[arg-type]
+    iris = math.hypot(float(row["iris_x_px"]) - x, float(row["iris_y_px"]) - y) / radius
     record: dict[str, Any] = {"flag": truth["flag"], "several": truth["ambiguous_main"] == "1", "iris_offset": iris}
     if row["catchlight_state"] != OK:
         return record
-    turn, rho = math.radians(float(row["catchlight_clock_deg"])), float(row["catchlight_rho"])  # type: ignore[arg-type]
+    turn, rho = math.radians(float(row["catchlight_clock_deg"])), float(row["catchlight_rho"])
     ours = rotate(np.array([[rho * math.sin(turn), -rho * math.cos(turn)]]), roll_deg)[0]
     candidates = [((float(truth["catch_x"]) - x) / radius, (float(truth["catch_y"]) - y) / radius)]
     if record["several"]:

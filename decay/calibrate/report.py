@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -86,9 +87,8 @@ def presence_line(eyes: pd.DataFrame) -> str:
     known = eyes[eyes["shown"].notna()]
     said = known[known["catchlight_state"].isin(MEASURED)]
     right = (said["catchlight_state"] == OK) == (said["shown"] == 1.0)
-    states = ", ".join(
-        f"{state} {n}" for state, n in known["catchlight_state"].value_counts().items() if state not in MEASURED
-    )
+    declined = Counter(str(state) for state in known["catchlight_state"] if state not in MEASURED)
+    states = ", ".join(f"{state} {n}" for state, n in declined.most_common())
     return (
         f"\nPresence right in {_share(right)} of the eyes in which it was read; nothing was said of "
         f"{len(known) - len(said)} of {len(known)} eyes ({states or 'none'}). "

@@ -20,6 +20,7 @@ from decay.settings import MeasureSettings
 from detectors.registry import traits
 
 SETTINGS = MeasureSettings(n_resamples=40)
+VERDICT_KEYS = "format_version first_family first order ties not_rankable not_measured sentence"
 CONTRACT = {
     "images": "generation image sha256 width height slot prompt group state n_faces n_hands",
     "faces": "generation image face box yaw_deg pitch_deg roll_deg",
@@ -44,7 +45,8 @@ def drawn_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs") / "lineage"
     population = Population()
     for slot in range(N_SLOTS):
-        pixels, _ = draw_face(population.sample_face(np.random.default_rng([3, slot])), 256, np.random.default_rng(slot))
+        person = population.sample_face(np.random.default_rng([3, slot]))
+        pixels, _ = draw_face(person, 256, np.random.default_rng(slot))
         for generation in range(N_GENERATIONS):
             if generation and slot:
                 continue
@@ -62,6 +64,11 @@ def _image(root: Path, generation: int, slot: int) -> Path:
     return folder / f"{slot:03d}.png"
 
 
+def _table_bytes(run: Path) -> dict[str, bytes]:
+    files = [path for path in (run / "measures").iterdir() if path.suffix in (".csv", ".parquet")]
+    return {path.name: path.read_bytes() for path in files}
+
+
 @pytest.fixture(scope="session")
 def measured(drawn_run: Path) -> Measured:
     return measure(drawn_run, SETTINGS)
@@ -74,9 +81,7 @@ def test_every_file_of_the_contract_is_there_with_its_columns(measured: Measured
     assert set(TRAITS_COLUMNS.split()) <= set(pd.read_csv(measured.folder / "traits.csv").columns)
     assert set(EROSION_COLUMNS.split()) <= set(pd.read_csv(measured.folder / "erosion.csv").columns)
     verdict = json.loads((measured.folder / "verdict.json").read_text())
-    assert {"format_version", "first_family", "first", "order", "ties", "not_rankable", "not_measured", "sentence"} <= set(
-        verdict
-    )
+    assert set(VERDICT_KEYS.split()) <= set(verdict)
     run = json.loads((measured.folder / "run.json").read_text())
     assert {"settings", "versions", "models", "timings"} <= set(run)
     assert (measured.folder / "report.html").stat().st_size > 1000
@@ -126,11 +131,10 @@ def test_equal_content_is_read_once(measured: Measured) -> None:
 def test_the_same_command_again_reads_nothing_and_changes_nothing(measured: Measured, tmp_path: Path) -> None:
     run = tmp_path / "again"
     shutil.copytree(measured.folder.parent, run)
-    before = {path.name: path.read_bytes() for path in (run / "measures").glob("*.*") if path.suffix in (".csv", ".parquet")}
+    before = _table_bytes(run)
     again = measure(run, SETTINGS)
     assert again.n_read == 0
-    after = {path.name: path.read_bytes() for path in (run / "measures").glob("*.*") if path.suffix in (".csv", ".parquet")}
-    assert after == before
+    assert _table_bytes(run) == before
 
 
 def test_only_what_changed_is_read_again(measured: Measured, tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -25,6 +29,7 @@ from detectors.trait import (
 )
 
 FAMILIES = registry.families()
+MODULES = [sys.modules[family.measure.__module__] for family in FAMILIES]
 TRAITS = registry.traits()
 
 
@@ -84,6 +89,15 @@ def test_a_face_that_is_not_readable_is_not_measured() -> None:
     for family in FAMILIES:
         if family.subject == "face" and family.readings_of("face"):
             assert readings.faces[0][family.state_column] != OK, family.name
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_a_family_imports_the_words_and_the_geometry_only(module: ModuleType) -> None:
+    tree = ast.parse(inspect.getsource(module))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    own = {name for name in imported if name and name.split(".")[0] in ("detectors", "decay", "reports")}
+    assert own <= {"detectors.trait", "detectors.geometry"}
 
 
 @pytest.mark.parametrize("trait", TRAITS, ids=lambda trait: trait.name)
