@@ -161,15 +161,17 @@ class Vision:
 
 def _find_faces(graphs: _Graphs, pixels: Pixels) -> list[Face]:
     """Look at the whole picture; where that shows no readable face, at its quarters; at last from farther away."""
-    faces: list[Face] = []
+    seen: list[Face] = []
     for look in (_detect_faces, _detect_small_faces, _detect_cut_faces):
+        faces: list[Face] = []
         for detection in _distinct(look(graphs, pixels))[:MAX_FACES]:
             face = _read_face(graphs, pixels, detection)
             if face is not None and all(_iou(face.box, other.box) < _SAME_SUBJECT_IOU for other in faces):
                 faces.append(face)
         if any(face.state == OK for face in faces):
-            break
-    return sorted(faces, key=lambda face: (face.box.x0, face.box.y0))
+            return sorted(faces, key=lambda face: (face.box.x0, face.box.y0))
+        seen = seen or faces  # what cannot be read is reported as the first look that showed it has it
+    return sorted(seen, key=lambda face: (face.box.x0, face.box.y0))
 
 
 def _detect_faces(graphs: _Graphs, pixels: Pixels, pad: int = 0) -> list[_Detection]:
@@ -212,7 +214,9 @@ def _read_face(graphs: _Graphs, pixels: Pixels, detection: _Detection) -> Face |
         return None
     mirrored, _ = graphs.mesh(np.ascontiguousarray(patch[:, ::-1]))
     consistency = 1.0 - (1.0 - READABLE_QUALITY) * _mirror_disagreement(fitted, mirrored) / MIRROR_LIMIT
-    quality = max(0.0, min(detection.score, presence, consistency))
+    quality = min(detection.score, presence, consistency)
+    if quality <= 0:
+        return None  # twice as far from agreement as any face that is read: nothing is there
     yaw, pitch, roll = _head_pose(landmarks)
     return Face(
         box=box,
