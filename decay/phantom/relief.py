@@ -185,8 +185,8 @@ def _fill_share(of_key: F32, of_fill: F32, ambient: F32, ratio_stops: float) -> 
 
 def _normals(z: F32) -> F32:
     z_y, z_x = np.gradient(z, STEP_MM)
-    normal = np.stack([-z_x, -z_y, np.ones_like(z)], axis=-1)
-    return np.asarray(normal / np.linalg.norm(normal, axis=-1, keepdims=True), np.float32)
+    steep = 1.0 / np.sqrt(1.0 + np.square(z_x) + np.square(z_y))
+    return np.asarray(np.stack([-z_x * steep, -z_y * steep, steep], axis=-1), np.float32)
 
 
 def _direction(azimuth_deg: float, elevation_deg: float, yaw_deg: float) -> NDArray[np.float64]:
