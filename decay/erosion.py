@@ -196,7 +196,7 @@ def _onset(retention: Retention, generations: Sequence[int], onset_draws: Array,
         half_life_generations=half_life(retention.value, generations) if measured else math.nan,
         p_eroded=float(np.isfinite(onset_draws).mean()) if measured else math.nan,
         p_first=p_first,
-        smallest_detectable=float(np.nanmedian((high - low) / 2)) if measured else math.nan,
+        smallest_detectable=float(_quietly(np.nanmedian, (high - low) / 2)) if measured else math.nan,
         state=state,
     )
 

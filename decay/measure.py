@@ -22,7 +22,7 @@ from decay.errors import ImageProblem
 from decay.files import run_lock
 from decay.journal import Journal
 from decay.lineage import ImageRecord, Lineage, load_lineage
-from decay.models import ModelFile, list_models
+from decay.models import ModelFile, list_models, require_models
 from decay.results import FORMAT_VERSION, Results, erosion_table, publish, verdict_record
 from decay.settings import MeasureSettings
 from decay.tables import Outcome, build_tables, records
@@ -59,6 +59,7 @@ def measure(run: Path, settings: MeasureSettings | None = None, progress: Progre
     started = time.perf_counter()
     lineage = load_lineage(run)
     models = list_models(settings.embedder_pack, settings.embedder_root)
+    require_models(models)
     embedder = open_embedder(settings.embedder_pack, settings.embedder_root)
     folder = lineage.root / "measures"
     with run_lock(folder), Journal(folder / "journal.sqlite") as journal:

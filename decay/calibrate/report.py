@@ -144,7 +144,7 @@ def face_table(faces: pd.DataFrame) -> str:
         errors = pair[name] - pair[f"true_{name}"]
         comparable = name == "lighting_ratio_stops"
         shown = [f"{errors.mean():+.2f}", *_spread(errors.abs(), 2)] if comparable else ["-", "-", "-"]
-        rank = pair.corr(method="spearman").iloc[0, 1] if len(pair) > 2 else np.nan
+        rank = pair[name].corr(pair[f"true_{name}"], method="spearman")
         rows.append([name, "stops" if comparable else "ranks only", len(pair), *shown, f"{rank:.2f}"])
     lines.append(markdown(["reading", "unit", "n", "bias", "median", "p90", "rank correlation"], rows))
     return "\n".join(lines)
