@@ -63,8 +63,8 @@ COLOUR_CELL = 10.0
 
 # Thresholds in linear light (1 = white); excess is over the median of the visible iris, least channel.
 # Dark irises are judged by the ratio as well; on pale ones white is less than two stops away, so excess decides.
-_CLEAR_EXCESS, _CLEAR_STOPS, _CLEAR_ALONE = 0.22, 2.1, 0.35
-_LEAST_EXCESS, _LEAST_STOPS, _LEAST_ALONE = 0.15, 1.8, 0.28  # between least and clear: ambiguous
+_CLEAR = ((0.13, 2.3), (0.22, 2.1), (0.35, 0.0))  # least excess with least stops; any pair will do
+_LEAST = ((0.08, 2.2), (0.15, 1.8), (0.28, 0.0))  # between least and clear: ambiguous
 _FLARE = 0.005  # added to both sides of a ratio: black is never quite black
 _SATURATED_FRAC = 0.35
 
@@ -96,13 +96,9 @@ class _Glint:
     def area_px(self) -> float:
         return float(self.mask.sum())
 
-    @property
-    def clear(self) -> bool:
-        return self.excess >= _CLEAR_ALONE or (self.excess >= _CLEAR_EXCESS and self.stops >= _CLEAR_STOPS)
-
-    @property
-    def worth_a_look(self) -> bool:
-        return self.excess >= _LEAST_ALONE or (self.excess >= _LEAST_EXCESS and self.stops >= _LEAST_STOPS)
+    def passes(self, pairs: tuple[tuple[float, float], ...]) -> bool:
+        """Whether it is bright enough by any pair of (excess, stops)."""
+        return any(self.excess >= excess and self.stops >= stops for excess, stops in pairs)
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,7 @@ def _read_eye(view: View, face: Face, eye: Eye) -> _Reading:
     glints = _find_glints(patch, visible, eye.limbus, face.roll_deg)
     if not glints:
         return _Reading(Measurement("no_highlight"))
-    clear = sorted((glint for glint in glints if glint.clear), key=lambda glint: -glint.energy)
+    clear = sorted((glint for glint in glints if glint.passes(_CLEAR)), key=lambda glint: -glint.energy)
     if not clear:
         return _Reading(Measurement("ambiguous"))
     counted = [glint for glint in clear if glint.energy >= _LEAST_ENERGY_SHARE * clear[0].energy]
@@ -162,7 +158,7 @@ def _find_glints(patch: IrisPatch, visible: NDArray[np.bool_], iris: Circle, rol
     excess = (linear - np.median(linear[visible], axis=0)).min(axis=2)
     light = luminance(patch.rgb)
     base = float(np.median(light[visible])) + _FLARE
-    peaks = np.argwhere((excess >= ndimage.maximum_filter(excess, 3)) & visible & (excess >= _LEAST_EXCESS))
+    peaks = np.argwhere((excess >= ndimage.maximum_filter(excess, 3)) & visible & (excess >= _LEAST[0][0]))
     order = sorted(peaks.tolist(), key=lambda at: -float(excess[at[0], at[1]]))
     grown = np.zeros(visible.shape, dtype=np.bool_)
     glints = []
@@ -184,7 +180,7 @@ def _find_glints(patch: IrisPatch, visible: NDArray[np.bool_], iris: Circle, rol
             excess=height,
             stops=math.log2((float(light[row, column]) + _FLARE) / base),
         )
-        plausible = glint.worth_a_look and not seen_before
+        plausible = glint.passes(_LEAST) and not seen_before
         if plausible and _is_catchlight(glint, patch, visible, excess, iris, roll_deg):
             glints.append(glint)
     return glints
