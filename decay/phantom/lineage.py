@@ -26,8 +26,8 @@ FORMAT_VERSION = 1
 PERSON, MOMENT, SENSOR = 0, 1, 2
 """Third entry of the seeds of a slot: who it is (one person for all generations, if the plan says so), when, noise."""
 TEXTS = {"face": "a portrait photograph of a person", "hand": "a photograph of a raised hand, palm to the camera"}
-Progress = Callable[[int, int], None]
-"""Called with (generation, images of it done so far)."""
+Progress = Callable[[int, int, int], None]
+"""Called with (generation, images of it done so far, images in it)."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _check(out: Path, seed: int, n_per_generation: int, n_generations: int, size
         )
     wanted = {
         "seed": (seed, 0, 2**63),
-        "per-generation": (n_per_generation, 1, 10_000),
+        "per-generation": (n_per_generation, 1, 100_000),
         "generations": (n_generations, 1, 100),
         "size": (size_px, 64, 4096),
     }
@@ -118,7 +118,7 @@ def _write_generation(
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         drawn = pool.map(lambda slot: slot.draw(plan, generation, size_px), slots)
         for slot, (pixels, truth) in zip(slots, drawn, strict=True):
-            name = f"slot_{slot.index:04d}.png"
+            name = f"slot_{slot.index:05d}.png"
             Image.fromarray(pixels).save(folder / name, compress_level=3)
             rows.append(
                 {
@@ -133,7 +133,7 @@ def _write_generation(
             )
             truths.append({"file_name": name, "slot": slot.index, "generation": generation, **truth})
             if progress is not None:
-                progress(generation, len(rows))
+                progress(generation, len(rows), len(slots))
     _write_lines(folder / "metadata.jsonl", rows)
     _write_lines(folder / "truth.jsonl", truths)
 

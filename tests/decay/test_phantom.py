@@ -289,7 +289,9 @@ def test_a_lineage_says_what_it_holds(planted: Path) -> None:
 
 def test_lineages_repeat_and_never_overwrite(tmp_path: Path) -> None:
     plan = load_plan("essay")
-    a = make_lineage(tmp_path / "a", plan, 1, 3, 2, 64)
+    told: list[tuple[int, int, int]] = []
+    a = make_lineage(tmp_path / "a", plan, 1, 3, 2, 64, progress=lambda *step: told.append(step))
+    assert told == [(generation, done, 3) for generation in (0, 1) for done in (1, 2, 3)]
     b = make_lineage(tmp_path / "b", plan, 1, 3, 2, 64)
     files = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
     assert [(a / f).read_bytes() for f in files] == [(b / f).read_bytes() for f in files]
