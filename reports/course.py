@@ -67,6 +67,11 @@ class Course:
         return float(known[-1]) if known.size else math.nan
 
     @property
+    def shown_retention(self) -> float:
+        """The last retention, kept within 0 and 1: how far past the floor it lies says nothing that a reader can use."""
+        return min(max(self.last_retention, 0.0), 1.0) if math.isfinite(self.last_retention) else math.nan
+
+    @property
     def missing(self) -> Floats:
         """The generations without a value."""
         return self.generations[~np.isfinite(self.value)]
@@ -187,7 +192,7 @@ def alternative(c: Course, reference_label: str) -> str:
         reference = (
             f" Reference ({clean(reference_label)}) {number(c.reference)}." if math.isfinite(c.reference) else ""
         )
-        parts.append(f"Value {ends}; retention at the end {percent(c.last_retention)}.{reference}")
+        parts.append(f"Value {ends}; retention at the end {percent(c.shown_retention)}.{reference}")
         if c.missing.size:
             parts.append(f"No value in generation {', '.join(generation(g) for g in c.missing)}.")
     shares = c.frac_measured[np.isfinite(c.frac_measured)]

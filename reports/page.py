@@ -223,7 +223,7 @@ def _row(c: Course) -> tuple[Course, list[str]]:
         percent(c.p_first) if math.isfinite(c.onset) else NOTHING,
         number(c.reference),
         number(float(known[-1])) if known.size else NOTHING,
-        percent(c.last_retention),
+        percent(c.shown_retention),
         measured_text(c),
         number(c.half_life),
         percent(c.smallest_detectable),

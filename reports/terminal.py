@@ -61,7 +61,7 @@ def _block(kept: float) -> str:
 def _table(shown: Sequence[Course]) -> list[str]:
     rows = [("trait", "onset", "retention", "at the end", "measured")]
     rows += [
-        (c.title, onset_text(c), sparkline(_thinned(c.retention)), percent(c.last_retention), measured_text(c))
+        (c.title, onset_text(c), sparkline(_thinned(c.retention)), percent(c.shown_retention), measured_text(c))
         for c in shown
     ]
     fits = [min(limit, max(len(row[i]) for row in rows)) for i, limit in enumerate(_WIDTHS)]
