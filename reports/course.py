@@ -68,7 +68,7 @@ class Course:
 
     @property
     def shown_retention(self) -> float:
-        """The last retention, kept within 0 and 1: how far past the floor it lies says nothing that a reader can use."""
+        """The last retention, kept within 0 and 1: how far below the floor says nothing of use."""
         return min(max(self.last_retention, 0.0), 1.0) if math.isfinite(self.last_retention) else math.nan
 
     @property
