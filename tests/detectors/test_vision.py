@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +195,19 @@ def test_closing_twice_is_safe() -> None:
     opened = Vision()
     opened.close()
     opened.close()
+
+
+def test_nothing_is_written_to_the_terminal() -> None:
+    """In a fresh process: the native libraries give their notices once, when they are loaded."""
+    script = """
+from skimage import data
+from detectors.vision import Vision
+with Vision() as vision:
+    print(len(vision.look(data.astronaut()).faces))
+"""
+    root = Path(vision.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("1\n", "")
 
 
 # --------------------------------------------------------------------------- on photographs
