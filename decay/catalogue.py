@@ -12,12 +12,16 @@ _HEALTHY = {"higher": "higher is healthy", "lower": "lower is healthy", "referen
 
 def traits_text() -> str:
     """One block per trait, for a terminal."""
-    return "\n".join(_each(_trait_text)).rstrip()
+    return "\n".join(_each(_trait_text))
 
 
 def traits_markdown() -> str:
     """``docs/traits.md``: every family with its readings, states and traits."""
-    return "# What is measured\n\nMade by `decay traits --markdown`.\n\n" + "\n".join(map(_family_markdown, families()))
+    return (
+        "# What is measured\n\nMade by `decay traits --markdown`.\n\n"
+        + "\n".join(map(_family_markdown, families())).rstrip()
+        + "\n"
+    )
 
 
 def _each(render: Callable[[Family, Trait], str]) -> list[str]:

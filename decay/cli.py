@@ -67,7 +67,7 @@ def demo(
 @app.command()
 def phantom(
     out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Where the lineage goes; must not exist yet.")],
-    plan: Annotated[str, typer.Option(help="essay, healthy, null, or a TOML file.")] = "essay",
+    plan: Annotated[str, typer.Option(help="essay, hands_first, healthy, null, or a TOML file.")] = "essay",
     generations: Annotated[int, typer.Option(min=1, max=100)] = 7,
     per_generation: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
     size: Annotated[int, typer.Option(help="Side of the square images in pixels.", min=64, max=4096)] = 512,
@@ -98,7 +98,7 @@ def traits(
     with _explained():
         from decay.catalogue import traits_markdown, traits_text
 
-        out.print(traits_markdown() if markdown else traits_text(), markup=False)
+        out.print(traits_markdown() if markdown else traits_text(), markup=False, end="")
 
 
 @app.command()

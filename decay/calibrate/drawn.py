@@ -18,6 +18,8 @@ CLEARLY_VISIBLE = 0.5
 """A glint counts as shown when this share of it is free of the lids, as absent below ``HIDDEN``; between, neither."""
 HIDDEN = 0.05
 MEASURED = (OK, "no_highlight")
+FRAC_NO_GLINT = 0.3
+"""Share of faces drawn without a glint: more than people have, so that a glint seen where there is none shows."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ FACTORS = (
 def read_drawn_face(reader: Reader, condition: Condition, seed: int) -> list[dict[str, Any]]:
     """Draw one face, read it, and set readings beside truth: two records of eyes and one of the face."""
     rng = np.random.default_rng([seed, condition.size_px])
-    population = Population() if condition.yaw is None else replace(Population(), yaw=condition.yaw)
+    population = Population(frac_no_glint=FRAC_NO_GLINT)
+    if condition.yaw is not None:
+        population = replace(population, yaw=condition.yaw)
     pixels, truth = draw_face(population.sample_face(rng), condition.size_px, rng)
     pixels = degrade(pixels, jpeg_quality=condition.jpeg_quality, blur_sigma_px=condition.blur_sigma_px)
     readings = reader.read(pixels)

@@ -107,7 +107,6 @@ def read_hand(reader: Reader, source: str, path: Path) -> dict[str, Any]:
         "half": half_of(path.name),
         "found": float(len(readings.hands) > 0),
         "landmarks": float(any(row["hand_state"] == OK for row in readings.hands)),
-        "false_face": float(len(readings.faces) > 0),
     }
 
 

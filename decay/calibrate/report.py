@@ -171,7 +171,7 @@ def photograph_sections(records: pd.DataFrame) -> list[str]:
         ),
         "\n## Photographs: hands\n",
         markdown(
-            ["set", "half", "hands", "found", "with landmarks", "faces seen that are not there"],
+            ["set", "half", "hands", "found", "with landmarks"],
             [
                 _found_row(source, half, part)
                 for source, rows in hands.groupby("source", sort=False)
@@ -183,7 +183,7 @@ def photograph_sections(records: pd.DataFrame) -> list[str]:
 
 def _found_row(source: object, half: str, hands: pd.DataFrame) -> list[object]:
     found, landmarks = _share(hands["found"] == 1.0), _share(hands["landmarks"] == 1.0)
-    return [source, half, len(hands), found, landmarks, int(hands["false_face"].sum())]
+    return [source, half, len(hands), found, landmarks]
 
 
 def _presence_row(half: str, eyes: pd.DataFrame) -> list[object]:
@@ -214,7 +214,7 @@ def _hand_reading_rows(half: str, eyes: pd.DataFrame) -> list[list[object]]:
 
 
 def _halves(records: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(half, records[records["half"] == half]) for half in ("tuning", "reporting")]
+    return [*((half, records[records["half"] == half]) for half in ("tuning", "reporting")), ("both", records)]
 
 
 # --------------------------------------------------------------------------- cells

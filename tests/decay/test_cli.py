@@ -1,0 +1,67 @@
+"""The command line: every command explains itself, the documents made by it are up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from decay.catalogue import traits_markdown
+from decay.cli import app
+from detectors.registry import traits
+
+ROOT = Path(__file__).parents[2]
+RUNNER = CliRunner()
+COMMANDS = ("measure", "demo", "phantom", "traits", "calibrate", "models")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_is_documented(command: str) -> None:
+    result = RUNNER.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 5
+    assert f"decay {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_traits_lists_every_trait() -> None:
+    result = RUNNER.invoke(app, ["traits"])
+    assert all(trait.name in result.output for trait in traits())
+
+
+def test_the_document_of_traits_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "traits.md").read_text(encoding="utf-8") == traits_markdown(), (
+        "run: decay traits --markdown > docs/traits.md"
+    )
+
+
+def test_models_lists_path_hash_and_licence() -> None:
+    result = RUNNER.invoke(app, ["models"])
+    assert result.exit_code == 0
+    assert result.output.count("sha256:") >= 4
+    assert "Apache-2.0" in result.output
+
+
+def test_wrong_usage_exits_with_2() -> None:
+    assert RUNNER.invoke(app, ["measure"]).exit_code == 2
+    assert RUNNER.invoke(app, ["measure", "somewhere", "--resamples", "3"]).exit_code == 2
+
+
+def test_a_fault_of_the_input_exits_with_1_and_one_message(tmp_path: Path) -> None:
+    (tmp_path / "loose.png").write_bytes(b"x")
+    result = RUNNER.invoke(app, ["measure", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "gen_00" in result.stderr
+
+
+def test_phantom_and_measure_join(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ["--plan", "null", "--per-generation", "3", "--generations", "1", "--size", "128"]
+    drawn = RUNNER.invoke(app, ["phantom", str(run), *options])
+    assert drawn.exit_code == 0, drawn.output
+    measured = RUNNER.invoke(app, ["measure", str(run), "--resamples", "20"])
+    assert measured.exit_code == 0, measured.output
+    assert "Cannot tell" in measured.output
+    assert (run / "measures" / "report.html").is_file()
+    again = RUNNER.invoke(app, ["phantom", str(run), *options])
+    assert again.exit_code == 1
