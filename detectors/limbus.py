@@ -32,10 +32,15 @@ _LATERAL = np.clip(
     (math.sin(math.radians(60)) - np.abs(_SIN)) / (math.sin(math.radians(60)) - math.sin(math.radians(40))), 0, 1
 )
 _TRUST = _LATERAL + (1.0 - _LATERAL) * np.where(_SIN > 0, 1.0, 0.1)
+# The fit trusts the bottom less: there the edge may be the lower lid's, which passes for the limbus where it meets it.
+_FIT_TRUST = _TRUST * np.where(_SIN > 0.8, 0.7, 1.0)
 
 # All lengths below are in units of the landmark model's iris radius.
 _SMOOTHING = 0.05
 _MARGIN = 0.02  # an arc counts fully when it lies this far (and half a pixel) inside the lids
+# Most lower lids lie just at the limbus, where the landmark model's lid cuts its bottom off: by angle, edges count
+# this far below it.
+_BELOW_LID = 0.1 * np.clip((_SIN - 0.5) / 0.3, 0.0, 1.0)
 _START_UP = 0.12  # the iris is sought above the landmark model's centre by this much first
 _START_RADIUS = 1.05  # and its radius tried larger by this first
 _START_SD = (0.25, 0.14, 0.10)  # of x, y, radius; the model errs in height by 0.1 about its bias
@@ -86,9 +91,9 @@ class _Patch:
         """Bilinear samples of a field at points (..., 2)."""
         return np.asarray(map_coordinates(field, [points[..., 1], points[..., 0]], order=1, mode="nearest"))
 
-    def openness(self, points: _Floats) -> _Floats:
-        """0 at the lid margin or beyond, 1 inside."""
-        return np.asarray(np.clip(self.sample(self.depth, points) / (_MARGIN * self.start[2] + 0.5), 0.0, 1.0))
+    def openness(self, depth: _Floats) -> _Floats:
+        """From a depth inside the lids in pixels: 0 at the lid margin or beyond, 1 inside."""
+        return np.asarray(np.clip(depth / (_MARGIN * self.start[2] + 0.5), 0.0, 1.0))
 
 
 def refine(pixels: Pixels, mesh_iris_px: Points, lid_px: Points) -> tuple[Circle | None, str]:
@@ -184,7 +189,7 @@ def _scores(patch: _Patch, circles: _Floats) -> _Floats:
     directions = patch.directions()
     points = circles[:, None, :2] + circles[:, None, 2:] * directions
     outward = patch.sample(patch.gx, points) * directions[:, 0] + patch.sample(patch.gy, points) * directions[:, 1]
-    weights = _TRUST * patch.openness(points)
+    weights = _TRUST * patch.openness(patch.sample(patch.depth, points))
     edge = (weights * np.clip(outward / patch.strong, -1.0, 1.0)).sum(axis=1) / (weights.sum(axis=1) + _EMPTY_ANGLES)
     radius = patch.start[2]
     offset = circles[:, :2] - patch.start[:2]
@@ -201,7 +206,8 @@ def _edge_points(patch: _Patch, circle: _Floats) -> tuple[_Floats, _Floats]:
     radii = circle[2] * (1.0 + steps)
     points = circle[:2] + radii[:, None, None] * directions
     outward = patch.sample(patch.gx, points) * directions[:, 0] + patch.sample(patch.gy, points) * directions[:, 1]
-    outward = np.where(patch.sample(patch.depth, points) > 0, outward, -1.0)
+    depth = patch.sample(patch.depth, points) + _BELOW_LID * patch.start[2]
+    outward = np.where(depth > 0, outward, -1.0)
     peak = np.argmax(outward, axis=0)
     inner = np.clip(peak, 1, len(steps) - 2)
     each = np.arange(_N_ANGLES)
@@ -211,7 +217,7 @@ def _edge_points(patch: _Patch, circle: _Floats) -> tuple[_Floats, _Floats]:
     radius = radii[inner] + np.clip(shift, -1.0, 1.0) * (radii[1] - radii[0])
     edges = circle[:2] + radius[:, None] * directions
     found = (peak == inner) & (at > _EDGE_LEAST * patch.strong)
-    strength = found * np.clip(at / patch.strong, 0.0, 1.0) * patch.openness(points[inner, each])
+    strength = found * np.clip(at / patch.strong, 0.0, 1.0) * patch.openness(depth[inner, each])
     return edges, np.asarray(strength)
 
 
@@ -222,7 +228,7 @@ def _fit(patch: _Patch, circle: _Floats) -> _Floats:
     down = np.array([*patch.down, 0.0])
     for _ in range(2):
         edges, strength = _edge_points(patch, circle)
-        trust = _TRUST * strength
+        trust = _FIT_TRUST * strength
         for _ in range(10):
             from_centre = edges - circle[:2]
             distance = np.maximum(np.linalg.norm(from_centre, axis=1), 1e-6)
