@@ -81,28 +81,38 @@ def level_retention(value: Array, reference: Array | float, floor: float) -> Arr
     return np.where(np.abs(span) > 1e-12, retention, np.nan)
 
 
-def location_retention(sample: Array, reference: Array, expected_by_chance: float = 0.0) -> float:
-    """1 - Wasserstein-1 distance to the reference, in reference standard deviations, less what chance gives.
+def location_distance(sample: Array, reference: Array, resolution: float = 0.0) -> float:
+    """Wasserstein-1 distance to the reference, in reference standard deviations of at least ``resolution``.
 
-    Chance and shift are independent, so they are taken apart in quadrature: subtracting the one from the other
-    would understate every real shift. ``sample`` (n,), ``reference`` (m,): readings. NaN where either has fewer than
-    two or the reference has no spread.
+    ``sample`` (n,), ``reference`` (m,): readings. NaN where either has fewer than two or the unit would be zero.
     """
     if len(sample) < 2 or len(reference) < 2:
         return math.nan
-    spread = float(np.std(reference, ddof=1))
+    spread = max(float(np.std(reference, ddof=1)), resolution)
     if spread < 1e-12:
         return math.nan
-    distance = float(wasserstein_distance(sample, reference)) / spread
-    return 1.0 - math.sqrt(max(0.0, distance**2 - expected_by_chance**2))
+    return float(wasserstein_distance(sample, reference)) / spread
 
 
-def chance_distance(reference: Array, n: int, rng: np.random.Generator, n_repeats: int = 24) -> float:
-    """Mean Wasserstein-1 distance, in standard deviations, between the reference and n of its own values drawn anew.
+def location_retention(distance: Array | float, expected_by_chance: Array | float = 0.0) -> Array:
+    """1 - distance, less what chance gives.
+
+    Chance and shift are independent, so they are taken apart in quadrature: subtracting the one from the other
+    would understate every real shift. Draws are to be centred as distances, before this: near what chance gives,
+    the root is so steep that an interval made of its results would leave out 1 for two samples of one population.
+    """
+    shift2 = np.square(np.asarray(distance, dtype=np.float64)) - np.square(expected_by_chance)
+    return np.asarray(1.0 - np.sqrt(np.maximum(shift2, 0.0)))
+
+
+def chance_distance(
+    reference: Array, n: int, rng: np.random.Generator, resolution: float = 0.0, n_repeats: int = 64
+) -> float:
+    """Mean ``location_distance`` between the reference and n of its own values drawn anew.
 
     The distance of two samples of one population is never zero; this is what is left of it at this size.
     """
-    spread = float(np.std(reference, ddof=1)) if len(reference) > 1 else 0.0
+    spread = max(float(np.std(reference, ddof=1)), resolution) if len(reference) > 1 else 0.0
     if n < 1 or spread < 1e-12:
         return 0.0
     pairs = (

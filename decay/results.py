@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from reports.page import write_page
 
 from decay.erosion import Onset, Verdict
 from decay.files import write_aside, write_csv, write_text
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word
 from reports.charts import write_charts
+from reports.page import write_page
 
 FORMAT_VERSION = 1
 """1: the first contract. The same number stands in ``verdict.json`` and ``run.json``."""
@@ -62,6 +62,7 @@ def _erosion_row(series: TraitSeries, onset: Onset, rank: int | None) -> dict[st
         "p_first": onset.p_first,
         "smallest_detectable": onset.smallest_detectable,
         "verdict": onset.state,
+        "embedder": series.embedder,
     }
 
 

@@ -17,6 +17,7 @@ from detectors.registry import families
 from detectors.trait import Subject
 
 REFERENCE = -1
+EMBEDDING = "face_embedding"
 EXPECTABLE: tuple[Literal["face", "hand"], ...] = ("face", "hand")
 
 
@@ -51,7 +52,7 @@ class Tables:
         """File stem -> table as written; embeddings stand in a file of their own, not among the faces."""
         return {
             "images": self.images,
-            "faces": self.faces.drop(columns=["face_embedding", "embedder"]),
+            "faces": self.faces.drop(columns=[EMBEDDING, "embedder"]),
             "eyes": self.eyes,
             "hands": self.hands,
             "embeddings": _embeddings(self.faces),
@@ -164,6 +165,6 @@ _FIXED_COLUMNS: Mapping[Subject, Mapping[str, str]] = {
 
 
 def _embeddings(faces: pd.DataFrame) -> pd.DataFrame:
-    table = faces[["generation", "image", "face", "embedder", "face_embedding"]]
-    table = table[table["face_embedding"].map(len) > 0] if len(table) else table
-    return table.rename(columns={"face_embedding": "embedding"}).reset_index(drop=True)
+    table = faces[["generation", "image", "face", "embedder", EMBEDDING]]
+    table = table[table[EMBEDDING].map(len) > 0] if len(table) else table
+    return table.rename(columns={EMBEDDING: "embedding"}).reset_index(drop=True)

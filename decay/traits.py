@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from decay.erosion import (
     Array,
@@ -22,9 +24,10 @@ from decay.erosion import (
     chance_distance,
     interval,
     level_retention,
+    location_distance,
     location_retention,
 )
-from decay.tables import REFERENCE, Tables
+from decay.tables import EMBEDDING, REFERENCE, Tables
 from detectors.registry import families
 from detectors.trait import OK, Family, Resampling, Sample, Trait
 
@@ -53,6 +56,7 @@ class TraitSeries:
     """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``.
 
     ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
+    ``embedder``: who made the face embeddings it rests on, empty for other traits.
     """
 
     trait: Trait
@@ -65,6 +69,7 @@ class TraitSeries:
     retention_draws: Array
     n_expected: NDArray[np.intp]
     n_measured: NDArray[np.intp]
+    embedder: str = ""
 
 
 class Draws:
@@ -161,13 +166,25 @@ def _series(
         retention_draws=retention_draws[:, compared],
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
+        embedder=_embedder(tables.faces) if EMBEDDING in trait.readings else "",
     )
 
 
+def _embedder(faces: pd.DataFrame) -> str:
+    return ", ".join(sorted(set(faces["embedder"]) - {""}))
+
+
 def _widened(trait: Trait, value: Array, drawn: Array, everyone: Sequence[Counted]) -> Array:
-    """Draws centred on the estimate. The bootstrap's variance is (n - 1) / n of the truth for n slots: undone here."""
-    n_slots = np.array([len(set(c.slots.tolist())) for c in everyone])
-    widen = np.sqrt(n_slots / np.maximum(n_slots - 1, 1)) if trait.resampling == "bootstrap" else np.ones(len(everyone))
+    """Draws centred on the estimate and spread as widely as the number of slots, n, asks for.
+
+    The bootstrap's variance is (n - 1) / n of the truth, and intervals as narrow as a normal distribution's leave out
+    too much where n is small: both are undone here, the latter by Student's quantile over the normal one (Hesterberg
+    2015, doi:10.1080/00031305.2015.1089789).
+    """
+    n_slots = np.array([max(len(set(c.slots.tolist())), 2) for c in everyone])
+    widen = student_t.ppf(0.975, n_slots - 1) / norm.ppf(0.975)
+    if trait.resampling == "bootstrap":
+        widen = widen * np.sqrt(n_slots / (n_slots - 1))
     spread = (centred(value, drawn) - value) * widen
     return np.clip(np.where(np.isnan(value), np.nan, value + spread), *trait.bounds)
 
@@ -212,23 +229,19 @@ def _retentions(
         return retention, level_retention(drawn, drawn[:, :1], trait.floor)
     name = trait.readings[0]
     numbers = [c.sample.numbers(name) for c in everyone]
-    chance = [
-        chance_distance(numbers[0], len(n), rng) if c is not everyone[0] else 0.0
-        for c, n in zip(everyone, numbers, strict=True)
-    ]
-    enough = ~np.isnan(value)
-    point = np.array([location_retention(n, numbers[0], c) for n, c in zip(numbers, chance, strict=True)])
-    resampled = np.array(
-        [
-            [
-                location_retention(c.drawn(counts).numbers(name), everyone[0].drawn(counts).numbers(name))
-                for c in everyone
-            ]
-            for counts in draws.of(trait.resampling)
-        ]
-    ).reshape(-1, len(everyone))
-    point = np.where(enough, point, np.nan)
-    return point, _widened(replace(trait, bounds=(-math.inf, math.inf)), point, resampled, everyone)
+    # The reference is at no distance from itself, not even by chance.
+    chance = np.array([0.0, *(chance_distance(numbers[0], len(n), rng, trait.resolution) for n in numbers[1:])])
+    point = np.where(np.isnan(value), np.nan, [location_distance(n, numbers[0], trait.resolution) for n in numbers])
+    resampled = np.array([_distances(trait, everyone, counts) for counts in draws.of(trait.resampling)])
+    distances = _widened(replace(trait, bounds=(0.0, math.inf)), point, resampled.reshape(-1, len(everyone)), everyone)
+    return location_retention(point, chance), location_retention(distances, chance)
+
+
+def _distances(trait: Trait, everyone: Sequence[Counted], counts: NDArray[np.intp]) -> list[float]:
+    """How far each generation lies from the reference in one resample, the reference first."""
+    name = trait.readings[0]
+    reference = everyone[0].drawn(counts).numbers(name)
+    return [location_distance(c.drawn(counts).numbers(name), reference, trait.resolution) for c in everyone]
 
 
 def _count(tables: Tables, generation: int, family: Family, trait: Trait, slots: dict[str, int]) -> Counted:
@@ -308,6 +321,7 @@ def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, obj
             "group": series.family.group,
             "limits": trait.limits,
             "source": trait.source,
+            "embedder": series.embedder,
         }
         for index, generation in enumerate(generations)
     ]

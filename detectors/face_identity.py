@@ -1,4 +1,4 @@
-"""Face identity: how many different people a generation shows, from face embeddings.
+"""Face identity: how different the faces of a generation are, and how many people they show, from face embeddings.
 
 All statistics take unit vectors (n, d) and read cosine similarity. What they mean depends on who made
 the vectors: with the weights-free descriptor it is variety of appearance, not of persons. Ruined faces
@@ -13,25 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Sample, Trait, View
+from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Sample, Trait, Value, View
 
 Floats = NDArray[np.float64]
 
-SAME_PERSON_COSINE = 0.41
-"""Above this two faces count as one person: half way between the least similar pair of one person (0.46) and the
-most similar pair of two (0.36) among 276 labelled pairs, for a 128-D ArcFace network."""
 NEIGHBOURS = 5
 
 
 def measure(view: View, subject: Face | Hand | None) -> Measurement:
-    """Hand on the face's embedding: float32 (d,), unit length."""
+    """Hand on the face's embedding, float32 (d,) of unit length, and the similarity that makes two faces one person."""
     if not isinstance(subject, Face):
         raise TypeError(f"face_identity reads faces, got {type(subject).__name__}")
     if subject.state != OK:
         return Measurement("unreadable")
     if subject.embedding is None:
         return Measurement("not_embedded")
-    return Measurement(OK, {"face_embedding": subject.embedding})
+    values: dict[str, Value] = {
+        "face_embedding": subject.embedding,
+        "face_same_person_cosine": subject.same_person_cosine,
+    }
+    return Measurement(OK, values)
 
 
 # --------------------------------------------------------------------------- arithmetic
@@ -179,7 +180,9 @@ def _nearest(sample: Sample, reference: Sample) -> float:
 
 
 def _distinct(sample: Sample, reference: Sample) -> float:
-    return distinct_share(_vectors(sample), SAME_PERSON_COSINE)
+    if len(sample) == 0:
+        return math.nan
+    return distinct_share(_vectors(sample), float(sample.numbers("face_same_person_cosine")[0]))
 
 
 def _coverage(sample: Sample, reference: Sample) -> float:
@@ -198,7 +201,17 @@ FAMILY = Family(
     name="face_identity",
     group="face",
     subject="face",
-    readings=(Reading("face_embedding", "face", "face embedding", "", kind="vector"),),
+    readings=(
+        Reading("face_embedding", "face", "face embedding", "", kind="vector"),
+        Reading(
+            "face_same_person_cosine",
+            "face",
+            "similarity that makes two faces one person; none where the embedder cannot tell persons",
+            "cosine similarity",
+            low=-1.0,
+            high=1.0,
+        ),
+    ),
     states={
         OK: "measured",
         "unreadable": "not enough like a face to be read",
@@ -301,13 +314,14 @@ FAMILY = Family(
             unit="share",
             direction="higher",
             floor=0.0,
-            source=f"connected components of pairs with cosine >= {SAME_PERSON_COSINE}",
-            readings=("face_embedding",),
+            source="connected components of pairs as similar as two pictures of one person (this file)",
+            readings=("face_embedding", "face_same_person_cosine"),
             statistic=_distinct,
             equal_n=True,
             resampling="half",
             bounds=(0.0, 1.0),
-            limits=f"The threshold is for ArcFace networks, and chains of similar faces merge. {_LIMITS}",
+            limits="Only with an identity network: the weights-free descriptor cannot tell persons. Chains of similar "
+            "faces merge.",
         ),
         Trait(
             name="face_coverage",

@@ -132,6 +132,7 @@ FAMILY = Family(
             readings=("lighting_uniformity",),
             statistic=median_of("lighting_uniformity"),
             kind="location",
+            resolution=0.1,  # a histogram of smooth skin is ten bins wide: light one bin off moves it by a tenth
             limits=f"Small patches overlap less: compare faces of like size only. {_LIMITS}",
         ),
     ),

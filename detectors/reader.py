@@ -53,7 +53,13 @@ class Reader:
         faces = sorted(view.faces, key=lambda face: (face.box.x0, face.box.y0))
         hands = sorted(view.hands, key=lambda hand: (hand.box.x0, hand.box.y0))
         embedded = tuple(
-            replace(face, embedding=self._embedder.embed(pixels, face), embedder=self._embedder.name) for face in faces
+            replace(
+                face,
+                embedding=self._embedder.embed(pixels, face),
+                embedder=self._embedder.name,
+                same_person_cosine=self._embedder.same_person_cosine,
+            )
+            for face in faces
         )
         return View(pixels, embedded, tuple(hands))
 

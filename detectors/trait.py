@@ -123,7 +123,8 @@ class Face:
 
     ``yaw_deg`` > 0: turned toward the image's right. ``pitch_deg`` > 0: looking up. ``roll_deg`` > 0:
     the eye axis rotated clockwise as seen in the image. ``eyes``: image-left first.
-    ``embedding``: float32 (d,), unit length, or None; ``embedder``: who made it.
+    ``embedding``: float32 (d,), unit length, or None; ``embedder``: who made it; ``same_person_cosine``: the similarity
+    above which it takes two faces for one person, NaN where it cannot tell persons.
     ``quality``: 0..1, how face-like (detector score); ``state``: ``ok``, or why its readings are void.
     """
 
@@ -136,6 +137,7 @@ class Face:
     eyes: tuple[Eye, Eye]
     embedding: Vector | None = None
     embedder: str = ""
+    same_person_cosine: float = math.nan
     state: str = OK
 
     def __post_init__(self) -> None:
@@ -258,6 +260,8 @@ class Trait:
     ``floor``: the value at which nothing is left (unused for ``location``). ``n_min``: below this many
     measured subjects no value is given. ``expects``: only images that are expected to show this subject count.
     ``equal_n``: the value depends on sample size; compare generations at the size of the smallest.
+    ``resolution``: for ``location``, the error of one reading; a reference that varies by less is taken to vary by
+    this much, so that noise is not counted in units of next to nothing.
     ``limits``: in words, where the trait stops meaning anything.
     """
 
@@ -277,6 +281,7 @@ class Trait:
     equal_n: bool = False
     resampling: Resampling = "bootstrap"
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    resolution: float = 0.0
     limits: str = ""
 
     def __post_init__(self) -> None:
@@ -287,6 +292,8 @@ class Trait:
             raise ValueError(f"{self.name}: a trait names its source")
         if self.kind == "location" and self.direction != "reference":
             raise ValueError(f"{self.name}: a location trait has direction 'reference'")
+        if self.resolution and self.kind != "location":
+            raise ValueError(f"{self.name}: only a location trait has a resolution")
 
 
 Measure = Callable[[View, Face | Hand | None], Measurement]

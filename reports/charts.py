@@ -30,7 +30,7 @@ from matplotlib.transforms import blended_transform_factory
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from reports.course import Course, alternative, course, courses, finding, onset_text
+from reports.course import Course, alternative, course, courses, embedder_text, finding, onset_text
 from reports.files import write_whole
 from reports.words import clean, count, generation, shorten
 
@@ -121,6 +121,7 @@ def _decay_figure(c: Course, reference_label: str) -> Figure:
         size = 8.5 if len(c.title) <= 40 else 7
         _say(figure, 8, 183, shorten(c.title, 52), size=size, weight="bold", va="top")
         _say(figure, 8, 170.5, finding(c), color=ONSET if math.isfinite(c.onset) else MUTED, va="top")
+        _say(figure, 8, 160.5, shorten(embedder_text([c]), 80), size=5.8, color=MUTED, va="top")
     return figure
 
 
@@ -308,6 +309,7 @@ def _overview_figure(found: Sequence[Course], heading: str) -> Figure:
                 _name_row(figure, c, bottom + body - y - _ROW_PT * (index + 0.5))
             y += _ROW_PT * len(members)
         _finish_overview(figure, axes, generations, body)
+        _say(figure, 212, 10, embedder_text(found), size=5.8, color=MUTED)
     return figure
 
 

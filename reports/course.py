@@ -24,6 +24,7 @@ class Course:
 
     ``reference`` is the value at retention 1, ``floor`` the value at retention 0 (NaN for location
     traits, which have none). ``onset`` and its interval are generations, NaN where no onset was found.
+    ``embedder``: who made the face embeddings that the trait rests on, empty for other traits.
     """
 
     trait: str
@@ -34,6 +35,7 @@ class Course:
     kind: str
     source: str
     limits: str
+    embedder: str
     family: str
     verdict: str
     floor: float
@@ -111,6 +113,7 @@ def course(rows: pd.DataFrame, erosion_row: Mapping[str, Any] | pd.Series | None
         kind=word("kind"),
         source=word("source"),
         limits=word("limits"),
+        embedder=word("embedder") if "embedder" in rows else "",
         family=clean(eroded.get("family")),
         verdict=clean(eroded.get("verdict")),
         floor=floor,
@@ -199,6 +202,12 @@ def alternative(c: Course, reference_label: str) -> str:
     if shares.size:
         parts.append(f"Measured share between {percent(shares.min())} and {percent(shares.max())}.")
     return " ".join(parts)
+
+
+def embedder_text(found: Sequence[Course]) -> str:
+    """Who described the faces that any of these traits rest on; nothing where none of them rests on embeddings."""
+    names = sorted({c.embedder for c in found} - {""})
+    return f"faces described by {', '.join(names)}" if names else ""
 
 
 def onset_text(c: Course) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.course import Course, Floats, courses, measured_text, onset_text
+from reports.course import Course, Floats, courses, embedder_text, measured_text, onset_text
 from reports.words import clean, percent, shorten
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -37,6 +37,7 @@ def summary(
     unmeasured = sum(not c.is_measured for c in found)
     notes = [f"{left_out} more traits are in the report" if left_out else ""]
     notes += [f"{unmeasured} of {len(found)} traits could not be measured" if unmeasured else ""]
+    notes += [embedder_text(found)]
     lines += ["", *(note[0].upper() + note[1:] + "." for note in notes if note)]
     reference = clean(verdict.get("reference")) or "the reference"
     lines += [

@@ -42,8 +42,9 @@ def test_a_reference_at_its_floor_has_no_retention() -> None:
 def test_location_retention_falls_by_the_shift_in_reference_spreads() -> None:
     reference = np.random.default_rng(0).normal(10, 2, 4000)
     spread = reference.std(ddof=1)
-    assert erosion.location_retention(reference + 0.7 * spread, reference) == pytest.approx(0.3, abs=1e-9)
-    assert erosion.location_retention(reference - 0.7 * spread, reference) == pytest.approx(0.3, abs=1e-9)
+    for shift in (0.7 * spread, -0.7 * spread):
+        distance = erosion.location_distance(reference + shift, reference)
+        assert erosion.location_retention(distance) == pytest.approx(0.3, abs=1e-9)
 
 
 def test_chance_distance_is_what_two_samples_of_one_population_show() -> None:
@@ -51,8 +52,15 @@ def test_chance_distance_is_what_two_samples_of_one_population_show() -> None:
     reference = rng.normal(0, 1, 60)
     chance = erosion.chance_distance(reference, 60, rng)
     assert 0.05 < chance < 0.4
-    retained = [erosion.location_retention(rng.normal(0, 1, 60), rng.normal(0, 1, 60), chance) for _ in range(40)]
+    distances = [erosion.location_distance(rng.normal(0, 1, 60), rng.normal(0, 1, 60)) for _ in range(40)]
+    retained = erosion.location_retention(np.array(distances), chance)
     assert np.mean(retained) == pytest.approx(1.0, abs=0.08)  # 40 pairs of 60: standard error 0.01, clipped at 1
+
+
+def test_a_reference_of_almost_equal_readings_is_measured_in_units_of_the_readings_own_error() -> None:
+    reference = np.array([0.5, 0.5, 0.5, 0.5, 0.5, 0.501])
+    assert erosion.location_distance(reference + 0.01, reference) > 20
+    assert erosion.location_distance(reference + 0.01, reference, resolution=0.1) == pytest.approx(0.1)
 
 
 def test_onset_is_the_first_generation_that_stays_below() -> None:

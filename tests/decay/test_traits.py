@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,34 @@ def test_a_shifted_location_loses_retention_and_an_equal_one_does_not(monkeypatc
     assert series.retention[0] == 1.0
     assert series.retention[1] == pytest.approx(1.0, abs=0.1)
     assert series.retention[2] == pytest.approx(1 - 1 / base.std(ddof=1), abs=0.1)
+
+
+@pytest.mark.parametrize("n", [8, 24])
+def test_the_interval_of_a_location_holds_1_for_samples_of_one_population(
+    n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = trait(kind="location", direction="reference", statistic=lambda s, r: float(s.numbers("face_toy").mean()))
+    missed = 0
+    for seed in range(40):
+        rng = np.random.default_rng([n, seed])
+        series = run(monkeypatch, location, tables({g: rng.normal(0, 1, n) for g in (0, 1)}), [0, 1], n=150)
+        missed += float(np.quantile(series.retention_draws[:, 1], 0.975)) < 1
+    assert missed <= 4  # of 40; at 95 % coverage more than 4 come up once in 20 times, and the seeds are fixed
+
+
+def test_traits_of_embeddings_name_the_embedder(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tables({0: np.random.default_rng(0).normal(size=N)})
+    data.faces["embedder"] = "descriptor"
+    data.faces["face_embedding"] = pd.Series([np.ones(2, np.float32)] * N)
+    embedding = Reading("face_embedding", "face", "embedding", "", kind="vector")
+    resting = trait(name="face_variety", readings=("face_embedding",), statistic=lambda s, r: 1.0)
+    both = replace(family(), readings=(Reading("face_toy", "face", "Toy", "px"), embedding), traits=(trait(), resting))
+    monkeypatch.setattr(traits, "families", lambda: (both,))
+    table = traits.traits_table(traits.readings_to_traits(data, [0], 10, seed=0), [0])
+    assert dict(zip(table["trait"], table["embedder"], strict=True)) == {
+        "face_toy_spread": "",
+        "face_variety": "descriptor",
+    }
 
 
 def test_the_reference_folder_is_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,7 @@ def test_the_descriptor_is_a_unit_vector_and_says_that_it_is_not_identity(portra
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
     assert embedder.name == DESCRIPTOR_NAME
     assert "not identity" in embedder.name
+    assert math.isnan(embedder.same_person_cosine)
 
 
 @pytest.mark.parametrize("turn_deg", [-20.0, 20.0])

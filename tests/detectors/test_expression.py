@@ -67,14 +67,21 @@ def sample(rows: np.ndarray) -> Sample:
     return Sample({"expression": rows.astype(np.float32)}, np.full(len(rows), "g", dtype=object))
 
 
-def test_spread_is_one_at_the_reference_and_zero_for_one_face() -> None:
-    rows = np.random.default_rng(0).normal(size=(50, 4)) * (1.0, 0.1, 5.0, 0.01)
-    reference = sample(rows)
-    assert expression.relative_spread(reference, reference) == pytest.approx(1.0)
-    assert expression.relative_spread(sample(rows / 2), reference) == pytest.approx(0.25, rel=1e-5)
-    assert expression.relative_spread(sample(np.repeat(rows[:1], 50, axis=0)), reference) == pytest.approx(0.0)
-    assert math.isnan(expression.relative_spread(reference, sample(np.repeat(rows[:1], 50, axis=0))))
-    assert math.isnan(expression.relative_spread(sample(rows[:1]), reference))
+def test_spread_falls_with_the_variance_to_zero_for_one_face() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 4)) * (0.1, 0.07, 0.02, 0.03)
+    full = expression.portrait_spread(sample(rows), sample(rows))
+    assert full == pytest.approx(1.0, abs=0.3)
+    assert expression.portrait_spread(sample(rows / 2), sample(rows)) == pytest.approx(full / 4, rel=1e-5)
+    assert expression.portrait_spread(sample(np.repeat(rows[:1], 50, axis=0)), sample(rows)) == pytest.approx(0.0)
+    assert math.isnan(expression.portrait_spread(sample(rows[:1]), sample(rows)))
+
+
+def test_spread_stays_within_reason_where_a_feature_of_the_reference_hardly_varies() -> None:
+    rows = np.random.default_rng(1).normal(size=(24, 4)) * (0.1, 0.0005, 0.02, 0.03)
+    opened = rows.copy()
+    opened[0, 1] += 0.1
+    before, after = (expression.portrait_spread(sample(r), sample(rows)) for r in (rows, opened))
+    assert after < 1.2 * before
 
 
 def test_a_face_that_cannot_be_read_says_why(face_at) -> None:

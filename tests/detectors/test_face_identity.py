@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from detectors import face_identity as identity
 from detectors.face_identity import FAMILY, Floats
-from detectors.trait import Sample
+from detectors.trait import Sample, View
 
 TRAITS = {trait.name: trait for trait in FAMILY.traits}
 
@@ -32,7 +33,8 @@ def people(n_people: int, n_each: int, spread: float, seed: int, d: int = 64) ->
 
 def sample(vectors: Floats, groups: list[str] | None = None) -> Sample:
     names = groups or ["g"] * len(vectors)
-    return Sample({"face_embedding": vectors.astype(np.float32)}, np.array(names, dtype=object))
+    columns = {"face_embedding": vectors.astype(np.float32), "face_same_person_cosine": np.full(len(vectors), 0.4)}
+    return Sample(columns, np.array(names, dtype=object))
 
 
 def value(name: str, generation: Sample, reference: Sample) -> float:
@@ -96,7 +98,8 @@ def test_nearest_distance_sees_duplicates() -> None:
 
 def test_distinct_share_counts_people() -> None:
     vectors = people(n_people=7, n_each=4, spread=0.3, seed=3)
-    assert identity.distinct_share(vectors, identity.SAME_PERSON_COSINE) == pytest.approx(7 / 28)
+    assert identity.distinct_share(vectors, 0.4) == pytest.approx(7 / 28)
+    assert value("face_distinct_share", sample(vectors), sample(vectors)) == pytest.approx(7 / 28)
 
 
 @pytest.mark.parametrize("measure", [identity.coverage, identity.recall])
@@ -133,6 +136,14 @@ def test_too_few_neighbours_are_unknown() -> None:
     few = random_unit(5, 4, 0)
     assert math.isnan(identity.coverage(few, few, 5))
     assert math.isnan(identity.recall(few, few, 5))
+
+
+def test_persons_are_told_apart_only_by_an_embedder_that_can(face_at) -> None:
+    face = replace(face_at(100.0, (200.0, 200.0)), embedding=np.ones(1, np.float32))
+    view = View(np.zeros((400, 400, 3), np.uint8), (face,))
+    assert math.isnan(float(FAMILY.measure(view, face).values["face_same_person_cosine"]))
+    told = replace(face, same_person_cosine=0.41)
+    assert FAMILY.measure(view, told).values["face_same_person_cosine"] == 0.41
 
 
 def test_within_group_distance_ignores_pairs_across_groups() -> None:

@@ -142,6 +142,21 @@ def test_the_overview_is_the_table_with_gaps_hatched(tables: Any) -> None:
     assert set(tables.traits["label"]) <= set(said)
 
 
+def test_the_embedder_stands_on_the_charts_of_its_traits_and_on_no_other(tables: Any) -> None:
+    made = "descriptor (landmarks + HOG, not identity)"
+    traits = tables.traits.assign(embedder=np.where(tables.traits["group"] == "face", made, np.nan))
+    faces = traits[traits["group"] == "face"]
+    figures = {
+        made: decay_chart(faces[faces["trait"] == faces["trait"].iloc[0]], None, "real/"),
+        "": decay_chart(traits[traits["trait"] == "hand_presence"], None, "real/"),
+    }
+    for name, figure in figures.items():
+        said = [text.get_text() for text in figure.texts if "described by" in text.get_text()]
+        assert said == ([f"faces described by {name}"] if name else [])
+    overview = overview_chart(traits, tables.erosion, tables.verdict)
+    assert f"faces described by {made}" in [text.get_text() for text in overview.texts]
+
+
 def test_the_scale_is_lighter_the_more_is_kept() -> None:
     red, green, blue, _ = retention_colours()(np.linspace(0, 1, 64)).T
     luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2

@@ -22,6 +22,12 @@ def test_the_summary_says_what_eroded_first_and_how_much_is_left_out(tables: Any
     assert max(map(len, lines)) <= 95
 
 
+def test_the_summary_names_who_described_the_faces(tables: Any) -> None:
+    traits = tables.traits.assign(embedder=np.where(tables.traits["group"] == "face", "descriptor, not identity", ""))
+    assert "Faces described by descriptor, not identity." in summary(traits, tables.erosion, tables.verdict)
+    assert "described by" not in summary(tables.traits, tables.erosion, tables.verdict)
+
+
 @pytest.mark.parametrize(
     ("retention", "blocks"),
     [([1, 0.999, 0.5, 0.0], "█▇▄▁"), ([1.2, math.nan, -0.3], "█·▁"), ([], "")],
