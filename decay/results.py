@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from decay.erosion import Onset, Verdict
-from decay.files import write_aside, write_csv, write_text
+from decay.files import write_bytes, write_csv, write_text
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word
 from reports.charts import write_charts
@@ -88,8 +88,8 @@ def publish(results: Results, folder: Path) -> None:
     Raises OutputError when the disk is full or the folder read-only.
     """
     for stem, table in results.tables.named().items():
-        with write_aside(folder / f"{stem}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+        # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
+        write_bytes(folder / f"{stem}.parquet", table.to_parquet(index=False))
     for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
         write_csv(folder / f"{stem}.csv", frame)
     for stem, record in (("verdict", results.verdict), ("run", results.run)):

@@ -128,14 +128,13 @@ WRITE_MUCH = """
     from pathlib import Path
     import numpy as np, pandas as pd
     from decay.errors import OutputError
-    from decay.files import write_aside, write_bytes
+    from decay.files import write_bytes
     from decay.images import write_png
     folder = Path(sys.argv[1])
     write_bytes(folder / "t.parquet", b"old")
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)
     def parquet():
-        with write_aside(folder / "t.parquet") as aside:
-            pd.DataFrame(dict(x=noise.ravel())).to_parquet(aside)
+        write_bytes(folder / "t.parquet", pd.DataFrame(dict(x=noise.ravel())).to_parquet())
     {prepare}
     for write in (parquet, lambda: write_png(folder / "t.png", noise)):
         try:
