@@ -144,7 +144,7 @@ def test_the_overview_is_the_table_with_gaps_hatched(tables: Any) -> None:
 
 def test_the_embedder_stands_on_the_charts_of_its_traits_and_on_no_other(tables: Any) -> None:
     made = "descriptor (landmarks + HOG, not identity)"
-    traits = tables.traits.assign(embedder=np.where(tables.traits["group"] == "face", made, np.nan))
+    traits = tables.traits.assign(embedder=np.where(tables.traits["group"] == "face", made, ""))
     faces = traits[traits["group"] == "face"]
     figures = {
         made: decay_chart(faces[faces["trait"] == faces["trait"].iloc[0]], None, "real/"),
