@@ -253,6 +253,8 @@ def _count(tables: Tables, generation: int, family: Family, trait: Trait, slots:
     rows = table[(table["generation"] == generation) & table["image"].isin(images["image"])]
     rows = rows[_measured(rows, family, trait)]
     place = images.set_index("image")
+    # In the order of slots, whatever the files are called: what is drawn at random is drawn by position.
+    rows = rows.iloc[np.argsort(rows["image"].map(place["slot"]).to_numpy(dtype=str), kind="stable")]
     sample = Sample(
         columns={name: _column(rows[name], family, name) for name in trait.readings},
         groups=np.asarray(rows["image"].map(place["group"]), dtype=object),

@@ -26,12 +26,13 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
         return Measurement("too_small")
     step = math.ceil(math.sqrt(height * width / LARGEST_SAMPLE_PX))
     lightness, a, b = cv2.split(lab(view.pixels[::step, ::step]))
+    # The chroma is numpy's: OpenCV's magnitude differs in the last digits with where the array lies in memory.
     return Measurement(
         OK,
         {
             "image_lightness": float(lightness.mean(dtype=np.float64)),
             "image_contrast": float(lightness.std(dtype=np.float64)),
-            "image_saturation": float(cv2.magnitude(a, b).mean(dtype=np.float64)),
+            "image_saturation": float(np.sqrt(a * a + b * b).mean(dtype=np.float64)),
             "image_colour_cast": math.hypot(a.mean(dtype=np.float64), b.mean(dtype=np.float64)),
             "image_sharpness": sharpness(_centre(view.pixels)),
         },

@@ -186,6 +186,22 @@ def test_no_value_depends_on_which_other_traits_exist(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(alone.retention_draws, together.retention_draws)
 
 
+def test_results_do_not_depend_on_the_order_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    data = tables({0: rng.normal(0, 1, N), 1: rng.normal(0, 1, N - 6)})
+    shuffled = Tables(
+        data.images.sample(frac=1, random_state=1), data.faces.sample(frac=1, random_state=2), *[data.eyes] * 2
+    )
+    for made in (
+        trait(kind="location", direction="reference"),
+        trait(equal_n=True, resampling="half"),
+    ):
+        one, other = (run(monkeypatch, made, given, [0, 1]) for given in (data, shuffled))
+        np.testing.assert_array_equal(one.value, other.value)
+        np.testing.assert_array_equal(one.draws, other.draws)
+        np.testing.assert_array_equal(one.retention_draws, other.retention_draws)
+
+
 def test_statistics_see_groups_and_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
 

@@ -79,3 +79,12 @@ def test_a_large_image_reads_like_its_parts() -> None:
 def test_a_flat_image_is_a_measured_zero_and_a_speck_is_too_small() -> None:
     assert read(np.full((32, 32, 3), 77, np.uint8))["image_sharpness"] == 0.0
     assert image_quality.measure(View(np.zeros((1, 1, 3), np.uint8)), None).state == "too_small"
+
+
+def test_readings_do_not_depend_on_where_the_pixels_lie_in_memory(photograph: Pixels) -> None:
+    held = [np.empty(n, np.uint8) for n in (1, 100, 3000)]  # so that the next arrays lie elsewhere
+    seen = []
+    for n in range(12):
+        held.append(np.empty(977 * n + 1, np.uint8))
+        seen.append(read(photograph[:333, :251].copy()))
+    assert all(values == seen[0] for values in seen)
