@@ -106,19 +106,27 @@ def location_retention(distance: Array | float, expected_by_chance: Array | floa
 
 
 def chance_distance(
-    reference: Array, n: int, rng: np.random.Generator, resolution: float = 0.0, n_repeats: int = 64
+    reference: Array,
+    slots: NDArray[np.intp],
+    n_slots: int,
+    rng: np.random.Generator,
+    resolution: float = 0.0,
+    n_repeats: int = 64,
 ) -> float:
-    """Mean ``location_distance`` between the reference and n of its own values drawn anew.
+    """Mean ``location_distance`` between the reference and ``n_slots`` of its own slots drawn anew.
 
-    The distance of two samples of one population is never zero; this is what is left of it at this size.
+    The distance of two samples of one population is never zero; this is what is left of it at this size. Slots are
+    drawn, not readings: the two eyes of a face are one draw. ``reference`` (m,): readings; ``slots`` (m,): whose.
     """
     spread = max(float(np.std(reference, ddof=1)), resolution) if len(reference) > 1 else 0.0
-    if n < 1 or spread < 1e-12:
+    if n_slots < 1 or spread < 1e-12:
         return 0.0
-    pairs = (
-        (rng.choice(reference, n, replace=True), rng.choice(reference, len(reference), replace=True))
-        for _ in range(n_repeats)
-    )
+    of_slot = [reference[slots == slot] for slot in np.unique(slots)]
+
+    def drawn(n: int) -> Array:
+        return np.concatenate([of_slot[index] for index in rng.integers(len(of_slot), size=n)])
+
+    pairs = ((drawn(n_slots), drawn(len(of_slot))) for _ in range(n_repeats))
     return float(np.mean([wasserstein_distance(a, b) for a, b in pairs])) / spread
 
 

@@ -230,7 +230,8 @@ def _retentions(
     name = trait.readings[0]
     numbers = [c.sample.numbers(name) for c in everyone]
     # The reference is at no distance from itself, not even by chance.
-    chance = np.array([0.0, *(chance_distance(numbers[0], len(n), rng, trait.resolution) for n in numbers[1:])])
+    slots, sizes = everyone[0].slots, [len(np.unique(c.slots)) for c in everyone]
+    chance = np.array([0.0, *(chance_distance(numbers[0], slots, n, rng, trait.resolution) for n in sizes[1:])])
     point = np.where(np.isnan(value), np.nan, [location_distance(n, numbers[0], trait.resolution) for n in numbers])
     resampled = np.array([_distances(trait, everyone, counts) for counts in draws.of(trait.resampling)])
     distances = _widened(replace(trait, bounds=(0.0, math.inf)), point, resampled.reshape(-1, len(everyone)), everyone)

@@ -50,11 +50,20 @@ def test_location_retention_falls_by_the_shift_in_reference_spreads() -> None:
 def test_chance_distance_is_what_two_samples_of_one_population_show() -> None:
     rng = np.random.default_rng(1)
     reference = rng.normal(0, 1, 60)
-    chance = erosion.chance_distance(reference, 60, rng)
+    chance = erosion.chance_distance(reference, np.arange(60), 60, rng)
     assert 0.05 < chance < 0.4
     distances = [erosion.location_distance(rng.normal(0, 1, 60), rng.normal(0, 1, 60)) for _ in range(40)]
     retained = erosion.location_retention(np.array(distances), chance)
     assert np.mean(retained) == pytest.approx(1.0, abs=0.08)  # 40 pairs of 60: standard error 0.01, clipped at 1
+
+
+def test_two_readings_of_one_slot_count_as_one_draw() -> None:
+    reference = np.random.default_rng(2).normal(0, 1, 40)
+    faces = erosion.chance_distance(reference, np.arange(40), 40, np.random.default_rng(3), n_repeats=300)
+    eyes = erosion.chance_distance(
+        np.repeat(reference, 2), np.repeat(np.arange(40), 2), 40, np.random.default_rng(3), n_repeats=300
+    )
+    assert eyes == pytest.approx(faces, rel=0.05)  # the readings are the same; their number is not
 
 
 def test_a_reference_of_almost_equal_readings_is_measured_in_units_of_the_readings_own_error() -> None:
