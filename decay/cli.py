@@ -87,7 +87,8 @@ def phantom(
                 size_px=size,
                 progress=advance,
             )
-        out.print(f"Drawn: {out_folder}. Measure it: decay measure {out_folder}", markup=False)
+        folder = _plain(str(out_folder))
+        out.print(f"Drawn: {folder}. Measure it: decay measure {folder}", markup=False)
 
 
 @app.command()
@@ -117,7 +118,7 @@ def calibrate(
 
         with _bars() as advance:
             run_calibration(out_file, photographs, scale, progress=advance)
-        out.print(f"Written: {out_file}", markup=False)
+        out.print(f"Written: {_plain(str(out_file))}", markup=False)
 
 
 @models_app.callback()
@@ -155,7 +156,15 @@ def _measure_and_print(run: Path, settings: object) -> None:
     results = measured.results
     out.print(summary(results.traits, results.erosion, results.verdict), markup=False)
     out.print(f"\nImages: {measured.n_read} read, {measured.n_kept} known already, {measured.n_bad} not readable.")
-    out.print(f"Charts: {measured.folder / 'charts'}    Page: {measured.folder / 'report.html'}", markup=False)
+    for note in results.run["notes"]:
+        out.print(f"Note: {_plain(note)}", markup=False)
+    folder = _plain(str(measured.folder))
+    out.print(f"Charts: {folder}/charts    Page: {folder}/report.html", markup=False)
+
+
+def _plain(text: str) -> str:
+    """Text that holds names of files, for a terminal: controls and bytes that are no UTF-8 are spelled out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @contextmanager
@@ -164,7 +173,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except DecayError as error:
-        err.print(f"decay: {error}", markup=False)
+        err.print(f"decay: {_plain(str(error))}", markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         err.print("decay: stopped. What was read so far is kept; the same command goes on from there.")

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from decay.errors import DecayError
-from decay.files import make_folder, output_error
+from decay.files import new_folder
 from decay.lineage import REFERENCE_INDEX
 from decay.loop.engines.linear import LinearEngine
 from decay.loop.protocol import Dataset
 from decay.loop.recursion import derive_seed, retrain
+from decay.metadata import json_lines, metadata_row
 from decay.phantom import Framing, Population, Spread, draw_face, draw_hand
 from detectors.trait import Pixels
 
@@ -95,13 +93,13 @@ def make_demo(
 ) -> Path:
     """Make a lineage in ``out`` and return it: ``real/`` and ``gen_00/`` on, each image with its metadata.
 
-    The folder appears complete or not at all. Same arguments, same images. Raises DecayError if ``out`` is a
-    file or holds anything, or if a number makes no sense; OutputError if it cannot be written.
+    The folder appears complete or not at all. Same arguments, same images. Raises DecayError if a number makes
+    no sense; OutputError if ``out`` is a file or holds anything, or cannot be written.
     """
-    _check(out, seed, n_faces, n_hands, size_px, n_generations)
+    _check(seed, n_faces, n_hands, size_px, n_generations)
     kinds = ["face"] * n_faces + ["hand"] * n_hands
     slots = [_Slot(i, kind, derive_seed(seed, REAL, i)) for i, kind in enumerate(kinds)]
-    with _staged(out) as folder:
+    with new_folder(out) as folder:
         _write_settings(folder, seed, n_faces, n_hands, size_px, n_generations)
         made = _Made(folder / "real", REFERENCE_INDEX, "phantom", tuple(slot.seed for slot in slots))
         with closing(_draw_all(slots, size_px)) as drawn:
@@ -113,12 +111,7 @@ def make_demo(
     return out
 
 
-def _check(out: Path, seed: int, n_faces: int, n_hands: int, size_px: int, n_generations: int) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DecayError(
-            f"{out}: expected a new or an empty folder for the demo; it already holds something. "
-            "Choose another folder, or remove that one first."
-        )
+def _check(seed: int, n_faces: int, n_hands: int, size_px: int, n_generations: int) -> None:
     for name, value, least in (
         ("seed", seed, 0),
         ("number of faces", n_faces, 2),  # a model of one picture can only repeat it
@@ -132,22 +125,6 @@ def _check(out: Path, seed: int, n_faces: int, n_hands: int, size_px: int, n_gen
         raise DecayError(
             "The number of hands must be 0, or 2 or more; got 1. A model of one picture can only repeat it."
         )
-
-
-@contextmanager
-def _staged(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its place on success and is removed on failure."""
-    make_folder(out.parent)
-    staged = out.with_name(f".{out.name}.unfinished-{secrets.token_hex(4)}")
-    try:
-        staged.mkdir()
-        yield staged
-        # Onto an empty folder too: rename replaces it in one step.
-        staged.rename(out)
-    except OSError as error:
-        raise output_error(out, error) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _draw_all(slots: Sequence[_Slot], size_px: int) -> Generator[Pixels, None, None]:
@@ -164,27 +141,17 @@ def _write_images(
 ) -> list[Pixels]:
     """Write one generation with its metadata.jsonl; returns the images."""
     made.folder.mkdir()
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     written = []
     for pixels, slot, seed in zip(images, slots, made.seeds, strict=True):
         name = f"slot_{slot.index:04d}.png"
         # The default level 6 takes 5 times as long for files a seventh smaller.
         Image.fromarray(pixels).save(made.folder / name, compress_level=1)
-        rows.append(
-            {
-                "file_name": name,
-                "text": TEXTS[slot.kind],
-                "slot": slot.index,
-                "seed": seed,
-                "group": slot.kind,
-                "source": made.source,
-                "expects": [slot.kind],
-            }
-        )
+        rows.append(metadata_row(name, TEXTS[slot.kind], slot.index, seed, slot.kind, made.source))
         written.append(pixels)
         if progress is not None:
             progress(made.generation, len(rows), len(slots))
-    (made.folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (made.folder / "metadata.jsonl").write_text(json_lines(rows), encoding="utf-8")
     return written
 
 

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -79,10 +80,64 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Replace ``path`` by the table, without its index, safe to open in a spreadsheet. Raises OutputError."""
-    with write_aside(path) as aside:
-        safe_csv(frame).to_csv(aside, index=False, lineterminator="\n", encoding="utf-8")
+@contextmanager
+def scratch_folder(parent: Path, goal: Path) -> Iterator[Path]:
+    """A new folder in ``parent``, which is made too, for what will become ``goal``; removed at the end.
+
+    Raises OutputError, naming ``goal``, for every failure of the file system.
+    """
+    make_folder(parent)
+    scratch = parent / f"{ASIDE_PREFIX}{secrets.token_hex(6)}"
+    try:
+        scratch.mkdir()
+        yield scratch
+    except OSError as error:
+        raise output_error(goal, error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that becomes ``path`` at the end: as a whole, or not at all.
+
+    Raises OutputError where it cannot be written, or where ``path`` is more than an empty folder.
+    """
+    path = path.absolute()  # `.` has no name and no parent
+    with scratch_folder(path.parent, path) as scratch:
+        if not _is_free(path):
+            raise OutputError(
+                f"{path}: expected a new or an empty folder; it already holds something. "
+                "Choose another folder, or remove that one first."
+            )
+        yield scratch
+        scratch.rename(path)
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return True
+    return stat.S_ISDIR(mode) and not any(path.iterdir())
+
+
+def move_files(source: Path, target: Path) -> None:
+    """Move all files below ``source`` to the same places below ``target``, once all of them are on the disk.
+
+    Raises OutputError. Other files in ``target`` stay.
+    """
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    for path in files:
+        _force_to_disk(path)
+    for path in files:
+        place = target / path.relative_to(source)
+        make_folder(place.parent)
+        try:
+            path.replace(place)
+        except OSError as error:
+            raise output_error(place, error) from error
+    _force_to_disk(target)
 
 
 def make_folder(path: Path) -> None:
@@ -93,6 +148,11 @@ def make_folder(path: Path) -> None:
         raise OutputError(f"{path}: expected a folder to write to; found a file. Move it away.") from error
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """The table as CSV, without its index, safe to open in a spreadsheet."""
+    return safe_csv(frame).to_csv(index=False, lineterminator="\n")
 
 
 def safe_csv(frame: pd.DataFrame) -> pd.DataFrame:
@@ -145,12 +205,14 @@ def run_lock(folder: Path) -> Iterator[None]:
     """Make ``folder``, hold it for one writer, and clear away what a killed one left half-written.
 
     The lock is the kernel's (flock): it ends with the process, so that a kill -9 leaves nothing to clean up.
-    On file systems without locks it does nothing. Raises OutputError if another process holds the folder.
+    On file systems without locks it does nothing. Raises OutputError if another process holds the folder, or
+    if it holds what is neither file nor folder: a run made elsewhere must not lead what we write out of it.
     """
     make_folder(folder)
+    _refuse_links(folder)
     path = folder / LOCK_NAME
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise output_error(path, error) from error
     try:
@@ -162,9 +224,21 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove half-written files of a killed process. Only for the holder of the lock."""
-    for leftover in folder.rglob(f"{ASIDE_PREFIX}*"):
-        _remove_quietly(leftover)
+    """Remove half-written files and folders of a killed process. Only for the holder of the lock."""
+    for leftover in list(folder.rglob(f"{ASIDE_PREFIX}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            _remove_quietly(leftover)
+
+
+def _refuse_links(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise OutputError(
+                f"{path}: expected a plain file or folder to write to; found a link, device or pipe. "
+                "Remove it, then run the same command again."
+            )
 
 
 def _lock(handle: int, folder: Path) -> bool:

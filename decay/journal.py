@@ -23,6 +23,9 @@ from detectors.reader import ImageReadings, Row
 FORMAT_VERSION = 1
 """1: table ``readings(sha256, reader, body)``, body JSON with vectors as base64 float32."""
 
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
+"""Primary result codes that blame the file's content: SQLITE_ERROR is raised for a table that lacks our columns."""
+
 
 class Journal:
     """Readings by (sha256 of the file, reader fingerprint). Use as a context manager."""
@@ -51,12 +54,15 @@ class Journal:
             self._db.execute("INSERT OR REPLACE INTO readings VALUES (?, ?, ?)", (sha256, reader, body))
 
     def get(self, reader: str, sha256: str) -> ImageReadings | None:
-        """The stored readings of an image, or None."""
+        """The stored readings of an image; None where there are none that can be read."""
         with self._explained():
             found = self._db.execute(
                 "SELECT body FROM readings WHERE sha256 = ? AND reader = ?", (sha256, reader)
             ).fetchone()
-        return json_to_readings(found[0]) if found else None
+        try:
+            return json_to_readings(found[0]) if found else None
+        except (ValueError, TypeError, LookupError, AttributeError):
+            return None  # damaged: the image is read again and the row replaced
 
     def _create(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -76,6 +82,11 @@ class Journal:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGED:
+                raise DecayError(
+                    f"{self._path}: expected the readings that decay keeps there; found something else, or a damaged "
+                    f"file ({error}). Move it away, and the same command measures anew."
+                ) from error
             raise DecayError(
                 f"{self._path}: could not keep the readings ({error}). Make room or grant write access there and run "
                 "the same command again; what was read so far is kept."

@@ -18,7 +18,7 @@ from typing import Any
 
 import detectors
 from decay import erosion, images
-from decay.errors import ImageProblem
+from decay.errors import ImageProblem, ModelError
 from decay.files import run_lock
 from decay.journal import Journal
 from decay.lineage import ImageRecord, Lineage, load_lineage
@@ -27,7 +27,7 @@ from decay.results import FORMAT_VERSION, Results, erosion_table, publish, verdi
 from decay.settings import MeasureSettings
 from decay.tables import Outcome, build_tables, records
 from decay.traits import readings_to_traits, traits_table, traits_to_retentions
-from detectors.embedder import open_embedder
+from detectors.embedder import Embedder, open_embedder
 from detectors.reader import Reader
 from detectors.trait import OK
 from detectors.vision import Vision
@@ -60,7 +60,7 @@ def measure(run: Path, settings: MeasureSettings | None = None, progress: Progre
     lineage = load_lineage(run)
     models = list_models(settings.embedder_pack, settings.embedder_root)
     require_models(models)
-    embedder = open_embedder(settings.embedder_pack, settings.embedder_root)
+    embedder = _open_embedder(settings)
     folder = lineage.root / "measures"
     with run_lock(folder), Journal(folder / "journal.sqlite") as journal:
         version = reader_version(models, embedder.name)
@@ -155,8 +155,25 @@ def reader_version(models: Sequence[ModelFile], embedder: str) -> str:
     return digest.hexdigest()
 
 
+def _open_embedder(settings: MeasureSettings) -> Embedder:
+    try:
+        return open_embedder(settings.embedder_pack, settings.embedder_root)
+    except Exception as error:  # a damaged model file raises whatever onnxruntime or insightface hit first
+        raise ModelError(
+            f"The pack {settings.embedder_pack!r} could not be loaded ({error or type(error).__name__}). "
+            "Remove its folder and fetch it again with `decay models fetch NAME`, or go without."
+        ) from error
+
+
 def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in PACKAGES}
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # this one, run from a checkout without installing it
+        return "not installed"
 
 
 def _run_record(

@@ -182,6 +182,24 @@ def _merge(above: Known, below: Known) -> Known:
     return replace(above, **said)
 
 
+def metadata_row(file_name: str, text: str, slot: int, seed: int, kind: str, source: str) -> dict[str, object]:
+    """The line of metadata.jsonl for an image that we made; ``kind``: the subject it should show, and its group."""
+    return {
+        "file_name": file_name,
+        "text": text,
+        "slot": slot,
+        "seed": seed,
+        "group": kind,
+        "source": source,
+        "expects": [kind],
+    }
+
+
+def json_lines(rows: Iterable[Mapping[str, object]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 def read_settings(root: Path) -> Mapping[str, object]:
     """The object in ``lineage.json``; empty where there is none. Raises LineageError."""
     path = root / "lineage.json"

@@ -98,8 +98,7 @@ def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Pat
     has none. Raises ModelError if the name or the checksum is no good, the download fails, the archive is
     not the expected one, or the disk refuses; nothing half-unpacked is left behind.
     """
-    if not _NAME.match(name):
-        raise ModelError(f"{name!r} is not the name of a model pack. Try buffalo_l.")
+    _check_name(name)
     target = pack_folder(name, root)
     if any(target.glob("*.onnx")):
         return target
@@ -122,6 +121,12 @@ def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Pat
     return target
 
 
+def _check_name(name: str) -> None:
+    # It becomes a part of a path and of an address: no slash, no dots first.
+    if not _NAME.match(name):
+        raise ModelError(f"{name!r} is not the name of a model pack. Try buffalo_l.")
+
+
 def _download(url: str, checksum: str, folder: Path) -> Path:
     import pooch  # noqa: PLC0415  # only here: nothing else may be able to download
     import requests  # noqa: PLC0415
@@ -129,7 +134,9 @@ def _download(url: str, checksum: str, folder: Path) -> Path:
     try:
         return Path(pooch.retrieve(url, known_hash=f"sha256:{checksum}", fname="pack.zip", path=folder))
     except requests.RequestException as error:
-        raise ModelError(f"{url} could not be downloaded ({error}). Check the connection and try again.") from error
+        # The text of a failed connection is a pile of nested Python objects.
+        reason = "no connection to its server" if isinstance(error, requests.ConnectionError) else error
+        raise ModelError(f"{url} could not be downloaded ({reason}). Check the connection and try again.") from error
     except ValueError as error:  # pooch: the hash differs
         raise ModelError(
             f"{url} is not the archive with SHA-256 {checksum}: damaged on the way, or replaced at its source. "
@@ -153,6 +160,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _pack_files(pack: str, root: Path | None) -> list[ModelFile]:
+    _check_name(pack)
     folder = pack_folder(pack, root or DEFAULT_ROOT)
     purpose = "face detection and recognition (insightface)"
     files = sorted(folder.glob("*.onnx"))

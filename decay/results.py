@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from decay.erosion import Onset, Verdict
-from decay.files import write_bytes, write_csv, write_text
+from decay.files import csv_text, move_files, scratch_folder
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word
 from reports.charts import write_charts
@@ -83,19 +83,21 @@ def verdict_record(verdict: Verdict, reference: str) -> dict[str, Any]:
 
 
 def publish(results: Results, folder: Path) -> None:
-    """Write every file of the contract, each aside and then renamed; earlier files stand until that moment.
+    """Write every file of the contract: all of them aside, then each renamed; earlier files stand until that moment.
 
     Raises OutputError when the disk is full or the folder read-only.
     """
-    for stem, table in results.tables.named().items():
-        # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
-        write_bytes(folder / f"{stem}.parquet", table.to_parquet(index=False))
-    for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
-        write_csv(folder / f"{stem}.csv", frame)
-    for stem, record in (("verdict", results.verdict), ("run", results.run)):
-        write_text(folder / f"{stem}.json", to_json(record))
-    write_charts(results.traits, results.erosion, results.verdict, folder / "charts")
-    write_page(results.traits, results.erosion, results.verdict, results.run, folder / "report.html")
+    with scratch_folder(folder, folder) as scratch:
+        for stem, table in results.tables.named().items():
+            # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
+            (scratch / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
+        for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
+            (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
+        for stem, record in (("verdict", results.verdict), ("run", results.run)):
+            (scratch / f"{stem}.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
+        write_charts(results.traits, results.erosion, results.verdict, scratch / "charts")
+        write_page(results.traits, results.erosion, results.verdict, results.run, scratch / "report.html")
+        move_files(scratch, folder)
 
 
 def to_json(record: Mapping[str, Any]) -> str:

@@ -31,7 +31,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from reports.course import Course, alternative, course, courses, embedder_text, finding, onset_text
-from reports.files import write_whole
 from reports.words import clean, count, generation, shorten
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#667079", "#e3e6e9", "#ffffff"
@@ -426,11 +425,11 @@ def overview_alternative(found: Sequence[Course], verdict: Mapping[str, Any]) ->
 
 
 def _write(figure: Figure, stem: Path, description: str) -> list[Path]:
+    svg, png = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")
     with _style(stem.name):
-        return [
-            write_whole(stem.with_name(stem.name + ".svg"), _svg(figure, description)),
-            write_whole(stem.with_name(stem.name + ".png"), _png(figure, description)),
-        ]
+        svg.write_bytes(_svg(figure, description))
+        png.write_bytes(_png(figure, description))
+    return [svg, png]
 
 
 def _svg(figure: Figure, description: str) -> bytes:

@@ -43,7 +43,6 @@ from reports.course import (
     measured_text,
     onset_text,
 )
-from reports.files import write_whole
 from reports.words import NOTHING, clean, count, generation, number, percent
 
 GROUP_TITLES = {"eyes": "Eyes", "hands": "Hands", "face": "Face", "light": "Light", "image": "Image"}
@@ -86,7 +85,8 @@ def write_page(
     """
     names = [chart_name(clean(name)) for name in traits["trait"].unique()]
     svgs = {name: (path.parent / "charts" / f"{name}.svg").read_text(encoding="utf-8") for name in names}
-    return write_whole(path, render_page(traits, erosion, verdict, run, svgs).encode())
+    path.write_text(render_page(traits, erosion, verdict, run, svgs), encoding="utf-8")
+    return path
 
 
 def render_page(

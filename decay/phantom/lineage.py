@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from decay.errors import DecayError, OutputError
+from decay.errors import DecayError
+from decay.files import new_folder
+from decay.metadata import json_lines, metadata_row
 from decay.phantom.canvas import Pixels
 from decay.phantom.face import draw_face
 from decay.phantom.hand import draw_hand
@@ -69,36 +70,19 @@ def make_lineage(
 ) -> Path:
     """Draw a lineage into ``out`` and return it.
 
-    The folder appears complete or not at all. Raises DecayError if ``out`` is a file or holds anything, or if
-    a number makes no sense, OutputError if it cannot be written.
+    The folder appears complete or not at all. Raises DecayError if a number makes no sense, OutputError
+    if ``out`` is a file or holds anything, or cannot be written.
     """
-    _check(out, seed, n_per_generation, n_generations, size_px)
-    staged = out.parent / f".{out.name}.partial-{os.getpid()}"
-    try:
-        staged.mkdir(parents=True)
+    _check(seed, n_per_generation, n_generations, size_px)
+    with new_folder(out) as folder:
         slots = slots_of(plan, seed, n_per_generation)
         for generation in range(n_generations):
-            _write_generation(staged / f"gen_{generation:02d}", plan, slots, generation, size_px, progress)
-        _write_lineage(staged, plan, seed, n_per_generation, n_generations, size_px)
-        if out.is_dir():
-            out.rmdir()
-        staged.rename(out)
-    except OSError as error:
-        raise OutputError(
-            f"{out}: could not write the lineage ({error.strerror or error}). "
-            "Free some space or choose a folder you may write to; nothing was left behind."
-        ) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+            _write_generation(folder / f"gen_{generation:02d}", plan, slots, generation, size_px, progress)
+        _write_lineage(folder, plan, seed, n_per_generation, n_generations, size_px)
     return out
 
 
-def _check(out: Path, seed: int, n_per_generation: int, n_generations: int, size_px: int) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DecayError(
-            f"{out}: expected a new or an empty folder for the drawn lineage, but it already holds something. "
-            "Choose another folder, or remove that one first."
-        )
+def _check(seed: int, n_per_generation: int, n_generations: int, size_px: int) -> None:
     wanted = {
         "seed": (seed, 0, 2**63),
         "per-generation": (n_per_generation, 1, 100_000),
@@ -120,26 +104,12 @@ def _write_generation(
         for slot, (pixels, truth) in zip(slots, drawn, strict=True):
             name = f"slot_{slot.index:05d}.png"
             Image.fromarray(pixels).save(folder / name, compress_level=3)
-            rows.append(
-                {
-                    "file_name": name,
-                    "text": TEXTS[slot.kind],
-                    "slot": slot.index,
-                    "seed": slot.seed,
-                    "group": slot.kind,
-                    "source": "phantom",
-                    "expects": [slot.kind],
-                }
-            )
+            rows.append(metadata_row(name, TEXTS[slot.kind], slot.index, slot.seed, slot.kind, "phantom"))
             truths.append({"file_name": name, "slot": slot.index, "generation": generation, **truth})
             if progress is not None:
                 progress(generation, len(rows), len(slots))
-    _write_lines(folder / "metadata.jsonl", rows)
-    _write_lines(folder / "truth.jsonl", truths)
-
-
-def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    (folder / "metadata.jsonl").write_text(json_lines(rows), encoding="utf-8")
+    (folder / "truth.jsonl").write_text(json_lines(truths), encoding="utf-8")
 
 
 def _write_lineage(

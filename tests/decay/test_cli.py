@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from decay.catalogue import traits_markdown
 from decay.cli import app
+from decay.images import write_png
 from detectors.registry import traits
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +57,28 @@ def test_a_fault_of_the_input_exits_with_1_and_one_message(tmp_path: Path) -> No
     result = RUNNER.invoke(app, ["measure", str(tmp_path)])
     assert result.exit_code == 1
     assert "gen_00" in result.stderr
+
+
+def test_a_name_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
+    missing = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\x1b[31m\nred\xff"))
+    ended = subprocess.run(
+        [sys.executable, "-m", "decay.cli", "measure", missing], capture_output=True, check=False, cwd=ROOT
+    )
+    assert ended.returncode == 1
+    assert b"\x1b" not in ended.stderr
+    assert b"Traceback" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert b"\\x1b[31m\\nred\\udcff" in ended.stderr
+
+
+def test_what_was_passed_over_is_said(tmp_path: Path) -> None:
+    for name in ("gen_00", "gen_01", "two"):
+        (tmp_path / name).mkdir()
+    write_png(tmp_path / "gen_00" / "a.png", np.zeros((32, 32, 3), np.uint8))
+    result = RUNNER.invoke(app, ["measure", str(tmp_path), "--resamples", "20"])
+    assert result.exit_code == 0, result.output
+    assert "Note: Folders that are no generation, ignored: two." in result.output
+    assert "Note: gen_01: holds no image." in result.output
 
 
 def test_phantom_and_measure_join(tmp_path: Path) -> None:

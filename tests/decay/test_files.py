@@ -14,15 +14,18 @@ import pytest
 from decay.errors import FileProblem, OutputError
 from decay.files import (
     ASIDE_PREFIX,
+    csv_text,
     lies_within,
     make_folder,
+    move_files,
+    new_folder,
     output_error,
     read_regular,
     run_lock,
     safe_csv,
+    scratch_folder,
     write_aside,
     write_bytes,
-    write_csv,
     write_text,
 )
 
@@ -231,6 +234,69 @@ def test_the_lock_makes_its_folder_and_can_be_taken_again(tmp_path: Path) -> Non
             assert (tmp_path / "run" / "measures").is_dir()
 
 
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_bytes(b"keep")
+    for name in (".lock", "journal.sqlite", "charts/x.svg", "charts"):
+        folder = tmp_path / name.replace("/", "_") / "measures"
+        link = folder / name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(outside if name == "charts" else outside / "precious")
+        with pytest.raises(OutputError, match="found a link"), run_lock(folder):
+            pass
+    (tmp_path / "measures").symlink_to(outside)
+    with pytest.raises(OutputError, match="found a link"), run_lock(tmp_path / "measures"):
+        pass
+    assert [path.name for path in outside.iterdir()] == ["precious"]
+    assert (outside / "precious").read_bytes() == b"keep"
+
+
+def test_a_pipe_in_the_output_folder_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "journal.sqlite")
+    with pytest.raises(OutputError, match="pipe"), run_lock(tmp_path):
+        pass
+
+
+# ------------------------------------------------------------------ whole folders
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    goal = tmp_path / "deep" / "lineage"
+    with pytest.raises(ZeroDivisionError), new_folder(goal) as folder:
+        (folder / "a").write_text(f"half {1 / 0}")
+    assert list(goal.parent.iterdir()) == []
+    goal.mkdir()
+    with new_folder(goal) as folder:
+        (folder / "a").write_bytes(b"whole")
+        assert list(goal.iterdir()) == []
+    assert (goal / "a").read_bytes() == b"whole"
+    with pytest.raises(OutputError, match="already holds"), new_folder(goal):
+        pass
+    assert [path.name for path in goal.parent.iterdir()] == ["lineage"]
+
+
+def test_files_are_moved_over_older_ones_and_leave_others(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path, tmp_path) as scratch:
+        (scratch / "charts").mkdir()
+        (scratch / "charts" / "a.svg").write_bytes(b"new")
+        (tmp_path / "charts").mkdir()
+        for name in ("a.svg", "b.svg"):
+            (tmp_path / "charts" / name).write_bytes(b"old")
+        move_files(scratch, tmp_path)
+    assert (tmp_path / "charts" / "a.svg").read_bytes() == b"new"
+    assert (tmp_path / "charts" / "b.svg").read_bytes() == b"old"
+    assert leftovers(tmp_path) == []
+
+
+def test_the_scratch_folder_of_a_killed_process_is_cleared_away(tmp_path: Path) -> None:
+    left = tmp_path / f"{ASIDE_PREFIX}0123"
+    (left / "charts").mkdir(parents=True)
+    (left / "charts" / "half.svg").write_bytes(b"<svg")
+    with run_lock(tmp_path):
+        assert leftovers(tmp_path) == []
+
+
 # ------------------------------------------------------------------ tables for spreadsheets
 
 
@@ -241,7 +307,7 @@ def test_texts_cannot_act_as_formulas_and_numbers_stay(tmp_path: Path) -> None:
     safe = safe_csv(frame)
     assert list(safe["prompt"]) == [f"'{text}".replace("\r", "\n") for text in hostile] + harmless
     assert safe[["value", "n"]].equals(frame[["value", "n"]])
-    write_csv(tmp_path / "t.csv", frame)
+    write_text(tmp_path / "t.csv", csv_text(frame))
     back = pd.read_csv(tmp_path / "t.csv", keep_default_na=False)
     assert list(back["prompt"][8:]) == harmless
     assert list(back["value"]) == [-1.5] * 14
@@ -249,7 +315,7 @@ def test_texts_cannot_act_as_formulas_and_numbers_stay(tmp_path: Path) -> None:
 
 
 def test_a_carriage_return_inside_a_text_begins_no_row(tmp_path: Path) -> None:
-    write_csv(tmp_path / "t.csv", pd.DataFrame({"prompt": ["a\r=1+1", "b\r\n=1+1"]}))
+    write_text(tmp_path / "t.csv", csv_text(pd.DataFrame({"prompt": ["a\r=1+1", "b\r\n=1+1"]})))
     assert list(pd.read_csv(tmp_path / "t.csv")["prompt"]) == ["a\n=1+1", "b\n=1+1"]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -70,5 +72,23 @@ def test_a_row_that_was_put_survives_kill_9(tmp_path: Path) -> None:
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     path.write_bytes(b"this is not a database, it is a text of more than a hundred bytes " * 4)
-    with pytest.raises(DecayError, match=r"journal\.sqlite"):
+    with pytest.raises(DecayError, match=r"journal\.sqlite.*Move it away"):
         Journal(path)
+
+
+def test_a_table_that_is_not_ours_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE readings (something)")
+    with Journal(path) as journal, pytest.raises(DecayError, match="Move it away"):
+        journal.get("reader", "hash")
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", '{"image": 3}', '{"image": {"a": {"f4": "?"}}}', None])
+def test_a_damaged_row_is_read_again(body: str | None, tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        with closing(sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)) as other:
+            other.execute("INSERT INTO readings VALUES ('hash', 'reader', ?)", (body,))
+        assert journal.get("reader", "hash") is None
+        journal.put("reader", "hash", READINGS)
+        assert journal.get("reader", "hash") is not None

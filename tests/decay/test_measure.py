@@ -155,12 +155,45 @@ def test_a_failed_measurement_keeps_earlier_results(measured: Measured, tmp_path
     assert (run / "measures" / "traits.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("in_the_way", ["charts", "report.html"])
+def test_what_stands_in_the_way_of_a_chart_is_named_and_nothing_else_changes(
+    in_the_way: str, measured: Measured, tmp_path: Path
+) -> None:
+    run = tmp_path / "blocked"
+    shutil.copytree(measured.folder.parent, run)
+    blocked = run / "measures" / in_the_way
+    if blocked.is_dir():
+        shutil.rmtree(blocked)
+        blocked.write_text("in the way")
+    else:
+        blocked.unlink()
+        blocked.mkdir()
+    with pytest.raises(DecayError, match=in_the_way):
+        measure(run, SETTINGS)
+    assert not list((run / "measures").glob(".aside-*"))
+
+
+def test_a_damaged_pack_is_one_message(measured: Measured, tmp_path: Path) -> None:
+    pack = tmp_path / "models" / "broken"
+    pack.mkdir(parents=True)
+    (pack / "det.onnx").write_bytes(b"not a network")
+    with pytest.raises(DecayError, match="'broken' could not be loaded"):
+        measure(measured.folder.parent, MeasureSettings(embedder_pack="broken", embedder_root=tmp_path))
+
+
 def test_one_generation_is_measured_and_claims_nothing(drawn_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "single"
     shutil.copytree(drawn_run / "gen_00", run / "gen_00")
     result = measure(run, SETTINGS)
     assert result.results.verdict["first"] is None
     assert "only one generation" in result.results.verdict["sentence"]
+
+
+def test_a_checkout_that_is_not_installed_can_measure_too() -> None:
+    script = "import decay.measure as m; m.PACKAGES = ('no-such-package',); print(m._versions())"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "not installed" in ended.stdout
 
 
 def test_the_command_says_what_is_wrong_in_one_message(tmp_path: Path) -> None:

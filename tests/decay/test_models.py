@@ -111,5 +111,12 @@ def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
         models.fetch(name, tmp_path, "0" * 64)
 
 
+def test_a_pack_outside_of_its_folder_cannot_be_named(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.onnx").write_bytes(b"x")
+    with pytest.raises(ModelError, match="not the name of a model pack"):
+        models.list_models("../elsewhere", tmp_path)
+
+
 def test_the_pinned_checksums_are_whole() -> None:
     assert all(re.fullmatch(r"[0-9a-f]{64}", checksum) for checksum in models.KNOWN_SHA256.values())
