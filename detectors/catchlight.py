@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
@@ -40,6 +41,7 @@ from detectors.trait import (
     Family,
     Hand,
     Measurement,
+    Pixels,
     Reading,
     Sample,
     Statistic,
@@ -67,6 +69,14 @@ _CLEAR = ((0.13, 2.3), (0.22, 2.1), (0.35, 0.0))  # least excess with least stop
 _LEAST = ((0.08, 2.2), (0.15, 1.8), (0.28, 0.0))  # between least and clear: ambiguous
 _FLARE = 0.005  # added to both sides of a ratio: black is never quite black
 _SATURATED_FRAC = 0.35
+# Light is scaled up to this level of the white of the eye, at or above which most portraits have it, so that an
+# underexposed picture is judged like the same picture exposed well. Below the least, an iris has a handful of codes.
+_WHITE, _LEAST_WHITE = 0.3, 0.02
+# The picture's blur (standard deviation) beyond which glints melt into the iris: drawn ones of 0.13 to 0.2 iris radii
+# are all found at 0.08, half of them at 0.12.
+_BLURRED = 0.1
+_GRID_BLUR_PX = 0.7  # what sharp edges measure, from the pixel grid and the gradient's own width
+_STRONG_EDGES, _SHARP_EDGES = 0.85, 0.25  # quantiles: blur is read off the strongest, and of these the sharpest, edges
 
 # Shape, in iris radii.
 _RIM = 0.92  # the visible iris ends here: sclera must not leak in
@@ -132,11 +142,11 @@ def _read_eye(view: View, face: Face, eye: Eye) -> _Reading:
         return _Reading(Measurement(state))
     patch = iris_patch(view.pixels, eye.limbus, eye.lid_px)
     visible = (patch.rho <= _RIM) & (patch.depth >= _LID_MARGIN)
-    if visible.sum() < _FEWEST_PIXELS:
-        return _Reading(Measurement("occluded"))
-    if (patch.rgb[visible].min(axis=1) >= 250).mean() > _SATURATED_FRAC:
-        return _Reading(Measurement("saturated"))
-    glints = _find_glints(patch, visible, eye.limbus, face.roll_deg)
+    state = _gate(patch, visible, eye.limbus.radius)
+    if state != OK:
+        return _Reading(Measurement(state))
+    gain = max(1.0, _WHITE / _white(patch))
+    glints = _find_glints(patch, visible, eye.limbus, face.roll_deg, gain)
     if not glints:
         return _Reading(Measurement("no_highlight"))
     clear = sorted((glint for glint in glints if glint.passes(_CLEAR)), key=lambda glint: -glint.energy)
@@ -148,15 +158,59 @@ def _read_eye(view: View, face: Face, eye: Eye) -> _Reading:
     return _Reading(Measurement(OK, values), mask, math.sqrt(counted[0].area_px / math.pi))
 
 
-def _find_glints(patch: IrisPatch, visible: NDArray[np.bool_], iris: Circle, roll_deg: float) -> list[_Glint]:
-    """All spots that look like catchlights, clear or not.
+def _gate(patch: IrisPatch, visible: NDArray[np.bool_], radius_px: float) -> str:
+    """``ok``, or why neither a catchlight nor its absence could be told, whichever is the case."""
+    if visible.sum() < _FEWEST_PIXELS:
+        return "occluded"
+    if (patch.rgb[visible].min(axis=1) >= 250).mean() > _SATURATED_FRAC:
+        return "saturated"
+    if _white(patch) < _LEAST_WHITE:
+        return "too_dark"
+    if blur_px(patch.rgb, patch.rho > _RIM) > _BLURRED * radius_px:
+        return "blurred"
+    return OK
+
+
+def _white(patch: IrisPatch) -> float:
+    """Luminance of the white of the eye; where none shows, of what surrounds the iris."""
+    around = patch.rho > 1.12
+    white = around & (patch.rho < 1.45) & (patch.depth > 0.05)
+    return float(np.quantile(luminance(patch.rgb[white if white.sum() >= 4 else around]), 0.75))
+
+
+def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
+    """Standard deviation of the blur that a picture's sharpest edges show, in pixels; 0 where they are sharp.
+
+    An edge blurred once more by a known width loses the less gradient the softer it was (Zhuo & Sim 2011,
+    doi:10.1016/j.patcog.2011.03.009, eq. 6). ``rgb``: sRGB uint8 (h, w, 3). ``where``: bool (h, w), the part to look
+    at: outside the iris, lids and lashes count like the limbus, which alone may be soft by nature or worn away in a
+    sharp picture, and glints do not count, so that the answer does not depend on whether there are any.
+    """
+    codes = rgb.mean(axis=2)
+    once = _gradient(codes)[where]
+    twice = _gradient(np.asarray(cv2.GaussianBlur(codes, (0, 0), 1.0), dtype=np.float64))[where]
+    strong = once >= np.quantile(once, _STRONG_EDGES)
+    ratio = np.maximum(once[strong] / np.maximum(twice[strong], 1e-6), 1.0 + 1e-6)
+    total = float(np.quantile(1.0 / np.sqrt(ratio**2 - 1.0), _SHARP_EDGES))
+    return math.sqrt(max(0.0, total**2 - _GRID_BLUR_PX**2))
+
+
+def _gradient(codes: NDArray[np.float64]) -> NDArray[np.float64]:
+    gx, gy = (cv2.Sobel(codes, cv2.CV_64F, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
+    return np.asarray(np.hypot(gx, gy), dtype=np.float64)
+
+
+def _find_glints(
+    patch: IrisPatch, visible: NDArray[np.bool_], iris: Circle, roll_deg: float, gain: float
+) -> list[_Glint]:
+    """All spots that look like catchlights in light scaled by ``gain``, clear or not.
 
     Each local maximum of the excess is grown to half its height; a maximum inside an already grown spot
     belongs to that spot.
     """
-    linear = srgb_to_linear(patch.rgb)
+    linear = gain * srgb_to_linear(patch.rgb)
     excess = (linear - np.median(linear[visible], axis=0)).min(axis=2)
-    light = luminance(patch.rgb)
+    light = gain * luminance(patch.rgb)
     base = float(np.median(light[visible])) + _FLARE
     peaks = np.argwhere((excess >= ndimage.maximum_filter(excess, 3)) & visible & (excess >= _LEAST[0][0]))
     order = sorted(peaks.tolist(), key=lambda at: -float(excess[at[0], at[1]]))
@@ -455,6 +509,8 @@ FAMILY = Family(
         "no_highlight": "the iris is visible and no spot on it looks like a catchlight: a measured zero",
         "ambiguous": "there are spots, none clearly brighter than the iris",
         "saturated": "more than a third of the visible iris is clipped to white",
+        "too_dark": "the white of the eye is nearly black",
+        "blurred": f"the picture's own blur exceeds {_BLURRED:g} iris radii: a glint may have melted away",
         **EYE_STATES,
     },
     measure=measure,
