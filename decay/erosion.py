@@ -47,7 +47,8 @@ class Onset:
     """When one trait fell for good. ``value`` and ``low``..``high`` are generation numbers, inf for never.
 
     ``p_eroded``: share of draws with an onset. ``p_first``: share of draws in which no other rankable
-    trait fell earlier (ties shared). ``state``: ``eroded``, ``held``, ``cannot_tell`` or ``not_measured``.
+    trait fell earlier (ties shared). ``smallest_detectable``: the loss of retention that would just have been called
+    erosion. ``state``: ``eroded``, ``held``, ``cannot_tell`` or ``not_measured``.
     """
 
     value: float
@@ -214,9 +215,20 @@ def _onset(retention: Retention, generations: Sequence[int], onset_draws: Array,
         half_life_generations=half_life(retention.value, generations) if measured else math.nan,
         p_eroded=float(np.isfinite(onset_draws).mean()) if measured else math.nan,
         p_first=p_first,
-        smallest_detectable=float(_quietly(np.nanmedian, (high - low) / 2)) if measured else math.nan,
+        smallest_detectable=_smallest_loss(retention, low, high) if measured else math.nan,
         state=state,
     )
+
+
+def _smallest_loss(retention: Retention, low: Array, high: Array) -> float:
+    """The loss that would just have been called erosion: down to the threshold, and the interval's reach beyond it.
+
+    The reach is the longer arm of the interval, in the median over generations: near 1, the upper arm of a location
+    trait is cut off.
+    """
+    value = retention.value[retention.n_reference :]
+    reach = float(_quietly(np.nanmedian, np.maximum(high - value, value - low)))
+    return 1.0 - THRESHOLD + reach
 
 
 def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generations: Sequence[int]) -> Verdict:

@@ -57,6 +57,20 @@ def test_chance_distance_is_what_two_samples_of_one_population_show() -> None:
     assert np.mean(retained) == pytest.approx(1.0, abs=0.08)  # 40 pairs of 60: standard error 0.01, clipped at 1
 
 
+@pytest.mark.parametrize(("beyond", "state"), [(0.04, "eroded"), (-0.04, "cannot_tell")])
+def test_the_smallest_detectable_loss_is_what_is_called_erosion(beyond: float, state: str) -> None:
+    noise = np.random.default_rng(6).normal(0, 0.1, (4000, 1))
+
+    def ranked(level: float) -> erosion.Onset:
+        value = np.array([1.0, level])
+        draws = np.hstack([np.ones_like(noise), level + noise])
+        return erosion.rank([erosion.Retention("t", "t", "face", value, draws)], [0, 1])["t"]
+
+    smallest = ranked(1.0).smallest_detectable
+    assert smallest == pytest.approx(0.5 + 1.96 * 0.1, abs=0.02)
+    assert ranked(1.0 - smallest - beyond).state == state
+
+
 def test_two_readings_of_one_slot_count_as_one_draw() -> None:
     reference = np.random.default_rng(2).normal(0, 1, 40)
     faces = erosion.chance_distance(reference, np.arange(40), 40, np.random.default_rng(3), n_repeats=300)
