@@ -164,6 +164,8 @@ def finding(c: Course) -> str:
         return "one measured generation: no course to judge"
     if c.verdict == "cannot_tell":
         return "cannot tell whether it erodes"
+    if c.smallest_detectable >= 1:
+        return "no erosion shown; too few to be sure of a full loss"
     would = f"; a loss of {percent(c.smallest_detectable)} would have shown"
     return "no erosion shown" + (would if math.isfinite(c.smallest_detectable) else "")
 

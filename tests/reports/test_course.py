@@ -71,6 +71,13 @@ def test_findings_do_not_claim_more_than_was_seen(tables: Any) -> None:
     assert gap_reason(course(rows_of(tables, "iris_hue_spread"), None)).startswith("too few to give a value: ")
 
 
+def test_a_trait_that_could_not_have_shown_a_full_loss_says_so(tables: Any) -> None:
+    rows, eroded = tables.of("catchlight_presence")
+    held = {**dict(eroded), "onset_generation": np.nan, "verdict": "held"}
+    assert "a loss of 62 % would have shown" in finding(course(rows, {**held, "smallest_detectable": 0.62}))
+    assert "too few to be sure of a full loss" in finding(course(rows, {**held, "smallest_detectable": 1.3}))
+
+
 def test_rows_of_two_traits_or_a_generation_twice_are_refused(tables: Any) -> None:
     with pytest.raises(ValueError, match="rows of one trait"):
         course(tables.traits, None)
