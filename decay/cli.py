@@ -186,16 +186,21 @@ def _bars() -> Iterator[Callable[[int, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err) as bars:
-        tasks = {}
+    bars = Progress(*columns, console=err)
+    tasks = {}
 
-        def advance(generation: int, done: int, total: int) -> None:
-            if generation not in tasks:
-                name = "reference" if generation < 0 else f"generation {generation}"
-                tasks[generation] = bars.add_task(name, total=total)
-            bars.update(tasks[generation], completed=done)
+    def advance(generation: int, done: int, total: int) -> None:
+        bars.start()
+        if generation not in tasks:
+            name = "reference" if generation < 0 else f"generation {generation}"
+            tasks[generation] = bars.add_task(name, total=total)
+        bars.update(tasks[generation], completed=done)
 
+    try:
         yield advance
+    finally:
+        if tasks:  # what never began must not end: that would put an empty line before a message
+            bars.stop()
 
 
 if __name__ == "__main__":
