@@ -76,6 +76,7 @@ _WHITE, _LEAST_WHITE = 0.3, 0.02
 # are all found at 0.08, half of them at 0.12.
 _BLURRED = 0.1
 _GRID_BLUR_PX = 0.7  # what sharp edges measure, from the pixel grid and the gradient's own width
+_LEAST_GRADIENT = 0.5  # sRGB codes a pixel; flat parts have no edges
 _STRONG_EDGES, _SHARP_EDGES = 0.85, 0.25  # quantiles: blur is read off the strongest, and of these the sharpest, edges
 
 # Shape, in iris radii.
@@ -179,7 +180,7 @@ def _white(patch: IrisPatch) -> float:
 
 
 def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
-    """Standard deviation of the blur that a picture's sharpest edges show, in pixels; 0 where they are sharp.
+    """Standard deviation of the blur that a picture's sharpest edges show, in pixels: 0 if sharp, infinite if none.
 
     An edge blurred once more by a known width loses the less gradient the softer it was (Zhuo & Sim 2011,
     doi:10.1016/j.patcog.2011.03.009, eq. 6). ``rgb``: sRGB uint8 (h, w, 3). ``where``: bool (h, w), the part to look
@@ -189,7 +190,9 @@ def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
     codes = rgb.mean(axis=2)
     once = _gradient(codes)[where]
     twice = _gradient(np.asarray(cv2.GaussianBlur(codes, (0, 0), 1.0), dtype=np.float64))[where]
-    strong = once >= np.quantile(once, _STRONG_EDGES)
+    strong = once >= max(float(np.quantile(once, _STRONG_EDGES)), _LEAST_GRADIENT)
+    if not strong.any():
+        return math.inf
     ratio = np.maximum(once[strong] / np.maximum(twice[strong], 1e-6), 1.0 + 1e-6)
     total = float(np.quantile(1.0 / np.sqrt(ratio**2 - 1.0), _SHARP_EDGES))
     return math.sqrt(max(0.0, total**2 - _GRID_BLUR_PX**2))

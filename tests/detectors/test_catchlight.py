@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from detectors import catchlight
-from detectors.geometry import angle_difference_deg
-from detectors.trait import Face, Sample, View
+from detectors.geometry import angle_difference_deg, srgb_to_linear
+from detectors.limbus import refine
+from detectors.trait import Eye, Face, Sample, View
 
 TRAITS = {trait.name: trait for trait in catchlight.FAMILY.traits}
 
@@ -84,6 +87,80 @@ def test_central_equal_glints_make_dolls_eyes_without_a_clock(draw_eyes, drawn_e
     assert values["catchlight_dolls_eye"] == 1
     assert math.isnan(values["catchlight_angle_difference_deg"])
     assert math.isnan(values["catchlight_iou"])  # below 3 px
+
+
+def relit(view, face, change):
+    """The same eyes in a changed picture, their irises found anew."""
+    pixels = change(view.pixels)
+    eyes = [
+        Eye(eye.side, eye.lid_px, eye.mesh_iris_px, *refine(pixels, eye.mesh_iris_px, eye.lid_px)) for eye in face.eyes
+    ]
+    return View(pixels), replace(face, eyes=(eyes[0], eyes[1]))
+
+
+def darkened(stops):
+    def change(pixels):
+        light = srgb_to_linear(pixels) * 2.0**-stops
+        codes = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+        return np.round(255 * codes).astype(np.uint8)
+
+    return change
+
+
+def blurred(sigma_px):
+    return lambda pixels: cv2.GaussianBlur(pixels, (0, 0), sigma_px)
+
+
+@pytest.mark.parametrize("stops", [1, 2, 3])
+def test_a_darker_picture_shows_the_same_catchlights(draw_eyes, drawn_eye, stops):
+    glint, none = drawn_eye(glints=((0.3, -0.3, 0.15, 0.9),)), drawn_eye()
+    bright, dark = (catchlight.measure(*relit(*draw_eyes(glint, none), darkened(by))).eyes for by in (0, stops))
+    assert [eye.state for eye in dark] == [eye.state for eye in bright] == ["ok", "no_highlight"]
+    for name, within in (("catchlight_u", 0.02), ("catchlight_v", 0.02), ("catchlight_contrast_stops", 0.5)):
+        assert dark[0].values[name] == pytest.approx(bright[0].values[name], abs=within)
+
+
+def test_night_is_not_the_absence_of_catchlights(draw_eyes, drawn_eye):
+    glint, none = drawn_eye(glints=((0.3, -0.3, 0.15, 0.9),)), drawn_eye()
+    measured = catchlight.measure(*relit(*draw_eyes(glint, none), darkened(5.5)))
+    assert [eye.state for eye in measured.eyes] == ["too_dark", "too_dark"]
+
+
+def test_blur_hides_catchlights_and_never_denies_them(draw_eyes, drawn_eye):
+    """With growing blur the eye with a glint and the one without both become unknown, and at the same time."""
+    glint, none = drawn_eye(glints=((0.3, -0.3, 0.15, 0.9),)), drawn_eye()
+    eyes = draw_eyes(glint, none, radius=12.0)
+    states = [
+        [eye.state for eye in catchlight.measure(*relit(*eyes, blurred(sigma))).eyes] for sigma in (0.3, 0.7, 1.6, 2.2)
+    ]
+    assert states[0] == states[1] == ["ok", "no_highlight"]
+    assert states[2] == states[3] == ["blurred", "blurred"]
+
+
+def test_a_picture_enlarged_from_few_pixels_is_blurred(draw_eyes, drawn_eye):
+    eye = drawn_eye(glints=((0.3, -0.3, 0.15, 0.9),))
+
+    def enlarge(pixels):
+        height, width = pixels.shape[:2]
+        few = cv2.resize(pixels, (width // 5, height // 5), interpolation=cv2.INTER_AREA)
+        return cv2.resize(few, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    states = {read.state for read in catchlight.measure(*relit(*draw_eyes(eye, eye), enlarge)).eyes}
+    assert "ok" not in states
+    assert "no_highlight" not in states
+
+
+@pytest.mark.parametrize("sigma_px", [1.5, 2.5, 4.0])
+def test_the_blur_of_an_edge_is_its_width(sigma_px):
+    picture = np.zeros((60, 60, 3), dtype=np.uint8)
+    picture[:, 30:] = 200
+    everywhere = np.ones(picture.shape[:2], dtype=np.bool_)
+    assert catchlight.blur_px(picture, everywhere) < 0.5  # of a pixel: the grid itself
+    assert catchlight.blur_px(blurred(sigma_px)(picture), everywhere) == pytest.approx(sigma_px, rel=0.15)
+
+
+def test_a_flat_picture_has_no_edge_to_be_sharp():
+    assert catchlight.blur_px(np.full((20, 20, 3), 90, np.uint8), np.ones((20, 20), np.bool_)) == math.inf
 
 
 def test_a_turned_head_is_not_read(draw_eyes, drawn_eye):

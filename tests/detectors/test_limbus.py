@@ -48,6 +48,19 @@ def test_a_glint_on_the_rim_does_not_pull_the_circle(draw_eyes, drawn_eye):
     assert centre_error(face, 1, glinting, 16.0, middle_of(view)) < 0.04
 
 
+@pytest.mark.parametrize("radius", [12.0, 24.0])
+def test_a_lid_drawn_over_the_bottom_does_not_sink_the_circle(draw_eyes, drawn_eye, radius):
+    """The iris rests on the lower lid, as most do, and the landmark model's lid runs a little above the true one."""
+    eye = drawn_eye(top=0.6, bottom=1.03)
+    view, face = draw_eyes(eye, eye, radius=radius, mesh_error=(0.0, 0.2))
+    lids = face.eyes[0].lid_px.copy()
+    lids[9:, 1] -= 0.08 * radius
+    circle, state = refine(view.pixels, face.eyes[0].mesh_iris_px, lids)
+    assert state == "ok"
+    assert circle.y == pytest.approx(middle_of(view)[1], abs=0.02 * radius)
+    assert circle.radius == pytest.approx(radius, rel=0.03)
+
+
 def test_a_mesh_on_bare_skin_finds_no_limbus(draw_eyes, drawn_eye):
     view, face = draw_eyes(drawn_eye(), drawn_eye())
     for shift in ((0.0, -40.0), (0.0, 42.0)):
