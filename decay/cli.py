@@ -27,7 +27,9 @@ app.add_typer(models_app, name="models")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Run = Annotated[Path, typer.Argument(help="A folder whose subfolders are generations: gen_00/, gen_01/, ...")]
+Run = Annotated[  # readable=False: what cannot be read is our message to give
+    Path, typer.Argument(help="A folder whose subfolders are generations: gen_00/, gen_01/, ...", readable=False)
+]
 Pack = Annotated[str | None, typer.Option(help="An insightface model pack for face embeddings, e.g. buffalo_l.")]
 Root = Annotated[Path | None, typer.Option(help="The folder whose models/ holds the pack.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random here.", min=0)]

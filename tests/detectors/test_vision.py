@@ -80,6 +80,15 @@ def test_turning_the_picture_clockwise_turns_the_roll(turn_deg: float, eyes: Vis
     assert after.yaw_deg == pytest.approx(before.yaw_deg, abs=4)
 
 
+def test_a_face_upside_down_is_read_the_right_way_up(eyes: Vision, portrait: Pixels) -> None:
+    upright, hanging = only_face(eyes.look(portrait)), only_face(eyes.look(portrait[::-1, ::-1]))
+    assert abs(hanging.roll_deg) > 170
+    assert hanging.state == OK
+    last = np.array([portrait.shape[1], portrait.shape[0]]) - 1.0
+    turned_back = np.column_stack([last - hanging.landmarks_px[:, :2], hanging.landmarks_px[:, 2]])
+    assert landmark_error_px(upright.landmarks_px, turned_back) < 0.02 * upright.box.width
+
+
 @pytest.mark.parametrize("scale", [0.5, 2.0, 3.0])
 def test_coordinates_scale_with_the_picture(scale: float, eyes: Vision, portrait: Pixels) -> None:
     size = round(512 * scale)
@@ -221,6 +230,14 @@ def for_reporting(folder: Path, n: int) -> list[Path]:
 
 def load(path: Path) -> Pixels:
     return np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
+
+
+@pytest.mark.validation
+def test_portraits_upside_down_mostly_are_too(validation_data: Path, eyes: Vision) -> None:
+    files = for_reporting(validation_data / "faces" / "celebahq_1024", 12)
+    faces = [face for file in files for face in eyes.look(load(file)[::-1, ::-1]).faces if face.state == OK]
+    n_wrong = sum(abs(face.roll_deg) < 150 for face in faces)
+    assert n_wrong <= 0.25 * len(files)  # without the second fit, nearly all
 
 
 @pytest.mark.validation
