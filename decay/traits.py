@@ -46,6 +46,11 @@ class Counted:
     def __len__(self) -> int:
         return len(self.sample)
 
+    @property
+    def n_slots(self) -> int:
+        """How many slots have a measured subject."""
+        return len(np.unique(self.slots))
+
     def drawn(self, counts: NDArray[np.intp]) -> Sample:
         """The sample with each subject repeated as often as its slot was drawn. ``counts``: (n_slots,)."""
         return self.sample.take(np.repeat(np.arange(len(self)), counts[self.slots]))
@@ -56,6 +61,7 @@ class TraitSeries:
     """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``.
 
     ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
+    ``n_slots``: slots behind the least measured generation that has a value.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
     """
 
@@ -69,6 +75,7 @@ class TraitSeries:
     retention_draws: Array
     n_expected: NDArray[np.intp]
     n_measured: NDArray[np.intp]
+    n_slots: int
     embedder: str = ""
 
 
@@ -116,6 +123,7 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
             group=s.family.group,
             value=s.retention,
             draws=s.retention_draws,
+            n_slots=s.n_slots,
             n_reference=int(s.is_reference),
         )
         for s in series
@@ -166,6 +174,7 @@ def _series(
         retention_draws=retention_draws[:, compared],
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
+        n_slots=min((c.n_slots for c in everyone if len(c) >= trait.n_min), default=0),
         embedder=_embedder(tables.faces) if EMBEDDING in trait.readings else "",
     )
 

@@ -18,7 +18,7 @@ def retention(name: str, value: list[float], sd: float, seed: int, group: str = 
     centre = np.array(value)
     draws = centre + rng.normal(0, sd, (b, len(value)))
     draws[:, 0] = centre[0]
-    return Retention(name, name, group, centre, draws)
+    return Retention(name, name, group, centre, draws, n_slots=40)
 
 
 def fall(onset: int) -> list[float]:
@@ -64,7 +64,7 @@ def test_the_smallest_detectable_loss_is_what_is_called_erosion(beyond: float, s
     def ranked(level: float) -> erosion.Onset:
         value = np.array([1.0, level])
         draws = np.hstack([np.ones_like(noise), level + noise])
-        return erosion.rank([erosion.Retention("t", "t", "face", value, draws)], [0, 1])["t"]
+        return erosion.rank([erosion.Retention("t", "t", "face", value, draws, n_slots=40)], [0, 1])["t"]
 
     smallest = ranked(1.0).smallest_detectable
     assert smallest == pytest.approx(0.5 + 1.96 * 0.1, abs=0.02)
@@ -150,7 +150,7 @@ def test_an_uncertain_fall_is_called_uncertain() -> None:
 
 
 def test_one_generation_claims_nothing() -> None:
-    trait = Retention("iris_spread", "Iris", "eyes", np.array([1.0]), np.ones((50, 1)))
+    trait = Retention("iris_spread", "Iris", "eyes", np.array([1.0]), np.ones((50, 1)), n_slots=40)
     ranked = erosion.rank([trait], [0])
     assert ranked["iris_spread"].state == "not_measured"
     assert "only one generation" in erosion.judge([trait], ranked, [0]).sentence
@@ -162,3 +162,17 @@ def test_percent_is_rounded_down() -> None:
     verdict = erosion.judge(traits, erosion.rank(traits, GENERATIONS), GENERATIONS)
     assert "99 %" in verdict.sentence
     assert "100 %" not in verdict.sentence
+
+
+def test_too_few_slots_are_never_called_eroded() -> None:
+    trait = retention("iris_spread", fall(2), 0.02, 5)
+    few = Retention(**{**vars(trait), "n_slots": erosion.FEWEST_SLOTS - 1})
+    assert erosion.rank([trait], GENERATIONS)["iris_spread"].state == "eroded"
+    assert erosion.rank([few], GENERATIONS)["iris_spread"].state == "cannot_tell"
+
+
+def test_the_sentence_says_how_many_traits_are_undecided() -> None:
+    sure = retention("iris_spread", fall(2), 0.02, 5)
+    unsure = retention("hand_presence", [1, 1, 0.9, 0.5, 0.49, 0.45], 0.3, 5, "hands")
+    verdict = erosion.judge([sure, unsure], erosion.rank([sure, unsure], GENERATIONS), GENERATIONS)
+    assert verdict.sentence.endswith("1 of 2 traits are undecided.")
