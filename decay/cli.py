@@ -5,6 +5,8 @@ Commands import what they need when they run, so that ``decay --help`` stays qui
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,6 @@ from rich.console import Console
 from decay.errors import DecayError
 
 app = typer.Typer(
-    help="An instrument that shows how an image model forgets.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -33,6 +34,14 @@ Run = Annotated[  # readable=False: what cannot be read is our message to give
 Pack = Annotated[str | None, typer.Option(help="An insightface model pack for face embeddings, e.g. buffalo_l.")]
 Root = Annotated[Path | None, typer.Option(help="The folder whose models/ holds the pack.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random here.", min=0)]
+
+
+@app.callback()
+def streams() -> None:
+    """An instrument that shows how an image model forgets."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 has no blocks and no ellipsis
 
 
 @app.command()
@@ -176,6 +185,11 @@ def _explained() -> Iterator[None]:
         yield
     except DecayError as error:
         err.print(f"decay: {_plain(str(error))}", markup=False)
+        raise typer.Exit(1) from None
+    except BrokenPipeError:
+        raise  # who reads us has seen enough (`| head`); typer ends quietly
+    except OSError as error:
+        err.print(f"decay: {_plain(str(error))}. Check the disk, then run the same command again.", markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         err.print("decay: stopped. What was read so far is kept; the same command goes on from there.")

@@ -89,7 +89,7 @@ def read_lineage(
     """
     outcomes: dict[str, Outcome] = {}
     with ExitStack() as stack:
-        reader = cache(lambda: stack.enter_context(make_reader()))
+        reader = cache(lambda: stack.enter_context(_started(make_reader)))
         for generation, pairs in groupby(records(lineage), key=itemgetter(0)):
             batch = [record for _, record in pairs]
             for done, record in enumerate(batch, start=1):
@@ -112,13 +112,24 @@ def read_record(
         picture = images.decode(data, record.relative)
     except ImageProblem as problem:
         return Outcome(sha256, problem.state, None, str(problem))
+    started = reader()
     try:
-        readings = reader().read(picture.pixels)
+        readings = started.read(picture.pixels)
     except Exception as error:  # one image must not end a run of hours; the row says what happened
         return Outcome(sha256, "failed", None, f"{type(error).__name__}: {error}")
     readings = replace(readings, image=readings.image | {"file_notes": ",".join(picture.notes)})
     journal.put(version, sha256, readings)
     return Outcome(sha256, OK, readings, fresh=True)
+
+
+def _started(make_reader: Callable[[], Reader]) -> Reader:
+    try:
+        return make_reader()
+    except Exception as error:  # not the fault of the image that happened to come first
+        raise ModelError(
+            f"The detectors could not be started ({error or type(error).__name__}). Check that there is memory and "
+            "room for temporary files, or install decay again."
+        ) from error
 
 
 def conclude(lineage: Lineage, outcomes: Mapping[str, Outcome], settings: MeasureSettings) -> Results:

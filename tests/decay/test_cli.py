@@ -71,6 +71,33 @@ def test_a_name_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
     assert b"\\x1b[31m\\nred\\udcff" in ended.stderr
 
 
+def test_a_terminal_that_is_not_utf_8_is_no_fault() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "decay.cli", "traits"],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert b"catchlight_presence" in ended.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_is_one_message() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "decay.cli", "traits"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            cwd=ROOT,
+        )
+    assert ended.returncode == 1
+    assert b"No space left" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
 def test_what_was_passed_over_is_said(tmp_path: Path) -> None:
     for name in ("gen_00", "gen_01", "two"):
         (tmp_path / name).mkdir()

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,17 @@ def test_what_stands_in_the_way_of_a_chart_is_named_and_nothing_else_changes(
     with pytest.raises(DecayError, match=in_the_way):
         measure(run, SETTINGS)
     assert not list((run / "measures").glob(".aside-*"))
+
+
+def test_detectors_that_do_not_start_are_one_message_and_no_rows(
+    drawn_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "unstarted"
+    shutil.copytree(drawn_run / "gen_00", run / "gen_00")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(DecayError, match="could not be started"):
+        measure(run, SETTINGS)
+    assert not (run / "measures" / "images.parquet").exists()
 
 
 def test_a_damaged_pack_is_one_message(measured: Measured, tmp_path: Path) -> None:
