@@ -18,11 +18,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from decay.errors import FileProblem, LineageError
 from decay.files import read_regular
 
-EXPECTABLE = frozenset({"face", "hand"})
+EXPECTABLE: tuple[Literal["face", "hand"], ...] = ("face", "hand")
 MAX_METADATA_BYTES = 64 * 2**20
 MAX_SETTINGS_BYTES = 2**20
 
@@ -163,9 +164,9 @@ def _expects(where: str, value: object) -> frozenset[str] | None:
     words = re.split(r"[\s,;|]+", value.strip("[]")) if isinstance(value, str) else value
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         said = {word.strip("\"' ").casefold() for word in words} - {"", "none"}
-        if said <= EXPECTABLE:
+        if said <= set(EXPECTABLE):
             return frozenset(said)
-    wanted = ", ".join(sorted(EXPECTABLE))
+    wanted = ", ".join(EXPECTABLE)
     raise LineageError(f"{where}: expected words out of {wanted} in expects; found {str(value)[:40]!r}. Correct it.")
 
 

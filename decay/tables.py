@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from decay.lineage import ImageRecord, Lineage
+from decay.lineage import REFERENCE_INDEX, ImageRecord, Lineage
+from decay.metadata import EXPECTABLE
 from detectors.reader import ImageReadings
 from detectors.registry import families
 from detectors.trait import Subject
 
-REFERENCE = -1
+REFERENCE = REFERENCE_INDEX
 EMBEDDING = "face_embedding"
-EXPECTABLE: tuple[Literal["face", "hand"], ...] = ("face", "hand")
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def draw_face(parameters: FaceParameters, size_px: int, rng: np.random.Generator
     visible = [_eye(scene, image, lit, place, side, tone) for side, place in enumerate(places)]
     image = _hair_in_front(scene, image, hair, dome)
     pixels = _expose(image, parameters, frame, rng)
-    return pixels, _truth(parameters, frame, places, visible, lit, tone)
+    return pixels, _truth(parameters, frame, places, visible, lit)
 
 
 def _frame(face: FaceParameters, size_px: int) -> Frame:
@@ -337,7 +337,7 @@ def _shows(glint: dict[str, Any]) -> bool:
 
 
 def _truth(
-    face: FaceParameters, frame: Frame, places: list[EyePlace], visible: list[list[float]], lit: rl.LitHead, tone: F32
+    face: FaceParameters, frame: Frame, places: list[EyePlace], visible: list[list[float]], lit: rl.LitHead
 ) -> dict[str, Any]:
     scale = frame.px_per_mm
     eyes = []

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from decay.errors import DecayError
 from decay.files import new_folder
+from decay.images import encode_png
 from decay.metadata import json_lines, metadata_row
 from decay.phantom.canvas import Pixels
 from decay.phantom.face import draw_face
@@ -103,7 +103,7 @@ def _write_generation(
         drawn = pool.map(lambda slot: slot.draw(plan, generation, size_px), slots)
         for slot, (pixels, truth) in zip(slots, drawn, strict=True):
             name = f"slot_{slot.index:05d}.png"
-            Image.fromarray(pixels).save(folder / name, compress_level=3)
+            (folder / name).write_bytes(encode_png(pixels))
             rows.append(metadata_row(name, TEXTS[slot.kind], slot.index, slot.seed, slot.kind, "phantom"))
             truths.append({"file_name": name, "slot": slot.index, "generation": generation, **truth})
             if progress is not None:

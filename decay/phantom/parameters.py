@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-EyeSide = Literal["image_left", "image_right"]
 GlintShape = Literal["disc", "window"]
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 PAIRS = ("thumb-index", "index-middle", "middle-ring", "ring-pinky")
