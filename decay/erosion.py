@@ -25,8 +25,7 @@ SURE = 0.975
 """A trait counts as eroded when at least this share of the draws shows an onset."""
 FEWEST_SLOTS = 12
 """Below this many slots no trait is called eroded: resampling few readings of a skewed trait understates its error
-(simulated with log-normal readings, 100 draws: a variance falsely called eroded in 15 % at 6 slots, 7 % at 8, 4 % at 12;
-with normal readings in under 1 % at any of these). Compare Hesterberg 2015, doi:10.1080/00031305.2015.1089789."""
+(shown by simulation in tests/decay/test_traits.py; compare Hesterberg 2015, doi:10.1080/00031305.2015.1089789)."""
 P_FIRST = 0.8
 """A first trait or family is named only when it comes first in at least this share of the draws."""
 

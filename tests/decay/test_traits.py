@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from decay import traits
+from decay import erosion, traits
 from decay.tables import Tables
 from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Sample, Trait, View
 
@@ -211,3 +211,20 @@ def test_statistics_see_groups_and_the_reference(monkeypatch: pytest.MonkeyPatch
 
     run(monkeypatch, trait(statistic=statistic), tables({-1: np.arange(30.0), 0: np.arange(20.0)}), [0], n=1)
     assert seen[:2] == [(30, 30), (20, 30)]
+
+
+def test_resampling_few_skewed_readings_sees_erosion_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why erosion.FEWEST_SLOTS stands where it does: variances of log-normal readings, two generations of one kind."""
+
+    def false_share(n_slots: int) -> float:
+        sure = 0
+        for seed in range(100):
+            rng = np.random.default_rng([seed, n_slots])
+            data = tables({g: rng.lognormal(0, 1, n_slots) for g in (0, 1)})
+            series = run(monkeypatch, trait(n_min=4), data, [0, 1], n=100)
+            sure += float((series.retention_draws[:, 1] < erosion.THRESHOLD).mean()) >= erosion.SURE
+        return sure / 100
+
+    few, enough = false_share(5), false_share(erosion.FEWEST_SLOTS)
+    assert enough <= 0.05
+    assert few > enough
