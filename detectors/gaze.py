@@ -112,6 +112,7 @@ FAMILY = Family(
             readings=("gaze_vergence",),
             statistic=median_of("gaze_vergence"),
             kind="location",
+            resolution=0.02,  # difference between a portrait and its mirror image
             expects="face",
             limits="Positive: eyes turned toward one another. Corners at different heights and the inner corner's "
             "fold shift it by a constant that differs between people. " + _LIMITS,
@@ -127,6 +128,7 @@ FAMILY = Family(
             readings=("gaze_vertical_difference",),
             statistic=median_of("gaze_vertical_difference"),
             kind="location",
+            resolution=0.02,  # difference between a portrait and its mirror image
             expects="face",
             limits=_LIMITS,
         ),

@@ -137,6 +137,7 @@ FAMILY = Family(
             readings=("iris_colour_difference",),
             statistic=median_of("iris_colour_difference"),
             kind="location",
+            resolution=3.0,  # what side light alone makes
             expects="face",
             bounds=(0.0, math.inf),
             limits="Side light alone makes a difference of a few units. " + _COLOUR_LIMITS,
