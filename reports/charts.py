@@ -257,7 +257,12 @@ _DIAMOND: dict[str, Any] = {
     "markeredgewidth": 0.9,
 }
 """Pale with a dark edge, so that it shows on every colour of the scale and in a dark page."""
-_SECTIONS = ("eroded, first on top", "cannot tell", "no erosion shown", "not measured")
+_SECTIONS = (
+    "fell below half, first on top",
+    "cannot tell: near half, or too noisy",
+    "more than half left",
+    "not measured",
+)
 
 
 def overview_chart(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping[str, Any]) -> Figure:

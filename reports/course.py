@@ -159,15 +159,15 @@ def finding(c: Course) -> str:
         return "not measured"
     if math.isfinite(c.onset):
         span = interval(c.onset_low, c.onset_high)
-        return f"erodes from generation {generation(c.onset)}" + (f" (interval {span})" if span else "")
+        return f"below half from generation {generation(c.onset)} on" + (f" (interval {span})" if span else "")
     if np.isfinite(c.value).sum() < 2:
         return "one measured generation: no course to judge"
     if c.verdict == "cannot_tell":
-        return "cannot tell whether it erodes"
+        return "cannot tell whether more or less than half is left"
     if c.smallest_detectable >= 1:
-        return "no erosion shown; too few to be sure of a full loss"
+        return "no fall below half shown; too few to be sure of a full loss"
     would = f"; a loss of {percent(c.smallest_detectable)} would have shown"
-    return "no erosion shown" + (would if math.isfinite(c.smallest_detectable) else "")
+    return "more than half is left" + (would if math.isfinite(c.smallest_detectable) else "")
 
 
 def gap_reason(c: Course) -> str:

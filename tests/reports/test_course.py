@@ -61,9 +61,12 @@ def test_tables_read_back_from_csv_say_the_same(tables: Any) -> None:
 
 def test_findings_do_not_claim_more_than_was_seen(tables: Any) -> None:
     rows, row = tables.of("catchlight_presence")
-    assert finding(course(rows, row)).startswith("erodes from generation ")
-    assert finding(course(rows, {"smallest_detectable": 0.12})) == "no erosion shown; a loss of 12 % would have shown"
-    assert finding(course(rows, {"verdict": "cannot_tell"})) == "cannot tell whether it erodes"
+    assert finding(course(rows, row)).startswith("below half from generation ")
+    assert (
+        finding(course(rows, {"smallest_detectable": 0.12}))
+        == "more than half is left; a loss of 12 % would have shown"
+    )
+    assert finding(course(rows, {"verdict": "cannot_tell"})) == "cannot tell whether more or less than half is left"
     assert finding(course(rows.head(1), None)) == "one measured generation: no course to judge"
     unmeasured = course(rows_of(tables, "hand_pose_spread"), None)
     assert finding(unmeasured) == "not measured"
