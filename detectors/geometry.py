@@ -36,12 +36,6 @@ def rotate(points: Points, degrees: float) -> Points:
     return np.asarray(np.asarray(points, dtype=np.float64) @ np.array([[c, s], [-s, c]]))
 
 
-def polygon_area(points: Points) -> float:
-    """Area of a simple polygon (n, 2) in square pixels (shoelace formula)."""
-    x, y = points[:, 0], points[:, 1]
-    return float(0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
-
-
 def polygon_depth_px(polygon: Points, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """How deep points lie inside a simple polygon: distance to its edge in pixels, negative outside.
 

@@ -27,14 +27,6 @@ def traits() -> tuple[Trait, ...]:
     return tuple(trait for family in families() for trait in family.traits)
 
 
-def family_of(trait_name: str) -> Family:
-    """The family that declares a trait. Raises KeyError if there is none."""
-    for family in families():
-        if any(trait.name == trait_name for trait in family.traits):
-            return family
-    raise KeyError(trait_name)
-
-
 def check_unique(found: list[Family]) -> None:
     """Raise ValueError if a family, a trait, or a column of one subject is declared twice."""
     columns = [f"{r.subject}.{r.name}" for family in found for r in family.readings]

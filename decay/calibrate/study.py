@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 from decay.calibrate import drawn, photographs
 from decay.calibrate.report import report
 from decay.errors import DecayError
-from decay.files import write_text
+from decay.files import make_folder, write_aside
 from detectors.embedder import open_embedder
 from detectors.reader import Reader
 from detectors.vision import Vision
@@ -36,18 +37,20 @@ def calibrate(
 ) -> Path:
     """Measure the instrument and write its accuracy. ``n_scale`` < 1 makes a quicker, rougher study.
 
-    Raises DecayError if ``photograph_root`` is given and holds no labelled portraits.
+    Raises DecayError if ``photograph_root`` is given and holds no labelled portraits, or ``out_file`` cannot be written.
     """
     if photograph_root and not photographs.portraits(photograph_root):
         raise DecayError(
             f"{photograph_root}: expected labelled portraits in {photographs.PORTRAITS}; found none. "
             "Give the folder that holds faces/, or leave the option out."
         )
-    records = [_run(drawn_jobs(n_scale), progress, 0)]
-    if photograph_root:
-        records.append(_run(photograph_jobs(photograph_root), progress, 1))
-    tables = [pd.DataFrame.from_records(rows) for rows in records]
-    write_text(out_file, report(tables[0], tables[1] if photograph_root else None))
+    make_folder(out_file.parent)
+    with write_aside(out_file) as aside:  # opened first: a place that cannot be written shows before the work is done
+        records = [_run(drawn_jobs(n_scale), progress, 0)]
+        if photograph_root:
+            records.append(_run(photograph_jobs(photograph_root), progress, 1))
+        tables = [pd.DataFrame.from_records(rows) for rows in records]
+        aside.write_text(report(tables[0], tables[1] if photograph_root else None), encoding="utf-8")
     return out_file
 
 
@@ -74,11 +77,17 @@ def _run(jobs: Sequence[Job], progress: Progress | None, number: int) -> list[Re
     # Spawned, not forked: mediapipe hangs in a child that was forked after it ran.
     context = multiprocessing.get_context("spawn")
     records: list[Record] = []
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        for done, found in enumerate(pool.map(_call, jobs, chunksize=4), start=1):
-            records += found
-            if progress:
-                progress(number, done, len(jobs))
+    try:
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+            for done, found in enumerate(pool.map(_call, jobs, chunksize=4), start=1):
+                records += found
+                if progress:
+                    progress(number, done, len(jobs))
+    except BrokenProcessPool as error:
+        raise DecayError(
+            "A worker process was ended from outside, probably for want of memory; nothing was written. "
+            "Free some memory, or try --scale 0.2."
+        ) from error
     return records
 
 

@@ -86,6 +86,14 @@ def test_a_folder_without_portraits_is_refused_before_the_work(tmp_path: Path) -
     assert not (tmp_path / "accuracy.md").exists()
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "docs").write_text("a file where a folder is wanted")
+    steps: list[int] = []
+    with pytest.raises(DecayError, match="docs"):
+        study.calibrate(tmp_path / "docs" / "accuracy.md", None, progress=lambda *step: steps.append(1))
+    assert not steps
+
+
 def test_errors_are_signed_the_right_way() -> None:
     glint = {"clock_deg": 350.0, "rho": 0.4, "radius_iris": 0.1, "intensity": 1.0, "frac_visible": 1.0}
     truth = {"iris_radius_px": 10.0, "iris_x_px": 50.0, "iris_y_px": 50.0, "glints": [glint], "side": "image_left"}

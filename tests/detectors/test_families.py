@@ -106,7 +106,7 @@ def test_a_trait_says_all_that_a_reader_needs(trait: Trait) -> None:
     assert len(trait.source) > 5
     assert trait.kind == "location" or math.isfinite(trait.floor)
     assert trait.bounds[0] < trait.bounds[1]
-    states = registry.family_of(trait.name).states
+    states = family_of(trait).states
     assert set(trait.measured_states) <= set(states)
 
 
@@ -119,7 +119,7 @@ def test_the_states_and_readings_of_a_family_are_explained(family: Family) -> No
 @pytest.mark.parametrize("trait", [t for t in TRAITS if t.kind == "level"], ids=lambda trait: trait.name)
 def test_a_statistic_survives_small_and_constant_samples(trait: Trait) -> None:
     """A collapsed generation, every subject alike, gives a number or NaN, never an exception or infinity."""
-    family = registry.family_of(trait.name)
+    family = family_of(trait)
     kinds = {reading.name: reading for reading in family.readings}
     for n in (trait.n_min, 30):
         sample = Sample({name: column(kinds.get(name), n) for name in trait.readings}, np.full(n, "g", dtype=object))
@@ -138,6 +138,10 @@ def column(reading: Reading | None, n: int) -> np.ndarray:
         return np.tile(np.array([1.0, 0, 0, 0], np.float32), (n, 1))
     inside = min(max(0.5, reading.low), reading.high)
     return np.full(n, inside)
+
+
+def family_of(trait: Trait) -> Family:
+    return next(family for family in FAMILIES if trait in family.traits)
 
 
 def toy_family(values: dict[str, Value], state: str = OK) -> Family:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 
 from detectors.geometry import (
     lab,
     patch_state,
-    polygon_area,
     polygon_mask,
     robust_deviation,
     rotate,
@@ -33,7 +33,9 @@ def test_the_area_of_a_mask_tends_to_that_of_the_polygon_at_any_turn() -> None:
     shape = np.array([(-30, -10), (25, -20), (30, 22), (0, 8), (-20, 25)], dtype=float)
     for degrees in (0.0, 13.0, 90.0, 211.0):
         polygon = rotate(shape, degrees) + np.array([50.3, 49.6])
-        assert polygon_mask(polygon, 100, 100).sum() == pytest.approx(polygon_area(polygon), rel=0.02)
+        assert polygon_mask(polygon, 100, 100).sum() == pytest.approx(
+            cv2.contourArea(polygon.astype(np.float32)), rel=0.02
+        )
 
 
 def test_a_polygon_that_leaves_the_image_is_cut_off() -> None:
