@@ -37,7 +37,7 @@ def calibrate(
 ) -> Path:
     """Measure the instrument and write its accuracy. ``n_scale`` < 1 makes a quicker, rougher study.
 
-    Raises DecayError if ``photograph_root`` is given and holds no labelled portraits, or ``out_file`` cannot be written.
+    Raises DecayError if ``photograph_root`` is given and holds no labelled portraits, or the report cannot be written.
     """
     if photograph_root and not photographs.portraits(photograph_root):
         raise DecayError(
