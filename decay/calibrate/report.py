@@ -51,7 +51,7 @@ def glance(drawn: pd.DataFrame, photographs: pd.DataFrame | None) -> str:
         read = portraits[portraits["flag"] == "ok"]
         offset, clock = read["offset"].dropna(), read.loc[read["true_rho"] >= OFF_CENTRE, "clock"].dropna()
         rows += [
-            ["portraits", "presence agrees with a person", ">= 95 %", _presence_row("both", portraits)[5]],
+            ["portraits", "presence agrees with a person", ">= 95 %", str(_presence_row("both", portraits)[5])],
             ["portraits", "glint offset, median", "<= 0.08 iris radii", _spread(offset)[0]],
             ["portraits", "glint offset, 90th percentile", "<= 0.2 iris radii", _spread(offset)[1]],
             ["portraits", "clock error, median", "<= 8 deg", _spread(clock, 1)[0]],
