@@ -30,11 +30,15 @@ P_FIRST = 0.8
 """A first trait or family is named only when it comes first in at least this share of the draws."""
 
 
+CONTENDERS = ("eroded", "cannot_tell")
+"""What may have come first. Undecided traits too: one that may have fallen before the winner takes from its share."""
+
+
 @dataclass(frozen=True)
 class Retention:
     """Retention of one trait: ``value`` (G,), ``draws`` (B, G); 1 at the reference, 0 at the floor, NaN unmeasured.
 
-    ``n_slots``: how many slots stand behind its least measured generation. ``n_reference``: how many of the first
+    ``n_slots``: how many slots stand behind its reference. ``n_reference``: how many of the first
     generations are the reference itself (1, or 0 with a ``real/`` folder).
     """
 
@@ -51,9 +55,9 @@ class Retention:
 class Onset:
     """When one trait fell for good. ``value`` and ``low``..``high`` are generation numbers, inf for never.
 
-    ``p_eroded``: share of draws with an onset. ``p_first``: share of draws in which no other rankable
-    trait fell earlier (ties shared). ``smallest_detectable``: the loss of retention that would just have been called
-    erosion. ``state``: ``eroded``, ``held``, ``cannot_tell`` or ``not_measured``.
+    ``p_eroded``: share of draws with an onset. ``p_first``: share of draws in which no other trait,
+    eroded or undecided, fell earlier (ties shared). ``smallest_detectable``: the loss of retention that would just
+    have been called erosion. ``state``: ``eroded``, ``held``, ``cannot_tell`` or ``not_measured``.
     """
 
     value: float
@@ -170,9 +174,14 @@ def onsets(retention: Array, generations: Sequence[int], threshold: float = THRE
     return onset
 
 
-def half_life(retention: Array, generations: Sequence[int]) -> float:
-    """Generations until retention first crosses one half, interpolated linearly; inf where it never does."""
+def half_life(retention: Array, generations: Sequence[int], n_reference: int) -> float:
+    """Generations from the reference until retention first crosses one half, interpolated; inf where it never does.
+
+    A reference folder (``n_reference`` 0) stands one generation before the first.
+    """
     known = [(g, r) for g, r in zip(generations, retention, strict=True) if not math.isnan(r)]
+    if n_reference == 0:
+        known.insert(0, (generations[0] - 1, 1.0))
     for (g0, r0), (g1, r1) in pairwise(known):
         if r0 >= 0.5 > r1:
             return float(g0 + (r0 - 0.5) / (r0 - r1) * (g1 - g0) - known[0][0])
@@ -193,9 +202,8 @@ def rank(retentions: Sequence[Retention], generations: Sequence[int]) -> dict[st
     """Onset of every trait, with its interval and its share of first places over the draws."""
     draws = {r.name: onsets(r.draws, generations) for r in retentions}
     states = {r.name: _state(r, onsets(r.value, generations), draws[r.name]) for r in retentions}
-    eroded = [r.name for r in retentions if states[r.name] == "eroded"]
-    table = np.stack([draws[name] for name in eroded], axis=1) if eroded else np.zeros((0, 0))
-    p_first = dict(zip(eroded, share_first(table), strict=True)) if eroded else {}
+    contenders = [r.name for r in retentions if states[r.name] in CONTENDERS]
+    p_first = _shares({name: draws[name] for name in contenders})
     return {r.name: _onset(r, generations, draws[r.name], states[r.name], p_first.get(r.name, 0.0)) for r in retentions}
 
 
@@ -217,7 +225,7 @@ def _onset(retention: Retention, generations: Sequence[int], onset_draws: Array,
         value=float(onsets(retention.value, generations)) if state == "eroded" else math.nan,
         low=float(onset_low) if measured else math.nan,
         high=float(onset_high) if measured else math.nan,
-        half_life_generations=half_life(retention.value, generations) if measured else math.nan,
+        half_life_generations=half_life(retention.value, generations, retention.n_reference) if measured else math.nan,
         p_eroded=float(np.isfinite(onset_draws).mean()) if measured else math.nan,
         p_first=p_first,
         smallest_detectable=_smallest_loss(retention, low, high) if measured else math.nan,
@@ -239,15 +247,17 @@ def _smallest_loss(retention: Retention, low: Array, high: Array) -> float:
 def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generations: Sequence[int]) -> Verdict:
     """The one-line answer. Families of traits first (a person asks "hands or eyes?"), then traits inside the first."""
     eroded = [r for r in retentions if ranked[r.name].state == "eroded"]
-    draws = {r.name: onsets(r.draws, generations) for r in eroded}
-    groups = sorted({r.group for r in eroded})
-    by_group = [np.min([draws[r.name] for r in eroded if r.group == group], axis=0) for group in groups]
-    p_group = dict(zip(groups, share_first(np.stack(by_group, axis=1)), strict=True)) if groups else {}
-    first_group = _first(p_group, {g: min(ranked[r.name].value for r in eroded if r.group == g) for g in groups})
-    inside = [r for r in eroded if first_group and r.group == first_group[0]]
-    p_inside = share_first(np.stack([draws[r.name] for r in inside], axis=1)) if inside else np.zeros(0)
-    p_trait = {r.name: float(p) for r, p in zip(inside, p_inside, strict=True)}
-    first_trait = _first(p_trait, {r.name: ranked[r.name].value for r in inside})
+    contenders = [r for r in retentions if ranked[r.name].state in CONTENDERS]
+    draws = {r.name: onsets(r.draws, generations) for r in contenders}
+    by_group: dict[str, list[Array]] = {}
+    for r in contenders:
+        by_group.setdefault(r.group, []).append(draws[r.name])
+    p_group = _shares({group: np.min(columns, axis=0) for group, columns in by_group.items()})
+    onset_of = {g: min(ranked[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
+    first_group = _first(p_group, onset_of)
+    inside = [r for r in contenders if first_group and r.group == first_group[0]]
+    p_trait = _shares({r.name: draws[r.name] for r in inside})
+    first_trait = _first(p_trait, {r.name: ranked[r.name].value for r in eroded})
     labels = {r.name: r.label for r in retentions}
     named = (labels[first_trait[0]], first_trait[1]) if first_trait else None
     order = tuple(sorted((r.name for r in eroded), key=lambda name: (ranked[name].value, -ranked[name].p_first, name)))
@@ -261,17 +271,29 @@ def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generati
         not_rankable=undecided,
         not_measured=not_measured,
         sentence=_sentence(
-            first_group, named, order, p_group, len(undecided), len(retentions) - len(not_measured), len(generations)
+            first_group,
+            named,
+            order,
+            p_group,
+            n_undecided=len(undecided),
+            n_measured=len(retentions) - len(not_measured),
+            n_slots=max((r.n_slots for r in retentions), default=0),
+            n_generations=len(generations),
         ),
     )
 
 
+def _shares(draws: Mapping[str, Array]) -> dict[str, float]:
+    """Each name's share of first places among these onset draws (B,)."""
+    if not draws:
+        return {}
+    return dict(zip(draws, share_first(np.stack(list(draws.values()), axis=1)).tolist(), strict=True))
+
+
 def _first(p: Mapping[str, float], onset: Mapping[str, float]) -> tuple[str, float, float] | None:
-    """(name, share of first places, onset) of a clear winner, else None."""
-    if not p:
-        return None
-    name = max(p, key=lambda key: p[key])
-    return (name, p[name], onset[name]) if p[name] >= P_FIRST else None
+    """(name, share of first places, onset) of a clear winner that is sure to have eroded, else None."""
+    name = max(p, key=lambda key: p[key], default="")
+    return (name, p[name], onset[name]) if name in onset and p[name] >= P_FIRST else None
 
 
 def _ties(order: Sequence[str], ranked: Mapping[str, Onset]) -> tuple[tuple[str, ...], ...]:
@@ -289,11 +311,14 @@ def _sentence(
     p_group: Mapping[str, float],
     n_undecided: int,
     n_measured: int,
+    n_slots: int,
     n_generations: int,
 ) -> str:
     if n_measured == 0:
         why = "there is only one generation" if n_generations < 2 else "no trait could be measured in two generations"
         return f"Cannot tell what erodes: {why}."
+    if n_slots < FEWEST_SLOTS:
+        return f"Cannot tell what erodes: {n_slots} slots were measured; it takes {FEWEST_SLOTS} to decide anything."
     if not order:
         return (
             f"None of the {n_measured} traits that could be measured is sure to have fallen below half of its "
@@ -302,7 +327,6 @@ def _sentence(
     if first_group is None:
         rivals = ", ".join(f"{name} {_percent(p)}" for name, p in sorted(p_group.items(), key=lambda x: -x[1]) if p > 0)
         return f"Cannot tell what erodes first: {len(order)} traits eroded, but the order is not sure ({rivals})."
-    # Surety is said of what is sure to have eroded; what could not be decided might still have gone before it.
     undecided = f" {n_undecided} of {n_measured} traits are undecided." if n_undecided else ""
     group, p, onset = first_group
     start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"

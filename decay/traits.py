@@ -61,7 +61,7 @@ class TraitSeries:
     """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``.
 
     ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
-    ``n_slots``: slots behind the least measured generation that has a value.
+    ``n_slots``: slots behind the reference.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
     """
 
@@ -174,7 +174,7 @@ def _series(
         retention_draws=retention_draws[:, compared],
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
-        n_slots=min((c.n_slots for c in everyone if len(c) >= trait.n_min), default=0),
+        n_slots=reference.n_slots,
         embedder=_embedder(tables.faces) if EMBEDDING in trait.readings else "",
     )
 

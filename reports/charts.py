@@ -258,9 +258,9 @@ _DIAMOND: dict[str, Any] = {
 }
 """Pale with a dark edge, so that it shows on every colour of the scale and in a dark page."""
 _SECTIONS = (
-    "fell below half, first on top",
+    "below half, or half a spread away: first on top",
     "cannot tell: near half, or too noisy",
-    "more than half left",
+    "more than half left, or within half a spread",
     "not measured",
 )
 
@@ -350,7 +350,7 @@ def _name_row(figure: Figure, c: Course, y: float) -> None:
         Rectangle((10 / width, (y - 4) / height), 2.5 / width, 8 / height, color=colour, transform=figure.transFigure)
     )
     _say(figure, 16, y, shorten(c.group, 7), size=6.2, color=MUTED, va="center_baseline")
-    _say(figure, 44, y, shorten(c.title, 40), va="center_baseline")
+    _say(figure, 44, y, shorten(c.title, 40 - len(c.drift)) + c.drift, va="center_baseline")
     _say(figure, 436, y, onset_text(c), va="center_baseline", color=INK if math.isfinite(c.onset) else MUTED)
 
 

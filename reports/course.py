@@ -18,6 +18,10 @@ GROUPS = ("eyes", "hands", "face", "light", "image")
 """The order in which groups are shown; any other group follows by name."""
 
 
+_DRIFTED = 0.75
+"""An arrow is shown once a quarter of a reference spread is lost: less may be chance."""
+
+
 @dataclass(frozen=True)
 class Course:
     """One trait's course. Arrays are float64 (n_generations,), ascending by generation; NaN where not measured.
@@ -72,6 +76,14 @@ class Course:
     def shown_retention(self) -> float:
         """The last retention, kept within 0 and 1: how far below the floor says nothing of use."""
         return min(max(self.last_retention, 0.0), 1.0) if math.isfinite(self.last_retention) else math.nan
+
+    @property
+    def drift(self) -> str:
+        """An arrow for a trait that can only drift and has: where its value went from the reference; else nothing."""
+        known = self.value[np.isfinite(self.value)]
+        if self.kind != "location" or not known.size or not self.shown_retention < _DRIFTED:
+            return ""
+        return " \N{UPWARDS ARROW}" if known[-1] > self.reference else " \N{DOWNWARDS ARROW}"
 
     @property
     def missing(self) -> Floats:
@@ -157,17 +169,21 @@ def finding(c: Course) -> str:
     """What became of the trait, in one short line."""
     if not c.is_measured:
         return "not measured"
+    drifts = c.kind == "location"
     if math.isfinite(c.onset):
         span = interval(c.onset_low, c.onset_high)
-        return f"below half from generation {generation(c.onset)} on" + (f" (interval {span})" if span else "")
+        what = "more than half a spread away" if drifts else "below half"
+        return f"{what} from generation {generation(c.onset)} on" + (f" (interval {span})" if span else "")
     if np.isfinite(c.value).sum() < 2:
         return "one measured generation: no course to judge"
     if c.verdict == "cannot_tell":
-        return "cannot tell whether more or less than half is left"
+        half = "it drifted by half a spread" if drifts else "more or less than half is left"
+        return f"cannot tell whether {half}"
     if c.smallest_detectable >= 1:
-        return "no fall below half shown; too few to be sure of a full loss"
+        return f"no {'drift' if drifts else 'fall'} shown; too few to be sure of a full loss"
     would = f"; a loss of {percent(c.smallest_detectable)} would have shown"
-    return "more than half is left" + (would if math.isfinite(c.smallest_detectable) else "")
+    held = "within half a spread of the reference" if drifts else "more than half is left"
+    return held + (would if math.isfinite(c.smallest_detectable) and not drifts else "")
 
 
 def gap_reason(c: Course) -> str:
@@ -180,7 +196,7 @@ def gap_reason(c: Course) -> str:
         return "no subject of this kind was found or expected"
     if n_measured == 0:
         return f"none of {count(n_expected)} expected subjects could be measured"
-    return f"too few to give a value: {count(n_measured)} of {count(n_expected)} expected subjects measured"
+    return f"too few to give a value in {count(gaps.sum())} generations ({count(n_measured)} measured in all)"
 
 
 def alternative(c: Course, reference_label: str) -> str:

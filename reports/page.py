@@ -223,10 +223,10 @@ def _row(c: Course) -> tuple[Course, list[str]]:
         percent(c.p_first) if math.isfinite(c.onset) else NOTHING,
         number(c.reference),
         number(float(known[-1])) if known.size else NOTHING,
-        percent(c.shown_retention),
+        percent(c.shown_retention) + c.drift,
         measured_text(c),
         number(c.half_life),
-        percent(c.smallest_detectable),
+        percent(c.smallest_detectable) if c.smallest_detectable < 1 else NOTHING,
         c.verdict.replace("_", " ") or NOTHING,
     ]
 

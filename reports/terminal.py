@@ -42,6 +42,7 @@ def summary(
     reference = clean(verdict.get("reference")) or "the reference"
     lines += [
         f"Retention: {BLOCKS[-1]} as in {reference}, {BLOCKS[0]} next to nothing left, {NOT_MEASURED} not measured.",
+        "An arrow: a trait that drifts, up or down; nothing left is one reference spread away.",
     ]
     return "\n".join(lines)
 
@@ -62,7 +63,13 @@ def _block(kept: float) -> str:
 def _table(shown: Sequence[Course]) -> list[str]:
     rows = [("trait", "onset", "retention", "at the end", "measured")]
     rows += [
-        (c.title, onset_text(c), sparkline(_thinned(c.retention)), percent(c.shown_retention), measured_text(c))
+        (
+            c.title,
+            onset_text(c),
+            sparkline(_thinned(c.retention)),
+            percent(c.shown_retention) + c.drift,
+            measured_text(c),
+        )
         for c in shown
     ]
     fits = [min(limit, max(len(row[i]) for row in rows)) for i, limit in enumerate(_WIDTHS)]

@@ -98,8 +98,8 @@ def test_an_unmeasured_generation_is_no_onset_and_does_not_break_one() -> None:
 
 
 def test_half_life_is_interpolated() -> None:
-    assert erosion.half_life(np.array([1.0, 0.75, 0.25]), [0, 1, 2]) == pytest.approx(1.5)
-    assert erosion.half_life(np.array([1.0, 0.9, 0.8]), [0, 1, 2]) == math.inf
+    assert erosion.half_life(np.array([1.0, 0.75, 0.25]), [0, 1, 2], 1) == pytest.approx(1.5)
+    assert erosion.half_life(np.array([1.0, 0.9, 0.8]), [0, 1, 2], 1) == math.inf
 
 
 def test_share_first_splits_ties_and_ignores_draws_without_onset() -> None:
@@ -176,3 +176,24 @@ def test_the_sentence_says_how_many_traits_are_undecided() -> None:
     unsure = retention("hand_presence", [1, 1, 0.9, 0.5, 0.49, 0.45], 0.3, 5, "hands")
     verdict = erosion.judge([sure, unsure], erosion.rank([sure, unsure], GENERATIONS), GENERATIONS)
     assert verdict.sentence.endswith("1 of 2 traits are undecided.")
+
+
+def test_a_half_life_counts_from_the_reference_folder() -> None:
+    assert erosion.half_life(np.array([0.2, 0.1]), [0, 1], 0) == pytest.approx(0.625)
+
+
+def test_an_undecided_trait_that_may_have_gone_first_leaves_no_winner() -> None:
+    sure = retention("catchlight_presence", fall(4), 0.02, 5)
+    rival = retention("hand_presence", [1, 0.45, 0.45, 0.45, 0.45, 0.45], 0.04, 6, "hands")
+    ranked = erosion.rank([sure, rival], GENERATIONS)
+    assert ranked["hand_presence"].state == "cannot_tell"
+    assert erosion.judge([sure], ranked, GENERATIONS).first_group is not None
+    verdict = erosion.judge([sure, rival], ranked, GENERATIONS)
+    assert verdict.first_group is None
+    assert verdict.sentence.startswith("Cannot tell what erodes first")
+
+
+def test_too_few_slots_are_named_in_the_sentence() -> None:
+    few = Retention(**{**vars(retention("iris_spread", fall(2), 0.02, 5)), "n_slots": 6})
+    verdict = erosion.judge([few], erosion.rank([few], GENERATIONS), GENERATIONS)
+    assert "6 slots were measured; it takes 12" in verdict.sentence

@@ -71,7 +71,18 @@ def test_findings_do_not_claim_more_than_was_seen(tables: Any) -> None:
     unmeasured = course(rows_of(tables, "hand_pose_spread"), None)
     assert finding(unmeasured) == "not measured"
     assert gap_reason(unmeasured) == "no subject of this kind was found or expected"
-    assert gap_reason(course(rows_of(tables, "iris_hue_spread"), None)).startswith("too few to give a value: ")
+    assert gap_reason(course(rows_of(tables, "iris_hue_spread"), None)).startswith("too few to give a value in ")
+
+
+def test_a_drifting_trait_is_said_to_drift_and_which_way(tables: Any) -> None:
+    rows = tables.of("catchlight_presence")[0].assign(
+        kind="location", reference_value=0.5, retention=[1, 1, 0.9, 0.4, 0.1, -3]
+    )
+    up = course(rows.assign(value=[0.5, 0.5, 0.6, 0.8, 0.9, 1.0]), {"onset_generation": 3.0})
+    down = course(rows.assign(value=[0.5, 0.5, 0.4, 0.3, 0.2, 0.1]), {"onset_generation": 3.0})
+    assert finding(up) == "more than half a spread away from generation 3 on"
+    assert (up.drift, down.drift) == (" ↑", " ↓")
+    assert course(rows.assign(kind="level"), None).drift == ""
 
 
 def test_a_trait_that_could_not_have_shown_a_full_loss_says_so(tables: Any) -> None:

@@ -18,7 +18,7 @@ def test_the_summary_says_what_eroded_first_and_how_much_is_left_out(tables: Any
     assert [line[: len(title)] for line, title in zip(lines[3:8], first, strict=True)] == first
     assert f"{tables.traits['trait'].nunique() - 5} more traits are in the report." in lines
     assert "1 of 48 traits could not be measured." in lines
-    assert lines[-1].startswith("Retention: █ as in generation 0")
+    assert lines[-2].startswith("Retention: █ as in generation 0")
     assert max(map(len, lines)) <= 95
 
 
