@@ -17,10 +17,12 @@ $(VENV)/bin/python:
 
 # One lock holds every version; as a constraint file it installs only what is asked for.
 $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@echo "Installing what decay needs into $(VENV) (about 2 GB, a minute or two) ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@echo "Installing what decay and its tests need into $(VENV) (about 2 GB, a minute or two) ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 

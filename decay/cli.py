@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -70,7 +70,7 @@ def demo(
         from decay.settings import MeasureSettings
 
         if not (out_folder / "lineage.json").exists():
-            with _bars() as advance:
+            with _bars("make") as advance:
                 make_demo(out_folder, seed=seed, progress=advance)
         _measure_and_print(out_folder, MeasureSettings(seed=seed))
 
@@ -88,7 +88,7 @@ def phantom(
     with _explained():
         from decay.phantom import load_plan, make_lineage
 
-        with _bars() as advance:
+        with _bars("draw") as advance:
             make_lineage(
                 out_folder,
                 load_plan(plan),
@@ -127,7 +127,7 @@ def calibrate(
     with _explained():
         from decay.calibrate import calibrate as run_calibration
 
-        with _bars() as advance:
+        with _bars("study", ("drawn faces", "photographs")) as advance:
             run_calibration(out_file, photographs, scale, progress=advance)
         out.print(f"Written: {_plain(str(out_file))}", markup=False)
 
@@ -162,7 +162,7 @@ def _measure_and_print(run: Path, settings: object) -> None:
     from reports.terminal import summary
 
     assert isinstance(settings, MeasureSettings)
-    with _bars() as advance:
+    with _bars("read") as advance:
         measured = measure_lineage(run, settings, progress=advance)
     results = measured.results
     out.print(summary(results.traits, results.erosion, results.verdict), markup=False)
@@ -197,8 +197,8 @@ def _explained() -> Iterator[None]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[int, int, int], None]]:
-    """A progress bar per generation on standard error; gives the function that moves them."""
+def _bars(doing: str, names: Sequence[str] = ()) -> Iterator[Callable[[int, int, int], None]]:
+    """A progress bar per generation, or per one of ``names``, on standard error; gives the function that moves them."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -209,7 +209,8 @@ def _bars() -> Iterator[Callable[[int, int, int], None]]:
         bars.start()
         if generation not in tasks:
             name = "reference" if generation < 0 else f"generation {generation}"
-            tasks[generation] = bars.add_task(name, total=total)
+            name = names[generation] if names else name
+            tasks[generation] = bars.add_task(f"{doing} {name}", total=total)
         bars.update(tasks[generation], completed=done)
 
     try:

@@ -15,10 +15,15 @@ import pytest
 
 from decay.errors import DecayError
 from decay.images import write_png
-from decay.measure import Measured, measure
-from decay.phantom import Population, draw_face
+from decay.journal import Journal
+from decay.lineage import load_lineage
+from decay.measure import Measured, conclude, measure, read_lineage
+from decay.phantom import Decay, Plan, Population, draw_face, make_lineage
 from decay.settings import MeasureSettings
+from detectors.embedder import open_embedder
+from detectors.reader import Reader
 from detectors.registry import traits
+from detectors.vision import Vision
 
 SETTINGS = MeasureSettings(n_resamples=40)
 VERDICT_KEYS = "format_version first_family first order ties not_rankable not_measured sentence"
@@ -219,3 +224,17 @@ def test_the_command_says_what_is_wrong_in_one_message(tmp_path: Path) -> None:
     assert "nothing" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
+
+
+def test_the_planted_decay_is_the_verdicts_first(tmp_path: Path) -> None:
+    """Glints drift to the centre from generation 1 on and nothing else changes: eyes, at 1, and no other group."""
+    plan = Plan("glints", "glints go to the centre", {"catchlight_eccentricity": Decay(1, 0.3)}, frac_hands=0.0)
+    make_lineage(tmp_path / "run", plan, seed=5, n_per_generation=14, n_generations=3, size_px=320)
+    lineage = load_lineage(tmp_path / "run")
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        outcomes = read_lineage(lineage, journal, "test", lambda: Reader(Vision(), open_embedder(None, None)))
+    results = conclude(lineage, outcomes, SETTINGS)
+    eroded = results.erosion[results.erosion["verdict"] == "eroded"]
+    assert set(eroded["group"]) == {"eyes"}
+    assert results.erosion.set_index("trait").loc["catchlight_eccentricity", "onset_generation"] == 1
+    assert results.verdict["first_family"]["family"] == "eyes"
