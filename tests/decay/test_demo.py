@@ -54,7 +54,7 @@ def test_the_settings_are_written_down(made: Path) -> None:
     settings = json.loads((made / "lineage.json").read_text(encoding="utf-8"))
     assert {name: settings[name] for name in TINY} == TINY
     assert settings["seed"] == 5
-    assert settings["engine"] == {"name": "linear", "n_components": None, "strength": 0.8, "noise": False}
+    assert settings["engine"] == {"name": "linear", "n_components": None, "strength": 0.5, "noise": False}
 
 
 def test_a_generation_knows_nothing_but_the_pictures_before_it(made: Path) -> None:
