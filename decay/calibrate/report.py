@@ -218,10 +218,8 @@ def _presence_row(half: str, eyes: pd.DataFrame) -> list[object]:
     labelled = eyes[eyes["label"].isin(["0", "1"])]
     said = labelled[labelled["state"].isin(MEASURED)]
     agree = int(((said["state"] == OK) == (said["label"] == "1")).sum())
-    # An eye labelled "none or hidden" on which the instrument declines because it is hidden is told rightly too.
-    hidden = labelled[~labelled["state"].isin(MEASURED) & (labelled["label"] == "0")]
-    total = agree + len(hidden)
-    shares = _percent(total / max(len(labelled), 1)), _percent(agree / max(len(said), 1))
+    # An eye of which nothing was said is not an agreement, though it may be hidden and nothing rightly said.
+    shares = _percent(agree / max(len(labelled), 1)), _percent(agree / max(len(said), 1))
     return [half, len(labelled), agree, len(said) - agree, len(labelled) - len(said), *shares]
 
 
