@@ -30,11 +30,11 @@ Points = NDArray[np.float64]
 
 HAND_LINE = 0.56
 """Height of the palm's centre in an unshifted image, in image heights."""
-BASES_MM = {"index": (-0.70, -37.0), "middle": (-0.235, -42.0), "ring": (0.235, -39.0), "pinky": (0.68, -29.0)}
+BASES_MM = {"index": (-0.70, -37.0), "middle": (-0.235, -42.0), "ring": (0.235, -39.0), "little": (0.68, -29.0)}
 """Where fingers leave the palm: x in palm half widths, y in mm."""
-LENGTH_SHARES = {"index": 0.92, "middle": 1.0, "ring": 0.94, "pinky": 0.75}
-RADIUS_SHARES = {"thumb": 1.14, "index": 1.0, "middle": 1.02, "ring": 0.98, "pinky": 0.86}
-SPREAD_SHARES = {"index": -1.0, "middle": -0.1, "ring": 0.8, "pinky": 1.9}
+LENGTH_SHARES = {"index": 0.92, "middle": 1.0, "ring": 0.94, "little": 0.75}
+RADIUS_SHARES = {"thumb": 1.14, "index": 1.0, "middle": 1.02, "ring": 0.98, "little": 0.86}
+SPREAD_SHARES = {"index": -1.0, "middle": -0.1, "ring": 0.8, "little": 1.9}
 TOUCHING = 1.86
 """Distance of two axes held together, in radii: below 2 they press on each other and a valley stays."""
 WRIST_Y_MM = 58.0
@@ -112,7 +112,7 @@ def build_digits(hand: HandParameters) -> list[Digit]:
             digits.append(_finger(hand, name, angles[name]))
         else:
             digits.append(_folded(hand, name))
-    return digits + [_extra(hand, i, angles["pinky"]) for i in range(hand.n_extra)]
+    return digits + [_extra(hand, i, angles["little"]) for i in range(hand.n_extra)]
 
 
 def _base_mm(hand: HandParameters, name: str) -> Points:
@@ -123,7 +123,7 @@ def _base_mm(hand: HandParameters, name: str) -> Points:
 def _angles_deg(hand: HandParameters) -> dict[str, float]:
     """Direction of each finger from straight up, toward the little finger positive. Held or fused pairs close up."""
     angles = {"middle": SPREAD_SHARES["middle"] * hand.spread_deg}
-    for near, far, pair in (("middle", "index", 1), ("middle", "ring", 2), ("ring", "pinky", 3)):
+    for near, far, pair in (("middle", "index", 1), ("middle", "ring", 2), ("ring", "little", 3)):
         side = -1.0 if far == "index" else 1.0
         apart = abs(_base_mm(hand, far)[0] - _base_mm(hand, near)[0])
         touching = TOUCHING * hand.finger_radius_mm * (RADIUS_SHARES[far] + RADIUS_SHARES[near]) / 2
@@ -172,9 +172,9 @@ def _thumb(hand: HandParameters, angles: dict[str, float]) -> Digit:
     return Digit("thumb", joints, radius * np.array([1.55, 1.2, 1.0, 0.84]))
 
 
-def _extra(hand: HandParameters, index: int, pinky_deg: float) -> Digit:
+def _extra(hand: HandParameters, index: int, little_deg: float) -> Digit:
     width, radius = hand.palm_half_width_mm, hand.finger_radius_mm * 0.82
-    angle = np.radians(pinky_deg + 26.0 + 22.0 * index)
+    angle = np.radians(little_deg + 26.0 + 22.0 * index)
     base = np.array([0.92 * width, -8.0 + 22.0 * index])
     steps = np.array([0.0, 0.45, 0.75, 1.0]) * 0.62 * hand.finger_length_mm
     joints = base + steps[:, None] * np.array([np.sin(angle), -np.cos(angle)])

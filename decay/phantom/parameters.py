@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 GlintShape = Literal["disc", "window"]
-FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-PAIRS = ("thumb-index", "index-middle", "middle-ring", "ring-pinky")
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+PAIRS = ("thumb-index", "index-middle", "middle-ring", "ring-little")
 FingerPose = Literal["extended", "folded", "missing"]
 Fusion = Literal["plain", "crease"]
 

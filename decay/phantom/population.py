@@ -92,8 +92,8 @@ HAND_POSES: tuple[tuple[str, float], ...] = (
     ("fist", 0.07),
 )
 EXTENDED: dict[str, tuple[str, ...]] = {
-    "five": ("thumb", "index", "middle", "ring", "pinky"),
-    "four": ("index", "middle", "ring", "pinky"),
+    "five": ("thumb", "index", "middle", "ring", "little"),
+    "four": ("index", "middle", "ring", "little"),
     "three": ("index", "middle", "ring"),
     "two": ("index", "middle"),
     "one": ("index",),
@@ -237,7 +237,7 @@ class Population:
         pose = _pick(HAND_POSES, rng)
         extended = EXTENDED[pose]
         fingers: tuple[FingerPose, ...] = tuple(
-            "extended" if name in extended else "folded" for name in ("thumb", "index", "middle", "ring", "pinky")
+            "extended" if name in extended else "folded" for name in ("thumb", "index", "middle", "ring", "little")
         )
         return HandParameters(
             fingers=fingers,
