@@ -1,0 +1,295 @@
+"""Bones propose, pixels decide: walking along the fingers that the landmark model claims to be stretched out.
+
+The landmark model always returns five fingers, whatever the picture shows. Here each claim is put to the
+pixels: is there skin along the bone and does it end at the tip; and, between two neighbours, is there a
+gap (the background's colour), a crease (a dark line along both), or neither, so that the two have fused.
+Every threshold is relative: to the contrast between the hand and what is behind it, and to the skin's own texture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.digits.patch import PALM_PX, HandPatch
+from detectors.digits.sighting import FINGERS, PAIRS, Digit, Sighting
+from detectors.trait import OK, Pixels, Points
+
+Numbers = NDArray[np.float32]
+
+NO_LANDMARKS, SIDE_VIEW, AMBIGUOUS = "no_landmarks", "side_view", "ambiguous"
+
+STRAIGHT_DEG, BENT_DEG = 45.0, 60.0
+"""Bend summed over a finger's two joints: stretched out below the first, folded above the second."""
+FORWARD_DEG, BACK_DEG = 50.0, 70.0
+"""Angle between a finger and the ray from the wrist through its knuckle: likewise."""
+SHORT = 0.25
+"""A straight finger that seems shorter than this, in palm lengths, points at the camera: it cannot be judged."""
+THUMB_AWAY, THUMB_NEAR = 0.40, 0.28
+"""Distance of the thumb's tip from the index finger's knuckle in palm lengths: stretched out, held to the hand."""
+EDGE_ON = 0.38
+"""A palm whose knuckles span less than this share of its length is seen from the side."""
+
+N_ALONG, N_ACROSS = 24, 33
+SMOOTH_ALONG = 7
+"""Stations averaged along the fingers: a gap or crease runs along them, wrinkles run across."""
+INNER = slice(5, 28)
+"""The part of a profile in which a gap or a crease is looked for; beyond it lie the fingers' middles."""
+WEB = 0.4
+"""Share of a finger, from its knuckle, that lies within the palm's skin."""
+BEHIND_HAND, IN_DOUBT = 0.65, 0.45
+"""Share of the way from the hand's colour to the colour behind it: not a finger above the first, doubtful above the
+second."""
+FAINT = 4.0
+"""In CIELAB units (about two just noticeable differences): what differs by less cannot be told apart."""
+GAP, FLAT = 0.5, 0.35
+"""Departure from both fingers' colours, as a share of their contrast to what is behind: a gap, or nothing."""
+CREASE, SMOOTH = 0.2, 0.15
+"""Depth of a dark line, likewise."""
+MOST = 0.6
+"""Share of the stations that must agree."""
+
+
+@dataclass(frozen=True)
+class Bone:
+    """A finger's axis: ``joints`` float64 (n, 2) in patch pixels from the knuckle to the tip."""
+
+    name: str
+    joints: Points
+
+    @property
+    def arc(self) -> NDArray[np.float64]:
+        """Distance of each joint from the first along the bone, in pixels."""
+        steps = np.linalg.norm(np.diff(self.joints, axis=0), axis=1)
+        return np.concatenate([[0.0], np.cumsum(steps)])
+
+    @property
+    def length(self) -> float:
+        """In pixels."""
+        return float(self.arc[-1])
+
+    def at(self, distance: NDArray[np.float64]) -> Points:
+        """Points (n, 2) this far along the bone; beyond its end straight on."""
+        arc = self.arc
+        inside = np.stack([np.interp(distance, arc, self.joints[:, i]) for i in (0, 1)], axis=-1)
+        last = _unit(self.joints[-1] - self.joints[-2])
+        return np.asarray(inside + np.maximum(distance - arc[-1], 0.0)[:, None] * last)
+
+    def strip(self, distance: NDArray[np.float64], half_width_px: float) -> Points:
+        """Points (n, 5, 2) across the bone at these distances."""
+        along = _unit(self.joints[-1] - self.joints[0])
+        across = np.linspace(-half_width_px, half_width_px, 5)[:, None] * np.array([-along[1], along[0]])
+        return np.asarray(self.at(distance)[:, None] + across)
+
+
+@dataclass(frozen=True)
+class Between:
+    """What lies between the axes of two neighbours, station by station from the web to the shorter tip, float32 (n,).
+
+    ``apart``: largest departure from both fingers' colours; ``valley``: depth of the darkest line in L*;
+    ``grain``, ``grain_valley``: the same within the smoother of the two fingers, which is the skin's own texture.
+    """
+
+    apart: Numbers
+    valley: Numbers
+    grain: Numbers
+    grain_valley: Numbers
+
+
+def sight(patch: HandPatch) -> Sighting:
+    """The digits that the landmarks claim and the pixels confirm.
+
+    States: ``no_landmarks``; ``side_view`` where the palm is seen edge-on; ``ambiguous`` where a finger is half bent,
+    points at the camera, cannot be told from what is behind it, or is neither clearly joined to nor parted from
+    its neighbour.
+    """
+    if patch.landmarks is None:
+        return Sighting(NO_LANDMARKS)
+    if _edge_on(patch.landmarks):
+        return Sighting(SIDE_VIEW)
+    poses = _poses(patch.landmarks)
+    if None in poses.values():
+        return Sighting(AMBIGUOUS)
+    bones = [_bone(patch.landmarks, name) for name, extended in poses.items() if extended]
+    seen, contrast = _confirm(patch, bones)
+    if None in seen:
+        return Sighting(AMBIGUOUS)
+    present = [bone for bone, there in zip(bones, seen, strict=True) if there]
+    return _join(patch, present, contrast)
+
+
+def claimed(landmarks: Points) -> tuple[str, ...]:
+    """Names of the fingers that the landmarks (21, 2), in patch pixels, show stretched out, thumb first."""
+    return tuple(name for name, extended in _poses(landmarks).items() if extended)
+
+
+def _poses(landmarks: Points) -> dict[str, bool | None]:
+    """Per finger: stretched out, folded, or None where neither is clear."""
+    return {name: (_thumb_pose if name == "thumb" else _finger_pose)(landmarks, name) for name in FINGERS}
+
+
+def _chain(landmarks: Points, name: str) -> Points:
+    first = 1 + 4 * FINGERS.index(name)
+    return landmarks[first : first + 4]
+
+
+def _angles_deg(landmarks: Points, name: str) -> tuple[float, float]:
+    """(bend summed over the two joints, turn away from the ray that runs from the wrist to the finger's root)."""
+    chain = _chain(landmarks, name)
+    bones = np.diff(chain, axis=0)
+    bend = _turn_deg(bones[0], bones[1]) + _turn_deg(bones[1], bones[2])
+    return bend, _turn_deg(chain[0] - landmarks[0], chain[-1] - chain[0])
+
+
+def _finger_pose(landmarks: Points, name: str) -> bool | None:
+    bend, turn = _angles_deg(landmarks, name)
+    if bend >= BENT_DEG or turn >= BACK_DEG:
+        return False
+    chain = _chain(landmarks, name)
+    long_enough = float(np.linalg.norm(chain[-1] - chain[0])) >= SHORT * PALM_PX
+    return True if bend <= STRAIGHT_DEG and turn <= FORWARD_DEG and long_enough else None
+
+
+def _thumb_pose(landmarks: Points, name: str) -> bool | None:
+    """A thumb laid across the palm or beside the folded fingers is as straight as one stretched out, but near them."""
+    bend, turn = _angles_deg(landmarks, name)
+    away = float(np.linalg.norm(landmarks[4] - landmarks[5])) / PALM_PX
+    if bend >= BENT_DEG or turn >= BACK_DEG or away <= THUMB_NEAR:
+        return False
+    if bend > STRAIGHT_DEG or turn > FORWARD_DEG:
+        return False
+    return True if away >= THUMB_AWAY else None
+
+
+def _edge_on(landmarks: Points) -> bool:
+    return float(np.linalg.norm(landmarks[17] - landmarks[5])) < EDGE_ON * PALM_PX
+
+
+def _bone(landmarks: Points, name: str) -> Bone:
+    chain = _chain(landmarks, name)
+    return Bone(name, chain[1:] if name == "thumb" else chain)
+
+
+def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[bool | None], float]:
+    """Per bone whether a finger is seen there, None where that cannot be told; and the hand's contrast in CIELAB units.
+
+    A finger has the colour of the palm or of another finger, and beyond its tip the colour changes.
+    """
+    wrist, knuckles = patch.palm[0], patch.palm[1:5]
+    palm = _look(patch.pixels, np.concatenate([wrist + (knuckles - wrist) * share for share in (0.5, 0.65, 0.8, 0.92)]))
+    own = [np.median(_look(patch.pixels, bone.strip(np.linspace(0.45, 0.95, 10) * bone.length, 3.0)), axis=(0, 1))
+           for bone in bones]
+    seen: list[bool | None] = []
+    contrasts: list[float] = []
+    for i, bone in enumerate(bones):
+        hand = np.concatenate([palm, *[colour[None] for j, colour in enumerate(own) if j != i]])
+        past = np.median(_look(patch.pixels, bone.strip(bone.length + np.arange(10.0, 40.0, 3.0), 4.0)), axis=1)
+        steps = np.linalg.norm(past - own[i], axis=1)
+        from_hand, from_behind = float(np.linalg.norm(hand - own[i], axis=1).min()), float(np.median(steps[:5]))
+        behind = from_hand / max(from_hand + from_behind, 1e-6)
+        contrasts.append(float(steps.max()))
+        seen.append(False if behind > BEHIND_HAND else None if behind > IN_DOUBT or max(steps) < FAINT else True)
+    return seen, float(np.median(contrasts)) if contrasts else 0.0
+
+
+def _join(patch: HandPatch, bones: list[Bone], contrast: float) -> Sighting:
+    """Digits from the present fingers: neighbours that have fused make one."""
+    groups: list[list[Bone]] = []
+    for bone in bones:
+        neighbour = groups[-1][-1] if groups else None
+        if neighbour is None or f"{neighbour.name}-{bone.name}" not in PAIRS:
+            groups.append([bone])
+            continue
+        parted = _parted(between(patch.pixels, neighbour, bone), contrast)
+        if parted is None:
+            return Sighting(AMBIGUOUS)
+        if parted:
+            groups.append([bone])
+        else:
+            groups[-1].append(bone)
+    return Sighting(OK, tuple(_digit(group) for group in groups))
+
+
+def _digit(group: list[Bone]) -> Digit:
+    longest = min(group, key=lambda bone: float(bone.joints[-1, 1]))
+    return Digit(tuple(bone.name for bone in group), (float(longest.joints[-1, 0]), float(longest.joints[-1, 1])))
+
+
+def _parted(found: Between, contrast: float) -> bool | None:
+    """Whether two neighbours are parted by a gap or a crease along most of their length, or by neither; else None."""
+    gap = (found.apart >= GAP * contrast) & (found.apart >= 2.0 * found.grain)
+    crease = (found.valley >= CREASE * contrast) & (found.valley >= 2.0 * found.grain_valley) & (found.valley >= FAINT)
+    level = (found.apart < FLAT * contrast) | (found.apart < 1.5 * found.grain) | (found.apart < FAINT)
+    smooth = (found.valley < SMOOTH * contrast) | (found.valley < 1.5 * found.grain_valley)
+    if np.mean(gap | crease) >= MOST:
+        return True
+    return False if np.mean(level & smooth) >= MOST else None
+
+
+def between(pixels: Pixels, near: Bone, far: Bone) -> Between:
+    """Look across from one finger's axis to its neighbour's, at ``N_ALONG`` stations."""
+    a, b = _stations(near, far)
+    share = np.linspace(0.0, 1.0, N_ACROSS)
+    chord = np.maximum(np.linalg.norm(b - a, axis=1), 1e-6)
+    across = (b - a) / chord[:, None]
+    core = np.clip(0.22 * chord, 1.5, 5.0)[:, None] * np.linspace(-1.0, 1.0, N_ACROSS)
+    points = np.stack([
+        a[:, None] * (1.0 - share)[:, None] + b[:, None] * share[:, None],
+        a[:, None] + core[..., None] * across[:, None],
+        b[:, None] + core[..., None] * across[:, None],
+    ])
+    profiles = [cv2.blur(part, (1, SMOOTH_ALONG)) for part in _look(pixels, points)]
+    ends = (np.clip(3.0 / chord, 0.0, 0.2), np.full(N_ALONG, 0.15), np.full(N_ALONG, 0.15))
+    apart, *grain = (_departure(part, end) for part, end in zip(profiles, ends, strict=True))
+    valley, *grain_valley = (_valley(part) for part in profiles)
+    return Between(apart, valley, np.minimum(*grain), np.minimum(*grain_valley))
+
+
+def _stations(near: Bone, far: Bone) -> tuple[Points, Points]:
+    """Points (n, 2) on the two axes that lie abreast, from the web to the shorter tip."""
+    if near.name == "thumb":
+        along = np.linspace(WEB, 1.0, N_ALONG) * near.length
+        return near.at(along), far.at(np.minimum(along, far.length))
+    middle = _unit(_unit(near.joints[-1] - near.joints[0]) + _unit(far.joints[-1] - far.joints[0]))
+    a, b = near.joints @ middle, far.joints @ middle
+    first = max(a[0] + WEB * (a[-1] - a[0]), b[0] + WEB * (b[-1] - b[0]))
+    along = np.linspace(first, min(a[-1], b[-1]), N_ALONG)
+    return near.at(np.interp(along, a, near.arc)), far.at(np.interp(along, b, far.arc))
+
+
+def _departure(lab: Numbers, ends: NDArray[np.float64]) -> Numbers:
+    """Largest distance (n,) of the inner part of each row of (n, m, 3) from the blend of its two ends."""
+    share = np.linspace(0.0, 1.0, lab.shape[1], dtype=np.float32)
+    left, right = (share[None] <= ends[:, None]), (share[None] >= 1.0 - ends[:, None])
+    a = (lab * left[..., None]).sum(axis=1) / left.sum(axis=1)[:, None]
+    b = (lab * right[..., None]).sum(axis=1) / right.sum(axis=1)[:, None]
+    blend = a[:, None] * (1.0 - share)[None, :, None] + b[:, None] * share[None, :, None]
+    return np.asarray(np.linalg.norm(lab - blend, axis=2)[:, INNER].max(axis=1), np.float32)
+
+
+def _valley(lab: Numbers) -> Numbers:
+    """Depth (n,) in L* of the lowest point between higher ground on both sides, per row of (n, m, 3)."""
+    light = lab[..., 0]
+    left = np.maximum.accumulate(light, axis=1)
+    right = np.maximum.accumulate(light[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray((np.minimum(left, right) - light)[:, INNER].max(axis=1), np.float32)
+
+
+def _look(pixels: Pixels, points: Points) -> Numbers:
+    """CIELAB (..., 3) at points (..., 2) of the patch."""
+    flat = points.reshape(-1, 1, 2).astype(np.float32)
+    rgb = cv2.remap(pixels, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    lab = cv2.cvtColor(rgb.reshape(-1, 1, 3).astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
+    return np.asarray(lab.reshape(*points.shape[:-1], 3), np.float32)
+
+
+def _unit(vector: Points) -> Points:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))
+
+
+def _turn_deg(a: Points, b: Points) -> float:
+    """How far ``b`` is turned from ``a``, either way, in [0, 180]."""
+    return float(np.degrees(np.arctan2(abs(a[0] * b[1] - a[1] * b[0]), a @ b)))
