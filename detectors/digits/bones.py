@@ -45,10 +45,11 @@ BEHIND_HAND, IN_DOUBT = 0.65, 0.45
 second."""
 FAINT = 4.0
 """In CIELAB units (about two just noticeable differences): what differs by less cannot be told apart."""
-GAP, FLAT = 0.5, 0.35
-"""Departure from both fingers' colours, as a share of their contrast to what is behind: a gap, or nothing."""
-CREASE, SMOOTH = 0.2, 0.15
-"""Depth of a dark line, likewise."""
+PARTED, CREASED, JOINED = 2.6, 1.2, 1.0
+"""Departure from both fingers' colours, as a share of their contrast to what is behind times its ratio to the skin's
+own texture: parted above the first, or above the second if there is a dark line too; joined below the third."""
+DARK_LINE = 3.5
+"""Depth of a dark line over that of the lines on the fingers themselves."""
 MOST = 0.6
 """Share of the stations that must agree."""
 
@@ -220,13 +221,12 @@ def _digit(group: list[Bone]) -> Digit:
 
 def _parted(found: Between, contrast: float) -> bool | None:
     """Whether two neighbours are parted by a gap or a crease along most of their length, or by neither; else None."""
-    gap = (found.apart >= GAP * contrast) & (found.apart >= 2.0 * found.grain)
-    crease = (found.valley >= CREASE * contrast) & (found.valley >= 2.0 * found.grain_valley) & (found.valley >= FAINT)
-    level = (found.apart < FLAT * contrast) | (found.apart < 1.5 * found.grain) | (found.apart < FAINT)
-    smooth = (found.valley < SMOOTH * contrast) | (found.valley < 1.5 * found.grain_valley)
-    if np.mean(gap | crease) >= MOST:
+    grain, lines = (max(float(np.median(part)), 1.0) for part in (found.grain, found.grain_valley))
+    strength = found.apart / max(contrast, FAINT) * found.apart / grain
+    creased = (strength >= CREASED) & (found.valley >= DARK_LINE * lines)
+    if np.mean((strength >= PARTED) | creased) >= MOST:
         return True
-    return False if np.mean(level & smooth) >= MOST else None
+    return False if np.mean(strength < JOINED) >= MOST and contrast >= 2.0 * FAINT else None
 
 
 def between(pixels: Pixels, near: Bone, far: Bone) -> Between:
