@@ -1,0 +1,335 @@
+"""Digits read off the hand's silhouette: what stands out of the palm, how far and how wide. No finger landmarks.
+
+Two measures have to agree. The silhouette is cut into slices of equal distance from the palm's polygon (arcs that
+follow the palm's own shape); the tree of these slices (a Reeb graph: Carr, Snoeyink & Axen 2003,
+doi:10.1016/S0925-7721(02)00093-7) has a leaf for every part that stands out. And the outline's distance from the
+palm's middle has a peak at every tip. A part about as wide as several fingers is several that have fused, unless dark
+creases run along it: then they only touch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
+from detectors.digits.sighting import EXTRA, FINGERS, Digit, Sighting
+from detectors.digits.skin import CERTAIN, below_wrist, hand_odds, outline
+from detectors.trait import OK, Points
+
+F32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+FINGER_PX = 0.2 * PALM_PX
+"""Width of a slice through one finger."""
+SLICE_PX = 3
+FIRST_PX = 0.08 * PALM_PX
+STANDS_OUT = 0.18 * PALM_PX
+"""A branch shorter than this is the bumpy end of another."""
+FINGER_REACH = (0.50 * PALM_PX, 0.60 * PALM_PX)
+"""Beyond the palm: below the first a folded finger's knuckle, above the second an extended finger."""
+THUMB_REACH = (0.34 * PALM_PX, 0.42 * PALM_PX)
+WIDE = (1.6, 1.9)
+"""Below the first number of finger widths one finger, above the second several side by side."""
+SPREAD_OUT = 1.3
+"""Widths that each of several fused fingers takes: they fuse spread, and what is between them has filled."""
+CREASED = 0.7
+"""Share of a part's length along which a dark line must run to part two fingers."""
+SMALLEST_ACROSS = 0.4 * PALM_PX
+"""A palm seen narrower than this is seen from its side."""
+AREA = (0.8 * PALM_PX**2, 3.0 * PALM_PX**2)
+CERTAIN_SHARE = (0.88, 0.86)
+"""Shares of the hand's and of the background's pixels that their colour must decide."""
+EXTRA_COST = 0.35 * PALM_PX
+"""A digit whose root is farther than this from where a free finger's would be is none of the five."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A connected piece of the silhouette at one distance from the palm."""
+
+    level: int
+    width_px: float
+    centre: tuple[float, float]
+    runs: int = 1
+
+
+@dataclass
+class Branch:
+    """A part that stands out of the palm: its slices, tip first; the branches it divides into, if it does."""
+
+    slices: list[Slice]
+    children: list[Branch] = field(default_factory=list)
+
+    @property
+    def reach_px(self) -> float:
+        """How far beyond the palm it reaches."""
+        return FIRST_PX + SLICE_PX * self.top
+
+    @property
+    def widths(self) -> float:
+        """Its width halfway, in finger widths."""
+        n = len(self.slices)
+        return float(np.median([s.width_px for s in self.slices[n // 5 : max(n // 5 + 1, 4 * n // 5)]])) / FINGER_PX
+
+    @property
+    def top(self) -> int:
+        """Highest level that it reaches."""
+        return max([s.level for s in self.slices[:1]] + [c.top for c in self.children])
+
+    def leaves(self) -> list[Branch]:
+        """The undivided parts."""
+        return [leaf for child in self.children for leaf in child.leaves()] if self.children else [self]
+
+
+def sight(patch: HandPatch) -> Sighting:
+    """The digits of one hand, by its silhouette.
+
+    States: ``pose``: the palm is seen from its side; ``unsegmented``: hand and background cannot be told apart by
+    colour; ``ambiguous``: the two measures disagree, or a part is neither clearly a finger nor clearly none.
+    """
+    if float(np.linalg.norm(patch.palm[4] - patch.palm[1])) < SMALLEST_ACROSS:
+        return Sighting("pose")
+    odds = hand_odds(patch)
+    mask = outline(patch, odds) & patch.inside
+    if not _plausible(patch, mask, odds):
+        return Sighting("unsegmented")
+    roots = tree(mask, patch.palm)
+    parts = _standing_parts(roots, patch.palm)
+    if parts is None or not _trunks_explained(roots) or _tips(mask, patch.palm) != len(parts):
+        return Sighting("ambiguous")
+    return _named(patch, parts)
+
+
+def _plausible(patch: HandPatch, mask: Mask, odds: F32) -> bool:
+    hand = mask & ~below_wrist(patch.palm)
+    if not AREA[0] <= float(hand.sum()) <= AREA[1]:
+        return False
+    rest = ~mask & patch.inside
+    return bool((odds[hand] > CERTAIN).mean() >= CERTAIN_SHARE[0] and (odds[rest] < -CERTAIN).mean() >= CERTAIN_SHARE[1])
+
+
+def _standing_parts(roots: list[Branch], palm: Points) -> list[Branch] | None:
+    """The parts that are digits, thumb's side first; None where one is neither clearly a digit nor clearly none."""
+    leaves = {id(leaf): leaf for root in roots for leaf in root.leaves()}
+    digits = []
+    for leaf in leaves.values():
+        if leaf.slices[0].centre[1] > palm[0, 1]:  # the arm
+            continue
+        low, high = THUMB_REACH if _is_thumb(leaf, palm) else FINGER_REACH
+        if leaf.reach_px < low:
+            continue
+        if leaf.reach_px < high or WIDE[0] < leaf.widths < WIDE[1]:
+            return None
+        digits.append(leaf)
+    return sorted(digits, key=lambda leaf: _turn(_root(leaf)))
+
+
+def _turn(point: Points) -> float:
+    """Angle about the palm's middle, from below over the thumb's side and up to the little finger's."""
+    return float(np.arctan2(point[0] - CENTRE[0], CENTRE[1] - point[1]))
+
+
+def _root(leaf: Branch) -> Points:
+    """Where the part meets the web between the fingers, in patch pixels: the axis continued to 0.2 palm lengths."""
+    centres = np.array([s.centre for s in leaf.slices])
+    n = max(1, len(centres) // 4)
+    top, bottom = centres[:n].mean(axis=0), centres[-n:].mean(axis=0)
+    span = float(len(centres) - n) * SLICE_PX
+    deeper = max(leaf.slices[-1].level * SLICE_PX + FIRST_PX + 0.5 * n * SLICE_PX - 0.2 * PALM_PX, 0.0)
+    return np.asarray(bottom + (bottom - top) * (deeper / max(span, 1.0)))
+
+
+def _sockets(palm: Points) -> Points:
+    """(5, 2): where the root of each finger is expected, thumb first."""
+    knuckles = palm[1:5]
+    along = knuckles - palm[0]
+    along = along / np.linalg.norm(along, axis=1, keepdims=True)
+    thumb = palm[6] - palm[5]
+    thumb = thumb / max(float(np.linalg.norm(thumb)), 1e-6)
+    return np.vstack([palm[6] + 0.2 * PALM_PX * thumb, knuckles + 0.2 * PALM_PX * along])
+
+
+def _is_thumb(leaf: Branch, palm: Points) -> bool:
+    return int(np.argmin(np.linalg.norm(_sockets(palm) - _root(leaf), axis=1))) == 0
+
+
+def _trunks_explained(branches: list[Branch]) -> bool:
+    """Whether what divides into parts is no wider than these: otherwise one has been missed."""
+    for branch in branches:
+        if not branch.children:
+            continue
+        standing = [s.width_px for s in branch.slices if s.level * SLICE_PX > 0.3 * PALM_PX]
+        parts = sum(leaf.widths for leaf in branch.leaves()) * FINGER_PX
+        if (standing and float(np.median(standing)) > 1.5 * parts) or not _trunks_explained(branch.children):
+            return False
+    return True
+
+
+def _tips(mask: Mask, palm: Points) -> int:
+    """Peaks of the outline's distance from the palm's middle, those of folded fingers and of the arm left out."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    line = max(contours, key=len)[:, 0, :].astype(np.float64)
+    away = np.hypot(line[:, 0] - CENTRE[0], line[:, 1] - CENTRE[1])
+    start = int(np.argmax(line[:, 1]))  # at the arm, so that no tip lies across the seam
+    line, away = np.roll(line, -start, axis=0), np.roll(away, -start)
+    peaks, _ = find_peaks(cv2.blur(away, (1, 5))[:, 0], prominence=STANDS_OUT)
+    hull = cv2.convexHull(palm.astype(np.float32))
+    sockets = _sockets(palm)
+    n = 0
+    for x, y in line[peaks]:
+        beyond = -cv2.pointPolygonTest(hull, (float(x), float(y)), True)
+        thumb = int(np.argmin(np.linalg.norm(sockets - [x, y], axis=1))) == 0
+        n += bool(y < palm[0, 1] and beyond > (THUMB_REACH if thumb else FINGER_REACH)[0])
+    return n
+
+
+def _named(patch: HandPatch, parts: list[Branch]) -> Sighting:
+    split = [_creases(patch, part) if part.widths > WIDE[1] else 0 for part in parts]
+    named = _names(parts, patch.palm)
+    digits = []
+    for part, names, creases in zip(parts, named, split, strict=True):
+        if creases not in (0, len(names) - 1):
+            return Sighting("ambiguous")
+        tip = part.slices[0].centre
+        groups = [(name,) for name in names] if creases else [names]
+        digits += [Digit(group, tip) for group in groups]
+    return Sighting(OK, tuple(digits))
+
+
+def _names(parts: list[Branch], palm: Points) -> list[tuple[str, ...]]:
+    """The cheapest names in order: roots near where a finger's would be, widths as of so many fingers."""
+    sockets = _sockets(palm)
+
+    def cheapest(i: int, free: int) -> tuple[float, list[tuple[str, ...]]]:
+        if i == len(parts):
+            return 0.0, []
+        cost, names = cheapest(i + 1, free)
+        best = (cost + EXTRA_COST, [(EXTRA,), *names])
+        sizes = (1,) if parts[i].widths < WIDE[1] else (2, 3, 4)
+        for first in range(free, len(FINGERS)):
+            for size in sizes:
+                if first + size > len(FINGERS):
+                    continue
+                away = float(np.linalg.norm(_root(parts[i]) - sockets[first : first + size].mean(axis=0)))
+                misfit = abs(np.log(parts[i].widths / (SPREAD_OUT * size))) * FINGER_PX if size > 1 else 0.0
+                cost, names = cheapest(i + 1, first + size)
+                if away + misfit + cost < best[0]:
+                    best = (away + misfit + cost, [FINGERS[first : first + size], *names])
+        return best
+
+    return cheapest(0, 0)[1]
+
+
+def _creases(patch: HandPatch, part: Branch) -> int:
+    """Dark lines that run along a wide part from its root to near its tip."""
+    strip = _strip(patch, part)
+    dark = cv2.morphologyEx(strip, cv2.MORPH_BLACKHAT, np.ones((1, 7), np.uint8)) > 0.06 * strip.mean()
+    rows, columns = dark.shape
+    wide = cv2.dilate(dark.astype(np.uint8), np.ones((1, 3), np.uint8))
+    edge = round(0.5 * FINGER_PX)
+    found = np.zeros(columns)
+    for x in range(edge, columns - edge):
+        for lean in range(-6, 7, 2):
+            line = np.clip(np.round(np.linspace(x, x + lean, rows)), 0, columns - 1).astype(int)
+            found[x] = max(found[x], wide[np.arange(rows), line].mean())
+    peaks, _ = find_peaks(np.where(found >= CREASED, found, 0.0), distance=round(0.7 * FINGER_PX))
+    return len(peaks)
+
+
+def _strip(patch: HandPatch, part: Branch) -> F32:
+    """Luminance along a part, float32 (length, width): root in the last row, without the rounded tip."""
+    centres = np.array([s.centre for s in part.slices])
+    n = max(1, len(centres) // 4)
+    top, bottom = centres[:n].mean(axis=0), centres[-n:].mean(axis=0)
+    length, width = float(np.linalg.norm(bottom - top)), part.widths * FINGER_PX
+    along = (bottom - top) / max(length, 1e-6)
+    across = np.array([-along[1], along[0]])
+    rows, columns = np.mgrid[0 : max(8, round(length)), 0 : round(width)].astype(np.float32)
+    offset = columns - (width - 1.0) / 2.0
+    x = (top[0] + rows * along[0] + offset * across[0]).astype(np.float32)
+    y = (top[1] + rows * along[1] + offset * across[1]).astype(np.float32)
+    grey = cv2.cvtColor(patch.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def tree(mask: Mask, palm: Points) -> list[Branch]:
+    """The branches that stand out of the palm."""
+    slices, above = _slices(mask, palm)
+    by_level: dict[int, list[int]] = {}
+    for i, piece in enumerate(slices):
+        by_level.setdefault(piece.level, []).append(i)
+    branch_of: dict[int, Branch] = {}
+    for level in sorted(by_level, reverse=True):
+        for group in _groups(by_level[level], above):
+            branch = _grow([branch_of[j] for i in group for j in above.get(i, ())], _joined([slices[i] for i in group]))
+            branch_of.update(dict.fromkeys(group, branch))
+    roots = {id(branch_of[i]): branch_of[i] for i in by_level.get(1, [])}
+    return list(roots.values())
+
+
+def _grow(upper: list[Branch], piece: Slice) -> Branch:
+    distinct = list({id(branch): branch for branch in upper}.values())
+    if not distinct:
+        return Branch([piece])
+    standing = [branch for branch in distinct if (branch.top - piece.level) * SLICE_PX >= STANDS_OUT]
+    if len(standing) > 1:
+        return Branch([piece], standing)
+    highest = max(distinct, key=lambda branch: branch.top)
+    highest.slices.append(piece)
+    return highest
+
+
+def _groups(nodes: list[int], above: dict[int, set[int]]) -> list[list[int]]:
+    """Slices of one level that hang on the same slice above belong together (a hole between them)."""
+    groups: list[tuple[set[int], list[int]]] = []
+    for node in nodes:
+        upper, members = set(above.get(node, ())), [node]
+        for group in [g for g in groups if g[0] & upper]:
+            upper |= group[0]
+            members = group[1] + members
+            groups.remove(group)
+        groups.append((upper, members))
+    return [members for _, members in groups]
+
+
+def _joined(pieces: list[Slice]) -> Slice:
+    width = sum(piece.width_px for piece in pieces)
+    x = sum(piece.width_px * piece.centre[0] for piece in pieces) / width
+    y = sum(piece.width_px * piece.centre[1] for piece in pieces) / width
+    return Slice(pieces[0].level, width, (x, y), len(pieces))
+
+
+def _slices(mask: Mask, palm: Points) -> tuple[list[Slice], dict[int, set[int]]]:
+    """All slices, level 1 next to the palm, and for each the slices above that touch it."""
+    band = _bands(mask, palm)
+    labels = np.zeros(band.shape, np.int32)
+    slices: list[Slice] = []
+    for parity in (0, 1):  # bands of one parity never touch each other
+        chosen = (band > 0) & (band % 2 == parity)
+        n, found, stats, centres = cv2.connectedComponentsWithStats(chosen.astype(np.uint8), connectivity=8)
+        level = np.zeros(n, np.int32)
+        level[found.ravel()] = band.ravel()
+        labels[chosen] = found[chosen] + len(slices)
+        slices += [
+            Slice(int(level[i]), float(stats[i, cv2.CC_STAT_AREA]) / SLICE_PX, (centres[i, 0], centres[i, 1]))
+            for i in range(1, n)
+        ]
+    above: dict[int, set[int]] = {}
+    for a, b in ((labels[:-1], labels[1:]), (labels[:, :-1], labels[:, 1:])):
+        touching = (a > 0) & (b > 0) & (a != b)
+        for first, second in np.unique(np.stack([a[touching], b[touching]], axis=1), axis=0) - 1:
+            low, high = sorted((int(first), int(second)), key=lambda i: slices[i].level)
+            above.setdefault(low, set()).add(high)
+    return slices, above
+
+
+def _bands(mask: Mask, palm: Points) -> NDArray[np.int32]:
+    beyond = np.ones((PATCH_PX, PATCH_PX), np.uint8)
+    cv2.fillConvexPoly(beyond, cv2.convexHull(np.round(palm).astype(np.int32)), 0)
+    away = cv2.distanceTransform(beyond, cv2.DIST_L2, 5)
+    return np.asarray(np.where(mask & (away > FIRST_PX), (away - FIRST_PX) / SLICE_PX + 1.0, 0.0), np.int32)
