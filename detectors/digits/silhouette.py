@@ -30,20 +30,24 @@ SLICE_PX = 3
 FIRST_PX = 0.08 * PALM_PX
 STANDS_OUT = 0.18 * PALM_PX
 """A branch shorter than this is the bumpy end of another."""
-FINGER_REACH = (0.50 * PALM_PX, 0.60 * PALM_PX)
+FINGER_REACH = (0.53 * PALM_PX, 0.62 * PALM_PX)
 """Beyond the palm: below the first a folded finger's knuckle, above the second an extended finger."""
 THUMB_REACH = (0.34 * PALM_PX, 0.42 * PALM_PX)
 WIDE = (1.6, 1.9)
 """Below the first number of finger widths one finger, above the second several side by side."""
 SPREAD_OUT = 1.3
 """Widths that each of several fused fingers takes: they fuse spread, and what is between them has filled."""
-CREASED = 0.7
+TOUCHING = 1.3
+"""Fingers that touch take no more finger widths than this each."""
+CREASED = 0.75
 """Share of a part's length along which a dark line must run to part two fingers."""
+VALLEY = 0.12
+"""How much darker than its sides that line is."""
 SMALLEST_ACROSS = 0.4 * PALM_PX
 """A palm seen narrower than this is seen from its side."""
 AREA = (0.8 * PALM_PX**2, 3.0 * PALM_PX**2)
-CERTAIN_SHARE = (0.88, 0.86)
-"""Shares of the hand's and of the background's pixels that their colour must decide."""
+UNDECIDED = 0.3
+"""Of the pixels along the outline, outside and inside, the shares whose colour does not tell hand from background."""
 EXTRA_COST = 0.35 * PALM_PX
 """A digit whose root is farther than this from where a free finger's would be is none of the five."""
 
@@ -106,11 +110,24 @@ def sight(patch: HandPatch) -> Sighting:
 
 
 def _plausible(patch: HandPatch, mask: Mask, odds: F32) -> bool:
-    hand = mask & ~below_wrist(patch.palm)
-    if not AREA[0] <= float(hand.sum()) <= AREA[1]:
+    """Whether the silhouette can be a hand's: its size, colours decided on both sides of its outline, no leaks."""
+    above = ~below_wrist(patch.palm) & patch.inside
+    if not AREA[0] <= float((mask & above).sum()) <= AREA[1]:
         return False
-    rest = ~mask & patch.inside
-    return bool((odds[hand] > CERTAIN).mean() >= CERTAIN_SHARE[0] and (odds[rest] < -CERTAIN).mean() >= CERTAIN_SHARE[1])
+    solid = mask.astype(np.uint8)
+    grown, shrunk = (change(solid, np.ones((9, 9), np.uint8)) > 0 for change in (cv2.dilate, cv2.erode))
+    just_out, just_in = grown & ~mask & above, mask & ~shrunk & above
+    undecided = (odds[just_out] > -0.5 * CERTAIN).mean() + (odds[just_in] < 0.5 * CERTAIN).mean()
+    sides = float(mask[: int(patch.palm[0, 1]), [0, -1]].sum())
+    return bool(undecided <= UNDECIDED and sides <= 3.5 * FINGER_PX and not _has_holes(mask, patch.palm))
+
+
+def _has_holes(mask: Mask, palm: Points) -> bool:
+    """Background that the silhouette encloses: fingers that form a ring, or a leak round something behind the hand."""
+    _, _, stats, centres = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    low, high = stats[1:, :2].min(axis=1), (stats[1:, :2] + stats[1:, 2:4]).max(axis=1)
+    enclosed = (low > 0) & (high < PATCH_PX) & (centres[1:, 1] < palm[0, 1])
+    return bool((enclosed & (stats[1:, cv2.CC_STAT_AREA] > 0.4 * FINGER_PX**2)).any())
 
 
 def _standing_parts(roots: list[Branch], palm: Points) -> list[Branch] | None:
@@ -118,7 +135,7 @@ def _standing_parts(roots: list[Branch], palm: Points) -> list[Branch] | None:
     leaves = {id(leaf): leaf for root in roots for leaf in root.leaves()}
     digits = []
     for leaf in leaves.values():
-        if leaf.slices[0].centre[1] > palm[0, 1]:  # the arm
+        if _is_arm(leaf, palm):
             continue
         low, high = THUMB_REACH if _is_thumb(leaf, palm) else FINGER_REACH
         if leaf.reach_px < low:
@@ -154,8 +171,15 @@ def _sockets(palm: Points) -> Points:
     return np.vstack([palm[6] + 0.2 * PALM_PX * thumb, knuckles + 0.2 * PALM_PX * along])
 
 
+def _is_arm(leaf: Branch, palm: Points) -> bool:
+    root = _root(leaf)
+    to_wrist = float(np.linalg.norm(root - palm[0]))
+    nearest = float(np.linalg.norm(_sockets(palm) - root, axis=1).min())
+    return leaf.slices[0].centre[1] > palm[0, 1] or to_wrist < nearest
+
+
 def _is_thumb(leaf: Branch, palm: Points) -> bool:
-    return int(np.argmin(np.linalg.norm(_sockets(palm) - _root(leaf), axis=1))) == 0
+    return leaf.widths < WIDE[1] and int(np.argmin(np.linalg.norm(_sockets(palm) - _root(leaf), axis=1))) == 0
 
 
 def _trunks_explained(branches: list[Branch]) -> bool:
@@ -163,7 +187,7 @@ def _trunks_explained(branches: list[Branch]) -> bool:
     for branch in branches:
         if not branch.children:
             continue
-        standing = [s.width_px for s in branch.slices if s.level * SLICE_PX > 0.3 * PALM_PX]
+        standing = [s.width_px for s in branch.slices if s.level * SLICE_PX > FINGER_REACH[0]]
         parts = sum(leaf.widths for leaf in branch.leaves()) * FINGER_PX
         if (standing and float(np.median(standing)) > 1.5 * parts) or not _trunks_explained(branch.children):
             return False
@@ -189,15 +213,15 @@ def _tips(mask: Mask, palm: Points) -> int:
 
 
 def _named(patch: HandPatch, parts: list[Branch]) -> Sighting:
-    split = [_creases(patch, part) if part.widths > WIDE[1] else 0 for part in parts]
-    named = _names(parts, patch.palm)
     digits = []
-    for part, names, creases in zip(parts, named, split, strict=True):
-        if creases not in (0, len(names) - 1):
-            return Sighting("ambiguous")
-        tip = part.slices[0].centre
-        groups = [(name,) for name in names] if creases else [names]
-        digits += [Digit(group, tip) for group in groups]
+    for part, names in zip(parts, _names(parts, patch.palm), strict=True):
+        groups = [names]
+        if part.widths < TOUCHING * len(names):  # fused fingers that are spread cannot be touching ones
+            creases = _creases(patch, part, len(names))
+            if creases not in (0, len(names) - 1):
+                return Sighting("ambiguous")
+            groups = [(name,) for name in names] if creases else [names]
+        digits += [Digit(group, part.slices[0].centre) for group in groups]
     return Sighting(OK, tuple(digits))
 
 
@@ -225,20 +249,19 @@ def _names(parts: list[Branch], palm: Points) -> list[tuple[str, ...]]:
     return cheapest(0, 0)[1]
 
 
-def _creases(patch: HandPatch, part: Branch) -> int:
-    """Dark lines that run along a wide part from its root to near its tip."""
+def _creases(patch: HandPatch, part: Branch, n_fingers: int) -> int:
+    """Dark lines between fingers along a wide part, from its root to near its tip, out of ``n_fingers - 1``."""
     strip = _strip(patch, part)
-    dark = cv2.morphologyEx(strip, cv2.MORPH_BLACKHAT, np.ones((1, 7), np.uint8)) > 0.06 * strip.mean()
-    rows, columns = dark.shape
-    wide = cv2.dilate(dark.astype(np.uint8), np.ones((1, 3), np.uint8))
-    edge = round(0.5 * FINGER_PX)
-    found = np.zeros(columns)
-    for x in range(edge, columns - edge):
-        for lean in range(-6, 7, 2):
-            line = np.clip(np.round(np.linspace(x, x + lean, rows)), 0, columns - 1).astype(int)
-            found[x] = max(found[x], wide[np.arange(rows), line].mean())
-    peaks, _ = find_peaks(np.where(found >= CREASED, found, 0.0), distance=round(0.7 * FINGER_PX))
-    return len(peaks)
+    rows, columns = strip.shape
+    dark = cv2.morphologyEx(strip, cv2.MORPH_BLACKHAT, np.ones((1, 9), np.uint8)) > VALLEY * strip
+    near = cv2.dilate(dark.astype(np.uint8), np.ones((1, 3), np.uint8))
+    found = 0
+    for i in range(1, n_fingers):
+        middle, slack = i * columns / n_fingers, 0.35 * columns / n_fingers
+        ends = np.arange(round(middle - slack), round(middle + slack) + 1)
+        lines = [np.linspace(top, bottom, rows).round().astype(int) for top in ends for bottom in ends]
+        found += max(near[np.arange(rows), line].mean() for line in lines) >= CREASED
+    return found
 
 
 def _strip(patch: HandPatch, part: Branch) -> F32:

@@ -24,14 +24,14 @@ REACH_PX = 1.75 * PALM_PX
 """No fingertip lies farther from the palm's middle."""
 RIM_PX = 10
 """Width of the rim that is taken for background at first."""
-CHROMA_STEP, LIGHT_STEP = 0.03, 0.14
+CHROMA_STEP, LIGHT_STEP = 0.036, 0.24
 """Bins of log chroma and of log luminance."""
-CHROMA_BINS, LIGHT_BINS = 36, 24
+CHROMA_BINS, LIGHT_BINS = 30, 14
 CERTAIN = 1.5
 """Log odds from which a pixel's colour alone decides."""
-WIDTHS = (2.5, 2.0, 1.5, 1.0)
-"""Standard deviation of the colour kernels in bins of chroma, round by round; twice as much in bins of luminance,
-because shading moves that. At first wide, so that colours never seen join the nearer of the two models."""
+WIDTHS = (2.0, 1.6, 1.2, 0.8)
+"""Standard deviation of the colour kernels in bins, round by round. At first wide, so that colours never seen join the nearer of the two models."""
+LIGHT_WIDTH = 1.2
 THIN = 2
 
 
@@ -42,10 +42,11 @@ def hand_odds(patch: HandPatch) -> F32:
     prior = _place(patch)
     seen = patch.inside & ~below_wrist(patch.palm)
     few = (slice(None, None, THIN), slice(None, None, THIN))  # every other pixel is enough to learn colours from
+    learned, near = np.ascontiguousarray(bins[few]), prior[few]
     hand, rest = core[few].astype(np.float32), (_rim() & seen & ~core)[few].astype(np.float32)
     for width in WIDTHS:
-        ratio = np.clip(_log_density(bins[few], hand, width) - _log_density(bins[few], rest, width), -4.0, 4.0)
-        odds = cv2.blur(ratio[bins[few]], (3, 3)) + prior[few]
+        ratio = np.clip(_log_density(learned, hand, width) - _log_density(learned, rest, width), -4.0, 4.0)
+        odds = cv2.blur(ratio[learned], (3, 3)) + near
         connected = _touching(odds > 0.0, core[few])
         hand = (connected & seen[few]).astype(np.float32)
         # What looks like the hand but does not touch it (a face, the other hand) teaches neither of the two.
@@ -123,7 +124,7 @@ def _colour_bins(pixels: Pixels, palm: Mask) -> NDArray[np.int32]:
 def _log_density(bins: NDArray[np.int32], weights: F32, width: float) -> F32:
     shape = (CHROMA_BINS, CHROMA_BINS, LIGHT_BINS)
     counts = np.bincount(bins.ravel(), weights.ravel(), int(np.prod(shape))).astype(np.float32).reshape(shape)
-    chroma, light = _kernel(CHROMA_BINS, width), _kernel(LIGHT_BINS, 2.0 * width)
+    chroma, light = _kernel(CHROMA_BINS, width), _kernel(LIGHT_BINS, LIGHT_WIDTH * width)
     smooth = np.tensordot(chroma, counts @ light, 1)
     smooth = chroma @ smooth
     return np.asarray(np.log(smooth.ravel() / max(float(counts.sum()), 1.0) + 1e-7), np.float32)
