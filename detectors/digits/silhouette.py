@@ -35,8 +35,6 @@ FINGER_REACH = (0.53 * PALM_PX, 0.62 * PALM_PX)
 THUMB_REACH = (0.34 * PALM_PX, 0.42 * PALM_PX)
 WIDE = (1.6, 1.9)
 """Below the first number of finger widths one finger, above the second several side by side."""
-SPREAD_OUT = 1.3
-"""Widths that each of several fused fingers takes: they fuse spread, and what is between them has filled."""
 TOUCHING = 1.3
 """Fingers that touch take no more finger widths than this each."""
 CREASED = 0.75
@@ -140,7 +138,8 @@ def _standing_parts(roots: list[Branch], palm: Points) -> list[Branch] | None:
         low, high = THUMB_REACH if _is_thumb(leaf, palm) else FINGER_REACH
         if leaf.reach_px < low:
             continue
-        if leaf.reach_px < high or WIDE[0] < leaf.widths < WIDE[1]:
+        unclear = leaf.reach_px < high or WIDE[0] < leaf.widths < WIDE[1]
+        if unclear or (leaf.widths > WIDE[1] and _leaves_patch(leaf)):  # an arm, or something behind the hand
             return None
         digits.append(leaf)
     return sorted(digits, key=lambda leaf: _turn(_root(leaf)))
@@ -161,6 +160,12 @@ def _root(leaf: Branch) -> Points:
     return np.asarray(bottom + (bottom - top) * (deeper / max(span, 1.0)))
 
 
+def _root_px(leaf: Branch) -> float:
+    """Width of the part's first quarter."""
+    n = max(1, len(leaf.slices) // 4)
+    return float(np.median([s.width_px for s in leaf.slices[-n:]]))
+
+
 def _sockets(palm: Points) -> Points:
     """(5, 2): where the root of each finger is expected, thumb first."""
     knuckles = palm[1:5]
@@ -178,8 +183,17 @@ def _is_arm(leaf: Branch, palm: Points) -> bool:
     return leaf.slices[0].centre[1] > palm[0, 1] or to_wrist < nearest
 
 
+def _leaves_patch(leaf: Branch) -> bool:
+    x = leaf.slices[0].centre[0]
+    return not SLICE_PX < x < PATCH_PX - SLICE_PX
+
+
 def _is_thumb(leaf: Branch, palm: Points) -> bool:
-    return leaf.widths < WIDE[1] and int(np.argmin(np.linalg.norm(_sockets(palm) - _root(leaf), axis=1))) == 0
+    return leaf.widths < WIDE[1] and _nearest_finger(leaf, palm) == 0
+
+
+def _nearest_finger(leaf: Branch, palm: Points) -> int:
+    return int(np.argmin(np.linalg.norm(_sockets(palm) - _root(leaf), axis=1)))
 
 
 def _trunks_explained(branches: list[Branch]) -> bool:
@@ -216,6 +230,8 @@ def _named(patch: HandPatch, parts: list[Branch]) -> Sighting:
     digits = []
     for part, names in zip(parts, _names(parts, patch.palm), strict=True):
         groups = [names]
+        if names == (EXTRA,) and part.widths > WIDE[1]:
+            return Sighting("ambiguous")
         if part.widths < TOUCHING * len(names):  # fused fingers that are spread cannot be touching ones
             creases = _creases(patch, part, len(names))
             if creases not in (0, len(names) - 1):
@@ -240,7 +256,8 @@ def _names(parts: list[Branch], palm: Points) -> list[tuple[str, ...]]:
                 if first + size > len(FINGERS):
                     continue
                 away = float(np.linalg.norm(_root(parts[i]) - sockets[first : first + size].mean(axis=0)))
-                misfit = abs(np.log(parts[i].widths / (SPREAD_OUT * size))) * FINGER_PX if size > 1 else 0.0
+                span = float(np.linalg.norm(sockets[first + size - 1] - sockets[first])) + FINGER_PX
+                misfit = 0.5 * abs(_root_px(parts[i]) - span) if size > 1 else 0.0
                 cost, names = cheapest(i + 1, first + size)
                 if away + misfit + cost < best[0]:
                     best = (away + misfit + cost, [FINGERS[first : first + size], *names])
