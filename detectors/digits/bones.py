@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.digits.patch import PALM_PX, HandPatch
+from detectors.digits.patch import PALM_PX, PATCH_PX, HandPatch
 from detectors.digits.sighting import FINGERS, PAIRS, Digit, Sighting
 from detectors.trait import OK, Pixels, Points
 
@@ -28,8 +28,9 @@ FORWARD_DEG, BACK_DEG = 50.0, 70.0
 """Angle between a finger and the ray from the wrist through its knuckle: likewise."""
 SHORT = 0.25
 """A straight finger that seems shorter than this, in palm lengths, points at the camera: it cannot be judged."""
-THUMB_AWAY, THUMB_NEAR = 0.40, 0.28
-"""Distance of the thumb's tip from the index finger's knuckle in palm lengths: stretched out, held to the hand."""
+THUMB_AWAY, THUMB_NEAR = 0.35, 0.10
+"""How far the thumb's tip lies outside the index finger's knuckle, in palm lengths: stretched out above the first, laid
+on the hand below the second, held beside it in between."""
 EDGE_ON = 0.38
 """A palm whose knuckles span less than this share of its length is seen from the side."""
 
@@ -40,16 +41,26 @@ INNER = slice(5, 28)
 """The part of a profile in which a gap or a crease is looked for; beyond it lie the fingers' middles."""
 WEB = 0.4
 """Share of a finger, from its knuckle, that lies within the palm's skin."""
+ABREAST_DEG = 30.0
+"""Fingers that spread by more are compared at equal distances from their roots, others where they lie abreast."""
 BEHIND_HAND, IN_DOUBT = 0.65, 0.45
 """Share of the way from the hand's colour to the colour behind it: not a finger above the first, doubtful above the
 second."""
 FAINT = 4.0
 """In CIELAB units (about two just noticeable differences): what differs by less cannot be told apart."""
-PARTED, CREASED, JOINED = 2.6, 1.2, 1.0
-"""Departure from both fingers' colours, as a share of their contrast to what is behind times its ratio to the skin's
-own texture: parted above the first, or above the second if there is a dark line too; joined below the third."""
+GAP = 0.75
+"""Difference from both fingers' colours that is a gap, as a share of their contrast to what is behind."""
+PARTED, CREASED, JOINED = 4.0, 1.2, 1.0
+"""That share times the ratio of the difference to the skin's own texture: parted above the first, or above the second
+if there is a dark line too; joined below the third."""
 DARK_LINE = 3.5
 """Depth of a dark line over that of the lines on the fingers themselves."""
+BEYOND_PX = np.arange(10.0, 40.0, 3.0)
+"""Where the colour beyond a tip is taken; the landmark lies about 5 px short of the finger's end."""
+COARSE = 64
+CELL_PX = PATCH_PX / COARSE
+LIKE = 12.0
+"""Greatest distance in CIELAB of what is taken for the hand's colour away from its bones."""
 MOST = 0.6
 """Share of the stations that must agree."""
 
@@ -88,10 +99,10 @@ class Bone:
 
 @dataclass(frozen=True)
 class Between:
-    """What lies between the axes of two neighbours, station by station from the web to the shorter tip, float32 (n,).
+    """What lies between the axes of two neighbours, at stations from the web to the shorter tip, float32 (24,).
 
-    ``apart``: largest departure from both fingers' colours; ``valley``: depth of the darkest line in L*;
-    ``grain``, ``grain_valley``: the same within the smoother of the two fingers, which is the skin's own texture.
+    ``apart``: largest difference in CIELAB from the blend of both fingers' colours; ``valley``: depth of the darkest
+    line in L*; ``grain``, ``grain_valley``: the same within the smoother of the two fingers, the skin's own texture.
     """
 
     apart: Numbers
@@ -112,14 +123,19 @@ def sight(patch: HandPatch) -> Sighting:
     if _edge_on(patch.landmarks):
         return Sighting(SIDE_VIEW)
     poses = _poses(patch.landmarks)
-    if None in poses.values():
+    if any(poses[name] is None for name in FINGERS[1:]) or (poses["thumb"] is None and not poses["index"]):
         return Sighting(AMBIGUOUS)
-    bones = [_bone(patch.landmarks, name) for name, extended in poses.items() if extended]
-    seen, contrast = _confirm(patch, bones)
-    if None in seen:
+    bones = [_bone(patch.landmarks, name) for name, extended in poses.items() if extended is not False]
+    colours = _colours(patch, bones)
+    seen = [_seen(i, bones, colours) for i in range(len(bones))]
+    if None in seen or _unexplained(patch, bones, colours):
         return Sighting(AMBIGUOUS)
     present = [bone for bone, there in zip(bones, seen, strict=True) if there]
-    return _join(patch, present, contrast)
+    sighting = _join(patch, present, colours.contrast)
+    # A thumb held to the index finger counts where a gap or crease parts them; else it may be the finger's flank.
+    if poses["thumb"] is None and "thumb-index" in sighting.fused_pairs:
+        return Sighting(AMBIGUOUS)
+    return sighting
 
 
 def claimed(landmarks: Points) -> tuple[str, ...]:
@@ -157,10 +173,9 @@ def _finger_pose(landmarks: Points, name: str) -> bool | None:
 def _thumb_pose(landmarks: Points, name: str) -> bool | None:
     """A thumb laid across the palm or beside the folded fingers is as straight as one stretched out, but near them."""
     bend, turn = _angles_deg(landmarks, name)
-    away = float(np.linalg.norm(landmarks[4] - landmarks[5])) / PALM_PX
-    if bend >= BENT_DEG or turn >= BACK_DEG or away <= THUMB_NEAR:
-        return False
-    if bend > STRAIGHT_DEG or turn > FORWARD_DEG:
+    outward = _unit(landmarks[5] - landmarks[17])
+    away = float((landmarks[4] - landmarks[5]) @ outward) / PALM_PX
+    if bend > STRAIGHT_DEG or turn > FORWARD_DEG or away <= THUMB_NEAR:
         return False
     return True if away >= THUMB_AWAY else None
 
@@ -174,26 +189,120 @@ def _bone(landmarks: Points, name: str) -> Bone:
     return Bone(name, chain[1:] if name == "thumb" else chain)
 
 
-def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[bool | None], float]:
-    """Per bone whether a finger is seen there, None where that cannot be told; and the hand's contrast in CIELAB units.
+@dataclass(frozen=True)
+class Colours:
+    """CIELAB colours: of the ``palm`` (n, 3), of each bone (m, 3), and beyond each bone's tip (m, k, 3).
 
-    A finger has the colour of the palm or of another finger, and beyond its tip the colour changes.
+    ``contrast``: how far the colours beyond differ from the fingers', in the middle of the bones.
     """
+
+    palm: Numbers
+    bones: Numbers
+    beyond: Numbers
+
+    @property
+    def steps(self) -> Numbers:
+        """Difference of the colours beyond each tip from that of its bone (m, k)."""
+        return np.asarray(np.linalg.norm(self.beyond - self.bones[:, None], axis=2), np.float32)
+
+    @property
+    def contrast(self) -> float:
+        """In CIELAB units; 0 without bones."""
+        return float(np.median(self.steps.max(axis=1))) if len(self.bones) else 0.0
+
+
+def _colours(patch: HandPatch, bones: list[Bone]) -> Colours:
     wrist, knuckles = patch.palm[0], patch.palm[1:5]
-    palm = _look(patch.pixels, np.concatenate([wrist + (knuckles - wrist) * share for share in (0.5, 0.65, 0.8, 0.92)]))
-    own = [np.median(_look(patch.pixels, bone.strip(np.linspace(0.45, 0.95, 10) * bone.length, 3.0)), axis=(0, 1))
-           for bone in bones]
-    seen: list[bool | None] = []
-    contrasts: list[float] = []
-    for i, bone in enumerate(bones):
-        hand = np.concatenate([palm, *[colour[None] for j, colour in enumerate(own) if j != i]])
-        past = np.median(_look(patch.pixels, bone.strip(bone.length + np.arange(10.0, 40.0, 3.0), 4.0)), axis=1)
-        steps = np.linalg.norm(past - own[i], axis=1)
-        from_hand, from_behind = float(np.linalg.norm(hand - own[i], axis=1).min()), float(np.median(steps[:5]))
-        behind = from_hand / max(from_hand + from_behind, 1e-6)
-        contrasts.append(float(steps.max()))
-        seen.append(False if behind > BEHIND_HAND else None if behind > IN_DOUBT or max(steps) < FAINT else True)
-    return seen, float(np.median(contrasts)) if contrasts else 0.0
+    palm = np.concatenate([wrist + (knuckles - wrist) * share for share in (0.5, 0.65, 0.8, 0.92)])
+    if not bones:
+        return Colours(
+            _look(patch.pixels, palm), np.empty((0, 3), np.float32), np.empty((0, len(BEYOND_PX), 3), np.float32)
+        )
+    along = np.stack([bone.strip(np.linspace(0.45, 0.95, 10) * bone.length, 3.0) for bone in bones])
+    beyond = np.stack([bone.strip(bone.length + BEYOND_PX, 4.0) for bone in bones])
+    return Colours(
+        _look(patch.pixels, palm),
+        np.median(_look(patch.pixels, along), axis=(1, 2)),
+        np.median(_look(patch.pixels, beyond), axis=2),
+    )
+
+
+def _seen(i: int, bones: list[Bone], colours: Colours) -> bool | None:
+    """Whether a finger is at bone ``i``: of the palm's or another finger's colour, and ending at the tip; else None."""
+    hand = np.concatenate([colours.palm, np.delete(colours.bones, i, axis=0)])
+    from_hand = float(np.linalg.norm(hand - colours.bones[i], axis=1).min())
+    steps = colours.steps[i]
+    behind = from_hand / max(from_hand + float(np.median(steps[:5])), 1e-6)
+    if behind > BEHIND_HAND:
+        return False
+    return None if behind > IN_DOUBT or float(steps.max()) < FAINT else True
+
+
+def _unexplained(patch: HandPatch, bones: list[Bone], colours: Colours) -> bool:
+    """Whether something of the hand's colour, as large as half a finger, sticks out where no bone is."""
+    assert patch.landmarks is not None
+    explained = _explained(patch)
+    rows, columns = np.nonzero(explained == 0)
+    if len(rows) == 0:
+        return False
+    small = cv2.resize(patch.pixels, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
+    behind = np.concatenate([_rim_colours(lab, patch), colours.beyond[colours.steps > FAINT]])
+    if len(behind) == 0:
+        return False
+    asked = lab[rows, columns]
+    to_hand = _nearest(asked, np.concatenate([colours.palm, colours.bones]))
+    free = np.zeros_like(explained)
+    free[rows, columns] = (to_hand < 0.7 * _nearest(asked, behind)) & (to_hand < LIKE)
+    free = cv2.morphologyEx(free, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    beside = cv2.dilate(explained, np.ones((5, 5), np.uint8))
+    n, labels, _, _ = cv2.connectedComponentsWithStats(free, connectivity=8)
+    depth = cv2.distanceTransform(free, cv2.DIST_L2, 3)
+    return any(_sticks_out(labels == i, beside, depth) for i in range(1, n))
+
+
+def _sticks_out(piece: NDArray[np.bool_], beside: NDArray[np.uint8], depth: NDArray[np.float32]) -> bool:
+    if not beside[piece].any() or depth[piece].max() * CELL_PX < 5.0:
+        return False
+    spread = np.cov(np.argwhere(piece).T.astype(np.float64))
+    return float(np.sqrt(12.0 * np.linalg.eigvalsh(spread)[-1])) * CELL_PX >= 18.0
+
+
+def _explained(patch: HandPatch) -> NDArray[np.uint8]:
+    """1 on the palm, the forearm, along all five chains of landmarks and beyond the image, uint8 (64, 64)."""
+    assert patch.landmarks is not None
+    wrist, knuckles = patch.palm[0], patch.palm[1:5]
+    across = knuckles[3] - knuckles[0]
+    heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
+    outline = np.concatenate([patch.palm, heel]) / CELL_PX
+    known = np.zeros((COARSE, COARSE), np.uint8)
+    cv2.fillConvexPoly(known, cv2.convexHull(np.round(outline).astype(np.int32)), 1)
+    known = cv2.dilate(known, np.ones((5, 5), np.uint8))
+    for name in FINGERS:
+        bone = _bone(patch.landmarks, name)
+        chain = np.concatenate([bone.joints, bone.at(np.array([bone.length + 8.0]))]) / CELL_PX
+        cv2.polylines(known, [np.round(chain * 16).astype(np.int32)], False, 1, 5, cv2.LINE_8, 4)
+    known = cv2.dilate(known, np.ones((3, 3), np.uint8))
+    up = _unit(knuckles.mean(axis=0) - wrist)
+    y, x = np.mgrid[:COARSE, :COARSE] * CELL_PX
+    known[(x - wrist[0]) * up[0] + (y - wrist[1]) * up[1] < 0.6 * PALM_PX] = 1
+    known[cv2.resize(patch.inside.astype(np.uint8), (COARSE, COARSE), interpolation=cv2.INTER_NEAREST) == 0] = 1
+    return known
+
+
+def _rim_colours(lab: Numbers, patch: HandPatch) -> Numbers:
+    """Colours on the patch's rim but for its lower third, where the arm is."""
+    y, x = np.mgrid[:COARSE:2, :COARSE:2]
+    rim = ((y < 2) | (x < 2) | (x >= COARSE - 2)) & (y < 0.65 * COARSE)
+    inside = patch.inside[:: int(CELL_PX), :: int(CELL_PX)]
+    y, x = y[rim], x[rim]
+    return np.asarray(lab[y, x][inside[y, x]], np.float32)
+
+
+def _nearest(lab: Numbers, examples: Numbers) -> Numbers:
+    """Distance (n,) of colours (n, 3) to the nearest of the examples (m, 3)."""
+    square = np.square(lab).sum(axis=1)[:, None] + np.square(examples).sum(axis=1) - 2.0 * lab @ examples.T
+    return np.asarray(np.sqrt(np.maximum(square.min(axis=1), 0.0)), np.float32)
 
 
 def _join(patch: HandPatch, bones: list[Bone], contrast: float) -> Sighting:
@@ -222,11 +331,12 @@ def _digit(group: list[Bone]) -> Digit:
 def _parted(found: Between, contrast: float) -> bool | None:
     """Whether two neighbours are parted by a gap or a crease along most of their length, or by neither; else None."""
     grain, lines = (max(float(np.median(part)), 1.0) for part in (found.grain, found.grain_valley))
-    strength = found.apart / max(contrast, FAINT) * found.apart / grain
+    share = found.apart / max(contrast, FAINT)
+    strength = share * found.apart / grain
     creased = (strength >= CREASED) & (found.valley >= DARK_LINE * lines)
-    if np.mean((strength >= PARTED) | creased) >= MOST:
+    if np.mean((share >= GAP) | (strength >= PARTED) | creased) >= MOST:
         return True
-    return False if np.mean(strength < JOINED) >= MOST and contrast >= 2.0 * FAINT else None
+    return False if np.mean(strength < JOINED) >= MOST and contrast >= 1.5 * FAINT else None
 
 
 def between(pixels: Pixels, near: Bone, far: Bone) -> Between:
@@ -236,11 +346,13 @@ def between(pixels: Pixels, near: Bone, far: Bone) -> Between:
     chord = np.maximum(np.linalg.norm(b - a, axis=1), 1e-6)
     across = (b - a) / chord[:, None]
     core = np.clip(0.22 * chord, 1.5, 5.0)[:, None] * np.linspace(-1.0, 1.0, N_ACROSS)
-    points = np.stack([
-        a[:, None] * (1.0 - share)[:, None] + b[:, None] * share[:, None],
-        a[:, None] + core[..., None] * across[:, None],
-        b[:, None] + core[..., None] * across[:, None],
-    ])
+    points = np.stack(
+        [
+            a[:, None] * (1.0 - share)[:, None] + b[:, None] * share[:, None],
+            a[:, None] + core[..., None] * across[:, None],
+            b[:, None] + core[..., None] * across[:, None],
+        ]
+    )
     profiles = [cv2.blur(part, (1, SMOOTH_ALONG)) for part in _look(pixels, points)]
     ends = (np.clip(3.0 / chord, 0.0, 0.2), np.full(N_ALONG, 0.15), np.full(N_ALONG, 0.15))
     apart, *grain = (_departure(part, end) for part, end in zip(profiles, ends, strict=True))
@@ -250,12 +362,14 @@ def between(pixels: Pixels, near: Bone, far: Bone) -> Between:
 
 def _stations(near: Bone, far: Bone) -> tuple[Points, Points]:
     """Points (n, 2) on the two axes that lie abreast, from the web to the shorter tip."""
-    if near.name == "thumb":
+    if _turn_deg(near.joints[-1] - near.joints[0], far.joints[-1] - far.joints[0]) > ABREAST_DEG:
         along = np.linspace(WEB, 1.0, N_ALONG) * near.length
         return near.at(along), far.at(np.minimum(along, far.length))
     middle = _unit(_unit(near.joints[-1] - near.joints[0]) + _unit(far.joints[-1] - far.joints[0]))
     a, b = near.joints @ middle, far.joints @ middle
-    first = max(a[0] + WEB * (a[-1] - a[0]), b[0] + WEB * (b[-1] - b[0]))
+    # A thumb held to the hand reaches no farther than the index finger's root: it has no web there.
+    web = 0.0 if near.name == "thumb" else WEB
+    first = max(a[0] + WEB * (a[-1] - a[0]), b[0] + web * (b[-1] - b[0]))
     along = np.linspace(first, min(a[-1], b[-1]), N_ALONG)
     return near.at(np.interp(along, a, near.arc)), far.at(np.interp(along, b, far.arc))
 
@@ -267,7 +381,7 @@ def _departure(lab: Numbers, ends: NDArray[np.float64]) -> Numbers:
     a = (lab * left[..., None]).sum(axis=1) / left.sum(axis=1)[:, None]
     b = (lab * right[..., None]).sum(axis=1) / right.sum(axis=1)[:, None]
     blend = a[:, None] * (1.0 - share)[None, :, None] + b[:, None] * share[None, :, None]
-    return np.asarray(np.linalg.norm(lab - blend, axis=2)[:, INNER].max(axis=1), np.float32)
+    return np.asarray(np.sqrt(np.square(lab - blend)[:, INNER].sum(axis=2).max(axis=1)), np.float32)
 
 
 def _valley(lab: Numbers) -> Numbers:
