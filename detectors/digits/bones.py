@@ -9,6 +9,8 @@ Every threshold is relative: to the contrast between the hand and what is behind
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,8 +61,11 @@ BEYOND_PX = np.arange(10.0, 40.0, 3.0)
 """Where the colour beyond a tip is taken; the landmark lies about 5 px short of the finger's end."""
 COARSE = 64
 CELL_PX = PATCH_PX / COARSE
-LIKE = 12.0
-"""Greatest distance in CIELAB of what is taken for the hand's colour away from its bones."""
+LIKE, NEARER = 12.0, 0.7
+"""Greatest distance in CIELAB of what is taken for the hand's colour away from its bones; and as a share of the
+distance to the nearest colour behind the hand."""
+PIECE_DEPTH_PX, PIECE_LENGTH_PX = 5.0, 15.0
+"""Size of what sticks out and is no mere rim of a finger or of the palm."""
 MOST = 0.6
 """Share of the stations that must agree."""
 
@@ -72,7 +77,7 @@ class Bone:
     name: str
     joints: Points
 
-    @property
+    @cached_property
     def arc(self) -> NDArray[np.float64]:
         """Distance of each joint from the first along the bone, in pixels."""
         steps = np.linalg.norm(np.diff(self.joints, axis=0), axis=1)
@@ -200,7 +205,7 @@ class Colours:
     bones: Numbers
     beyond: Numbers
 
-    @property
+    @cached_property
     def steps(self) -> Numbers:
         """Difference of the colours beyond each tip from that of its bone (m, k)."""
         return np.asarray(np.linalg.norm(self.beyond - self.bones[:, None], axis=2), np.float32)
@@ -239,55 +244,59 @@ def _seen(i: int, bones: list[Bone], colours: Colours) -> bool | None:
 
 
 def _unexplained(patch: HandPatch, bones: list[Bone], colours: Colours) -> bool:
-    """Whether something of the hand's colour, as large as half a finger, sticks out where no bone is."""
-    assert patch.landmarks is not None
-    explained = _explained(patch)
-    rows, columns = np.nonzero(explained == 0)
-    if len(rows) == 0:
-        return False
+    """Whether something of the hand's colour, as large as half a finger, sticks out of the hand where no bone is."""
+    hand = _drawn_hand(patch)
+    asked = (hand == 0) & _judged(patch)
     small = cv2.resize(patch.pixels, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
-    lab = cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
+    lab = _lab(small)
     behind = np.concatenate([_rim_colours(lab, patch), colours.beyond[colours.steps > FAINT]])
-    if len(behind) == 0:
+    if len(behind) == 0 or not asked.any():
         return False
-    asked = lab[rows, columns]
-    to_hand = _nearest(asked, np.concatenate([colours.palm, colours.bones]))
-    free = np.zeros_like(explained)
-    free[rows, columns] = (to_hand < 0.7 * _nearest(asked, behind)) & (to_hand < LIKE)
-    free = cv2.morphologyEx(free, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    beside = cv2.dilate(explained, np.ones((5, 5), np.uint8))
-    n, labels, _, _ = cv2.connectedComponentsWithStats(free, connectivity=8)
-    depth = cv2.distanceTransform(free, cv2.DIST_L2, 3)
-    return any(_sticks_out(labels == i, beside, depth) for i in range(1, n))
+    to_hand = _nearest(lab[asked], np.concatenate([colours.palm, colours.bones]))
+    like = np.zeros((COARSE, COARSE), np.uint8)
+    like[asked] = (to_hand < NEARER * _nearest(lab[asked], behind)) & (to_hand < LIKE)
+    like = np.asarray(cv2.morphologyEx(like, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)), np.uint8)
+    beside = cv2.dilate(hand, np.ones((5, 5), np.uint8))
+    n, labels = cv2.connectedComponents(like, connectivity=8)
+    return any(_sticks_out(labels == i, np.asarray(beside, np.bool_)) for i in range(1, n))
 
 
-def _sticks_out(piece: NDArray[np.bool_], beside: NDArray[np.uint8], depth: NDArray[np.float32]) -> bool:
-    if not beside[piece].any() or depth[piece].max() * CELL_PX < 5.0:
+def _sticks_out(piece: NDArray[np.bool_], beside: NDArray[np.bool_]) -> bool:
+    """Whether a piece of the coarse patch touches the hand, is longer than a finger is wide, and is no mere rim."""
+    if not (piece & beside).any():
+        return False
+    depth = cv2.distanceTransform(piece.astype(np.uint8), cv2.DIST_L2, 3)
+    if float(depth.max()) * CELL_PX < PIECE_DEPTH_PX:
         return False
     spread = np.cov(np.argwhere(piece).T.astype(np.float64))
-    return float(np.sqrt(12.0 * np.linalg.eigvalsh(spread)[-1])) * CELL_PX >= 18.0
+    length = float(np.sqrt(12.0 * np.linalg.eigvalsh(spread)[-1])) * CELL_PX  # of an even bar with this spread
+    return length >= PIECE_LENGTH_PX
 
 
-def _explained(patch: HandPatch) -> NDArray[np.uint8]:
-    """1 on the palm, the forearm, along all five chains of landmarks and beyond the image, uint8 (64, 64)."""
+def _drawn_hand(patch: HandPatch) -> NDArray[np.uint8]:
+    """1 on the palm and along all five chains of landmarks as wide as fingers are, uint8 (64, 64)."""
     assert patch.landmarks is not None
     wrist, knuckles = patch.palm[0], patch.palm[1:5]
     across = knuckles[3] - knuckles[0]
     heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
-    outline = np.concatenate([patch.palm, heel]) / CELL_PX
-    known = np.zeros((COARSE, COARSE), np.uint8)
-    cv2.fillConvexPoly(known, cv2.convexHull(np.round(outline).astype(np.int32)), 1)
-    known = cv2.dilate(known, np.ones((5, 5), np.uint8))
+    outline = cv2.convexHull(np.round(np.concatenate([patch.palm, heel]) / CELL_PX).astype(np.int32))
+    drawn = np.zeros((COARSE, COARSE), np.uint8)
+    cv2.fillConvexPoly(drawn, outline, (1,))
+    drawn = np.asarray(cv2.dilate(drawn, np.ones((5, 5), np.uint8)), np.uint8)
     for name in FINGERS:
         bone = _bone(patch.landmarks, name)
         chain = np.concatenate([bone.joints, bone.at(np.array([bone.length + 8.0]))]) / CELL_PX
-        cv2.polylines(known, [np.round(chain * 16).astype(np.int32)], False, 1, 5, cv2.LINE_8, 4)
-    known = cv2.dilate(known, np.ones((3, 3), np.uint8))
+        cv2.polylines(drawn, [np.round(chain * 16).astype(np.int32)], False, (1,), 5, cv2.LINE_8, 4)
+    return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def _judged(patch: HandPatch) -> NDArray[np.bool_]:
+    """True from a little below the knuckles upward and inside the image, bool (64, 64): below is the arm."""
+    wrist, knuckles = patch.palm[0], patch.palm[1:5]
     up = _unit(knuckles.mean(axis=0) - wrist)
     y, x = np.mgrid[:COARSE, :COARSE] * CELL_PX
-    known[(x - wrist[0]) * up[0] + (y - wrist[1]) * up[1] < 0.6 * PALM_PX] = 1
-    known[cv2.resize(patch.inside.astype(np.uint8), (COARSE, COARSE), interpolation=cv2.INTER_NEAREST) == 0] = 1
-    return known
+    above = (x - wrist[0]) * up[0] + (y - wrist[1]) * up[1] >= 0.6 * PALM_PX
+    return np.asarray(above & patch.inside[:: int(CELL_PX), :: int(CELL_PX)])
 
 
 def _rim_colours(lab: Numbers, patch: HandPatch) -> Numbers:
@@ -395,9 +404,13 @@ def _valley(lab: Numbers) -> Numbers:
 def _look(pixels: Pixels, points: Points) -> Numbers:
     """CIELAB (..., 3) at points (..., 2) of the patch."""
     flat = points.reshape(-1, 1, 2).astype(np.float32)
-    rgb = cv2.remap(pixels, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    lab = cv2.cvtColor(rgb.reshape(-1, 1, 3).astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
-    return np.asarray(lab.reshape(*points.shape[:-1], 3), np.float32)
+    seen = cv2.remap(pixels, flat, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return _lab(seen.reshape(-1, 1, 3)).reshape(*points.shape[:-1], 3)
+
+
+def _lab(pixels: NDArray[Any]) -> Numbers:
+    """CIELAB float32 (h, w, 3) of sRGB uint8 (h, w, 3)."""
+    return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB), np.float32)
 
 
 def _unit(vector: Points) -> Points:
