@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -36,10 +37,10 @@ on the hand below the second, held beside it in between."""
 EDGE_ON = 0.38
 """A palm whose knuckles span less than this share of its length is seen from the side."""
 
-N_ALONG, N_ACROSS = 24, 33
+N_ALONG, N_ACROSS = 24, 25
 SMOOTH_ALONG = 7
 """Stations averaged along the fingers: a gap or crease runs along them, wrinkles run across."""
-INNER = slice(5, 28)
+INNER = slice(4, 21)
 """The part of a profile in which a gap or a crease is looked for; beyond it lie the fingers' middles."""
 WEB = 0.4
 """Share of a finger, from its knuckle, that lies within the palm's skin."""
@@ -57,6 +58,8 @@ PARTED, CREASED, JOINED = 4.0, 1.2, 1.0
 if there is a dark line too; joined below the third."""
 DARK_LINE = 3.5
 """Depth of a dark line over that of the lines on the fingers themselves."""
+ALONG = np.linspace(0.45, 0.95, 10)
+"""Where on a bone, as a share of its length, the finger's colour is taken."""
 BEYOND_PX = np.arange(10.0, 40.0, 3.0)
 """Where the colour beyond a tip is taken; the landmark lies about 5 px short of the finger's end."""
 COARSE = 64
@@ -219,14 +222,13 @@ class Colours:
 def _colours(patch: HandPatch, bones: list[Bone]) -> Colours:
     wrist, knuckles = patch.palm[0], patch.palm[1:5]
     palm = np.concatenate([wrist + (knuckles - wrist) * share for share in (0.5, 0.65, 0.8, 0.92)])
+    seen = _look(patch.pixels, palm)
     if not bones:
-        return Colours(
-            _look(patch.pixels, palm), np.empty((0, 3), np.float32), np.empty((0, len(BEYOND_PX), 3), np.float32)
-        )
-    along = np.stack([bone.strip(np.linspace(0.45, 0.95, 10) * bone.length, 3.0) for bone in bones])
+        return Colours(seen, np.empty((0, 3), np.float32), np.empty((0, len(BEYOND_PX), 3), np.float32))
+    along = np.stack([bone.strip(ALONG * bone.length, 3.0) for bone in bones])
     beyond = np.stack([bone.strip(bone.length + BEYOND_PX, 4.0) for bone in bones])
     return Colours(
-        _look(patch.pixels, palm),
+        seen,
         np.median(_look(patch.pixels, along), axis=(1, 2)),
         np.median(_look(patch.pixels, beyond), axis=2),
     )
@@ -246,7 +248,9 @@ def _seen(i: int, bones: list[Bone], colours: Colours) -> bool | None:
 def _unexplained(patch: HandPatch, bones: list[Bone], colours: Colours) -> bool:
     """Whether something of the hand's colour, as large as half a finger, sticks out of the hand where no bone is."""
     hand = _drawn_hand(patch)
-    asked = (hand == 0) & _judged(patch)
+    height = _height(patch)
+    inside = patch.inside[:: int(CELL_PX), :: int(CELL_PX)]
+    asked = (hand == 0) & inside & (height >= 0.3)
     small = cv2.resize(patch.pixels, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
     lab = _lab(small)
     behind = np.concatenate([_rim_colours(lab, patch), colours.beyond[colours.steps > FAINT]])
@@ -258,15 +262,15 @@ def _unexplained(patch: HandPatch, bones: list[Bone], colours: Colours) -> bool:
     like = np.asarray(cv2.morphologyEx(like, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)), np.uint8)
     beside = cv2.dilate(hand, np.ones((5, 5), np.uint8))
     n, labels = cv2.connectedComponents(like, connectivity=8)
-    return any(_sticks_out(labels == i, np.asarray(beside, np.bool_)) for i in range(1, n))
+    touching = set(np.unique(labels[(beside > 0) & (labels > 0)]))
+    labels[height < 0.6] = 0  # only what rises above the thumb's root is judged: lower down is the arm
+    return any(_large(labels == i) for i in range(1, n) if i in touching)
 
 
-def _sticks_out(piece: NDArray[np.bool_], beside: NDArray[np.bool_]) -> bool:
-    """Whether a piece of the coarse patch touches the hand, is longer than a finger is wide, and is no mere rim."""
-    if not (piece & beside).any():
-        return False
+def _large(piece: NDArray[np.bool_]) -> bool:
+    """Whether a piece of the coarse patch is longer than a finger is wide, and no mere rim."""
     depth = cv2.distanceTransform(piece.astype(np.uint8), cv2.DIST_L2, 3)
-    if float(depth.max()) * CELL_PX < PIECE_DEPTH_PX:
+    if float(depth.max()) * CELL_PX < PIECE_DEPTH_PX or int(piece.sum()) < 3:
         return False
     spread = np.cov(np.argwhere(piece).T.astype(np.float64))
     length = float(np.sqrt(12.0 * np.linalg.eigvalsh(spread)[-1])) * CELL_PX  # of an even bar with this spread
@@ -290,13 +294,12 @@ def _drawn_hand(patch: HandPatch) -> NDArray[np.uint8]:
     return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)), np.uint8)
 
 
-def _judged(patch: HandPatch) -> NDArray[np.bool_]:
-    """True from a little below the knuckles upward and inside the image, bool (64, 64): below is the arm."""
+def _height(patch: HandPatch) -> NDArray[np.float64]:
+    """Height above the wrist along the palm, in palm lengths, float64 (64, 64)."""
     wrist, knuckles = patch.palm[0], patch.palm[1:5]
     up = _unit(knuckles.mean(axis=0) - wrist)
     y, x = np.mgrid[:COARSE, :COARSE] * CELL_PX
-    above = (x - wrist[0]) * up[0] + (y - wrist[1]) * up[1] >= 0.6 * PALM_PX
-    return np.asarray(above & patch.inside[:: int(CELL_PX), :: int(CELL_PX)])
+    return np.asarray(((x - wrist[0]) * up[0] + (y - wrist[1]) * up[1]) / PALM_PX)
 
 
 def _rim_colours(lab: Numbers, patch: HandPatch) -> Numbers:
@@ -316,16 +319,15 @@ def _nearest(lab: Numbers, examples: Numbers) -> Numbers:
 
 def _join(patch: HandPatch, bones: list[Bone], contrast: float) -> Sighting:
     """Digits from the present fingers: neighbours that have fused make one."""
+    pairs = [(near, far) for near, far in pairwise(bones) if f"{near.name}-{far.name}" in PAIRS]
+    parted = {
+        far.name: _parted(found, contrast) for (_, far), found in zip(pairs, between(patch.pixels, pairs), strict=True)
+    }
+    if None in parted.values():
+        return Sighting(AMBIGUOUS)
     groups: list[list[Bone]] = []
     for bone in bones:
-        neighbour = groups[-1][-1] if groups else None
-        if neighbour is None or f"{neighbour.name}-{bone.name}" not in PAIRS:
-            groups.append([bone])
-            continue
-        parted = _parted(between(patch.pixels, neighbour, bone), contrast)
-        if parted is None:
-            return Sighting(AMBIGUOUS)
-        if parted:
+        if parted.get(bone.name, True):
             groups.append([bone])
         else:
             groups[-1].append(bone)
@@ -348,25 +350,23 @@ def _parted(found: Between, contrast: float) -> bool | None:
     return False if np.mean(strength < JOINED) >= MOST and contrast >= 1.5 * FAINT else None
 
 
-def between(pixels: Pixels, near: Bone, far: Bone) -> Between:
-    """Look across from one finger's axis to its neighbour's, at ``N_ALONG`` stations."""
-    a, b = _stations(near, far)
-    share = np.linspace(0.0, 1.0, N_ACROSS)
-    chord = np.maximum(np.linalg.norm(b - a, axis=1), 1e-6)
-    across = (b - a) / chord[:, None]
-    core = np.clip(0.22 * chord, 1.5, 5.0)[:, None] * np.linspace(-1.0, 1.0, N_ACROSS)
-    points = np.stack(
-        [
-            a[:, None] * (1.0 - share)[:, None] + b[:, None] * share[:, None],
-            a[:, None] + core[..., None] * across[:, None],
-            b[:, None] + core[..., None] * across[:, None],
-        ]
-    )
-    profiles = [cv2.blur(part, (1, SMOOTH_ALONG)) for part in _look(pixels, points)]
-    ends = (np.clip(3.0 / chord, 0.0, 0.2), np.full(N_ALONG, 0.15), np.full(N_ALONG, 0.15))
-    apart, *grain = (_departure(part, end) for part, end in zip(profiles, ends, strict=True))
-    valley, *grain_valley = (_valley(part) for part in profiles)
-    return Between(apart, valley, np.minimum(*grain), np.minimum(*grain_valley))
+def between(pixels: Pixels, pairs: list[tuple[Bone, Bone]]) -> list[Between]:
+    """Look across from each finger's axis to its neighbour's, at ``N_ALONG`` stations."""
+    if not pairs:
+        return []
+    a, b = (np.stack(part) for part in zip(*(_stations(near, far) for near, far in pairs), strict=True))
+    chord = np.maximum(np.sqrt(np.square(b - a).sum(axis=-1)), 1e-6)
+    core = (np.clip(0.22 * chord, 1.5, 5.0) / chord)[..., None] * (b - a)
+    starts, ends = np.stack([a, a - core, b - core]), np.stack([b, a + core, b + core])
+    share = np.linspace(0.0, 1.0, N_ACROSS)[:, None]
+    lab = _look(pixels, starts[..., None, :] * (1.0 - share) + ends[..., None, :] * share)
+    lab = np.stack([cv2.blur(part, (1, SMOOTH_ALONG)) for part in lab.reshape(-1, *lab.shape[2:])]).reshape(lab.shape)
+    flesh = np.stack([np.clip(3.0 / chord, 0.0, 0.2), np.full_like(chord, 0.15), np.full_like(chord, 0.15)])
+    apart, valley = _departure(lab, flesh), _valley(lab)
+    return [
+        Between(apart[0, i], valley[0, i], apart[1:, i].min(axis=0), valley[1:, i].min(axis=0))
+        for i in range(len(pairs))
+    ]
 
 
 def _stations(near: Bone, far: Bone) -> tuple[Points, Points]:
@@ -383,22 +383,25 @@ def _stations(near: Bone, far: Bone) -> tuple[Points, Points]:
     return near.at(np.interp(along, a, near.arc)), far.at(np.interp(along, b, far.arc))
 
 
-def _departure(lab: Numbers, ends: NDArray[np.float64]) -> Numbers:
-    """Largest distance (n,) of the inner part of each row of (n, m, 3) from the blend of its two ends."""
-    share = np.linspace(0.0, 1.0, lab.shape[1], dtype=np.float32)
-    left, right = (share[None] <= ends[:, None]), (share[None] >= 1.0 - ends[:, None])
-    a = (lab * left[..., None]).sum(axis=1) / left.sum(axis=1)[:, None]
-    b = (lab * right[..., None]).sum(axis=1) / right.sum(axis=1)[:, None]
-    blend = a[:, None] * (1.0 - share)[None, :, None] + b[:, None] * share[None, :, None]
-    return np.asarray(np.sqrt(np.square(lab - blend)[:, INNER].sum(axis=2).max(axis=1)), np.float32)
+def _departure(lab: Numbers, flesh: NDArray[np.float64]) -> Numbers:
+    """Largest distance (...) of the inner part of each row of (..., m, 3) from the blend of the colours at its ends.
+
+    ``flesh``: share of the row (...) at either end that gives those colours.
+    """
+    share = np.linspace(0.0, 1.0, lab.shape[-2], dtype=np.float32)
+    near = (share <= flesh[..., None]).astype(np.float32)
+    near /= near.sum(axis=-1, keepdims=True)
+    a, b = near[..., None, :] @ lab, near[..., None, ::-1] @ lab
+    rest = lab[..., INNER, :] - a - share[INNER, None] * (b - a)
+    return np.asarray(np.sqrt(np.square(rest).sum(axis=-1).max(axis=-1)), np.float32)
 
 
 def _valley(lab: Numbers) -> Numbers:
-    """Depth (n,) in L* of the lowest point between higher ground on both sides, per row of (n, m, 3)."""
-    light = lab[..., 0]
-    left = np.maximum.accumulate(light, axis=1)
-    right = np.maximum.accumulate(light[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray((np.minimum(left, right) - light)[:, INNER].max(axis=1), np.float32)
+    """Depth (...) in L* of the lowest point between higher ground on both sides, per row of (..., m, 3)."""
+    light = np.ascontiguousarray(lab[..., 0])
+    left = np.maximum.accumulate(light, axis=-1)
+    right = np.maximum.accumulate(light[..., ::-1], axis=-1)[..., ::-1]
+    return np.asarray((np.minimum(left, right) - light)[..., INNER].max(axis=-1), np.float32)
 
 
 def _look(pixels: Pixels, points: Points) -> Numbers:
