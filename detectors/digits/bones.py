@@ -53,7 +53,7 @@ FAINT = 4.0
 """In CIELAB units (about two just noticeable differences): what differs by less cannot be told apart."""
 GAP = 0.75
 """Difference from both fingers' colours that is a gap, as a share of their contrast to what is behind."""
-PARTED, CREASED, JOINED = 4.0, 1.2, 1.0
+PARTED, CREASED, JOINED = 4.0, 1.2, 1.3
 """That share times the ratio of the difference to the skin's own texture: parted above the first, or above the second
 if there is a dark line too; joined below the third."""
 DARK_LINE = 3.5
@@ -259,7 +259,7 @@ def _unexplained(patch: HandPatch, bones: list[Bone], colours: Colours) -> bool:
     to_hand = _nearest(lab[asked], np.concatenate([colours.palm, colours.bones]))
     like = np.zeros((COARSE, COARSE), np.uint8)
     like[asked] = (to_hand < NEARER * _nearest(lab[asked], behind)) & (to_hand < LIKE)
-    like = np.asarray(cv2.morphologyEx(like, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)), np.uint8)
+    like = np.asarray(cv2.morphologyEx(like, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
     beside = cv2.dilate(hand, np.ones((5, 5), np.uint8))
     n, labels = cv2.connectedComponents(like, connectivity=8)
     touching = set(np.unique(labels[(beside > 0) & (labels > 0)]))
