@@ -24,17 +24,19 @@ from detectors.trait import OK, Points
 F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-FINGER_PX = 0.2 * PALM_PX
-"""Width of a slice through one finger."""
+FINGER_PX = 0.22 * PALM_PX
+"""Width of a slice through one finger, where no other finger of the hand shows what it is."""
 SLICE_PX = 3
 FIRST_PX = 0.08 * PALM_PX
+WEB_PX = 0.28 * PALM_PX
+"""The skin between two fingers ends here."""
 STANDS_OUT = 0.18 * PALM_PX
 """A branch shorter than this is the bumpy end of another."""
 FINGER_REACH = (0.53 * PALM_PX, 0.62 * PALM_PX)
 """Beyond the palm: below the first a folded finger's knuckle, above the second an extended finger."""
 THUMB_REACH = (0.34 * PALM_PX, 0.42 * PALM_PX)
-WIDE = (1.6, 1.9)
-"""Below the first number of finger widths one finger, above the second several side by side."""
+SLENDER, WIDE = 0.5, (1.5, 1.65)
+"""Below the first number of finger widths no finger, below the second one, above the third several side by side."""
 TOUCHING = 1.3
 """Fingers that touch take no more finger widths than this each."""
 CREASED = 0.75
@@ -73,10 +75,13 @@ class Branch:
         return FIRST_PX + SLICE_PX * self.top
 
     @property
-    def widths(self) -> float:
-        """Its width halfway, in finger widths."""
-        n = len(self.slices)
-        return float(np.median([s.width_px for s in self.slices[n // 5 : max(n // 5 + 1, 4 * n // 5)]])) / FINGER_PX
+    def width_px(self) -> float:
+        """Its width beyond the web, where it is rather wide: of fused fingers the longer ends alone."""
+        return float(np.quantile([s.width_px for s in self.beyond(WEB_PX)], 0.75))
+
+    def beyond(self, least_px: float) -> list[Slice]:
+        """Its slices at least so far beyond the palm; its outermost one where there is none."""
+        return [s for s in self.slices if FIRST_PX + SLICE_PX * s.level >= least_px] or self.slices[:1]
 
     @property
     def top(self) -> int:
@@ -128,21 +133,34 @@ def _has_holes(mask: Mask, palm: Points) -> bool:
     return bool((enclosed & (stats[1:, cv2.CC_STAT_AREA] > 0.4 * FINGER_PX**2)).any())
 
 
-def _standing_parts(roots: list[Branch], palm: Points) -> list[Branch] | None:
+def _standing_parts(roots: list[Branch], palm: Points) -> list[Part] | None:
     """The parts that are digits, thumb's side first; None where one is neither clearly a digit nor clearly none."""
     leaves = {id(leaf): leaf for root in roots for leaf in root.leaves()}
-    digits = []
-    for leaf in leaves.values():
-        if _is_arm(leaf, palm):
-            continue
-        low, high = THUMB_REACH if _is_thumb(leaf, palm) else FINGER_REACH
-        if leaf.reach_px < low:
-            continue
-        unclear = leaf.reach_px < high or WIDE[0] < leaf.widths < WIDE[1]
-        if unclear or (leaf.widths > WIDE[1] and _leaves_patch(leaf)):  # an arm, or something behind the hand
+    standing = [
+        leaf
+        for leaf in leaves.values()
+        if not _is_arm(leaf, palm) and leaf.reach_px >= (THUMB_REACH if _by_thumb(leaf, palm) else FINGER_REACH)[0]
+    ]
+    unit = _finger_px(standing, palm)
+    parts = []
+    for leaf in sorted(standing, key=lambda leaf: _turn(_root(leaf))):
+        part = Part(leaf, leaf.width_px / unit)
+        thumb = _by_thumb(leaf, palm) and part.widths < WIDE[1]
+        short = leaf.reach_px < (THUMB_REACH if thumb else FINGER_REACH)[1]
+        if short and not thumb and leaf.reach_px < FINGER_REACH[0]:
+            continue  # the knuckles of a fist, seen from the thumb's side
+        if short or part.widths < SLENDER or WIDE[0] < part.widths < WIDE[1]:
             return None
-        digits.append(leaf)
-    return sorted(digits, key=lambda leaf: _turn(_root(leaf)))
+        if part.widths > WIDE[1] and _leaves_patch(leaf):  # an arm, or something behind the hand
+            return None
+        parts.append(part)
+    return parts
+
+
+def _finger_px(leaves: list[Branch], palm: Points) -> float:
+    """How wide this hand's fingers are: the median of those that stand alone, where there are two or more."""
+    single = [leaf.width_px for leaf in leaves if leaf.width_px < WIDE[0] * FINGER_PX and not _by_thumb(leaf, palm)]
+    return float(np.median(single)) if len(single) > 1 else FINGER_PX
 
 
 def _turn(point: Points) -> float:
@@ -188,8 +206,8 @@ def _leaves_patch(leaf: Branch) -> bool:
     return not SLICE_PX < x < PATCH_PX - SLICE_PX
 
 
-def _is_thumb(leaf: Branch, palm: Points) -> bool:
-    return leaf.widths < WIDE[1] and _nearest_finger(leaf, palm) == 0
+def _by_thumb(leaf: Branch, palm: Points) -> bool:
+    return _nearest_finger(leaf, palm) == 0
 
 
 def _nearest_finger(leaf: Branch, palm: Points) -> int:
@@ -202,7 +220,7 @@ def _trunks_explained(branches: list[Branch]) -> bool:
         if not branch.children:
             continue
         standing = [s.width_px for s in branch.slices if s.level * SLICE_PX > FINGER_REACH[0]]
-        parts = sum(leaf.widths for leaf in branch.leaves()) * FINGER_PX
+        parts = sum(leaf.width_px for leaf in branch.leaves())
         if (standing and float(np.median(standing)) > 1.5 * parts) or not _trunks_explained(branch.children):
             return False
     return True
@@ -226,22 +244,39 @@ def _tips(mask: Mask, palm: Points) -> int:
     return n
 
 
-def _named(patch: HandPatch, parts: list[Branch]) -> Sighting:
+def _named(patch: HandPatch, parts: list[Part]) -> Sighting:
+    names = _names(parts, patch.palm)
     digits = []
-    for part, names in zip(parts, _names(parts, patch.palm), strict=True):
-        groups = [names]
-        if names == (EXTRA,) and part.widths > WIDE[1]:
+    for part, group in zip(parts, names, strict=True):
+        if group == (EXTRA,) and part.widths > WIDE[1]:
             return Sighting("ambiguous")
-        if part.widths < TOUCHING * len(names):  # fused fingers that are spread cannot be touching ones
-            creases = _creases(patch, part, len(names))
-            if creases not in (0, len(names) - 1):
-                return Sighting("ambiguous")
-            groups = [(name,) for name in names] if creases else [names]
-        digits += [Digit(group, part.slices[0].centre) for group in groups]
+        creases = 0
+        if part.widths < TOUCHING * len(group):  # fused fingers that are spread cannot be touching ones
+            creases = _creases(patch, part.leaf, len(group))
+        if creases not in (0, len(group) - 1):
+            return Sighting("ambiguous")
+        tip = part.leaf.slices[0].centre
+        digits += [Digit((name,), tip) for name in group] if creases else [Digit(group, tip)]
+    if names and names[0] == ("index",) and _hides_thumb(parts[0]):
+        return Sighting("ambiguous")
     return Sighting(OK, tuple(digits))
 
 
-def _names(parts: list[Branch], palm: Points) -> list[tuple[str, ...]]:
+def _hides_thumb(index: Part) -> bool:
+    """Whether the index finger's root bulges to the thumb's side, as where a thumb lies along it."""
+    low = [s for s in index.leaf.beyond(WEB_PX) if FIRST_PX + SLICE_PX * s.level < 0.42 * PALM_PX]
+    high = index.leaf.beyond(0.5 * PALM_PX)
+    if not low or len(high) < 2:
+        return False
+    bottom, top = high[-1].centre, high[0].centre
+    root = low[len(low) // 2]
+    lean = (top[0] - bottom[0]) / max(bottom[1] - top[1], 1.0)
+    aside = bottom[0] - lean * (root.centre[1] - bottom[1]) - root.centre[0]
+    width = float(np.median([s.width_px for s in high]))
+    return root.width_px > WIDE[0] * width and aside > 0.3 * width
+
+
+def _names(parts: list[Part], palm: Points) -> list[tuple[str, ...]]:
     """The cheapest names in order: roots near where a finger's would be, widths as of so many fingers."""
     sockets = _sockets(palm)
 
@@ -255,9 +290,9 @@ def _names(parts: list[Branch], palm: Points) -> list[tuple[str, ...]]:
             for size in sizes:
                 if first + size > len(FINGERS):
                     continue
-                away = float(np.linalg.norm(_root(parts[i]) - sockets[first : first + size].mean(axis=0)))
+                away = float(np.linalg.norm(_root(parts[i].leaf) - sockets[first : first + size].mean(axis=0)))
                 span = float(np.linalg.norm(sockets[first + size - 1] - sockets[first])) + FINGER_PX
-                misfit = 0.5 * abs(_root_px(parts[i]) - span) if size > 1 else 0.0
+                misfit = 0.5 * abs(_root_px(parts[i].leaf) - span) if size > 1 else 0.0
                 cost, names = cheapest(i + 1, first + size)
                 if away + misfit + cost < best[0]:
                     best = (away + misfit + cost, [FINGERS[first : first + size], *names])
@@ -283,10 +318,11 @@ def _creases(patch: HandPatch, part: Branch, n_fingers: int) -> int:
 
 def _strip(patch: HandPatch, part: Branch) -> F32:
     """Luminance along a part, float32 (length, width): root in the last row, without the rounded tip."""
-    centres = np.array([s.centre for s in part.slices])
+    width = part.width_px
+    centres = np.array([s.centre for s in part.beyond(WEB_PX) if s.width_px > 0.8 * width])
     n = max(1, len(centres) // 4)
     top, bottom = centres[:n].mean(axis=0), centres[-n:].mean(axis=0)
-    length, width = float(np.linalg.norm(bottom - top)), part.widths * FINGER_PX
+    length = float(np.linalg.norm(bottom - top))
     along = (bottom - top) / max(length, 1e-6)
     across = np.array([-along[1], along[0]])
     rows, columns = np.mgrid[0 : max(8, round(length)), 0 : round(width)].astype(np.float32)
@@ -295,6 +331,14 @@ def _strip(patch: HandPatch, part: Branch) -> F32:
     y = (top[1] + rows * along[1] + offset * across[1]).astype(np.float32)
     grey = cv2.cvtColor(patch.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.asarray(cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A digit, or several that have fused or touch: ``widths`` in widths of one finger of this hand."""
+
+    leaf: Branch
+    widths: float
 
 
 def tree(mask: Mask, palm: Points) -> list[Branch]:
