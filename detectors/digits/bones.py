@@ -60,6 +60,10 @@ DARK_LINE = 3.5
 """Depth of a dark line over that of the lines on the fingers themselves."""
 ALONG = np.linspace(0.45, 0.95, 10)
 """Where on a bone, as a share of its length, the finger's colour is taken."""
+ASIDE_PX = (-6.0, -3.0, 0.0, 3.0, 6.0)
+"""Where a finger is looked for that is not at its landmarks."""
+FINGER_PX = 10.0
+"""Axes of two fingers are never nearer."""
 BEYOND_PX = np.arange(10.0, 40.0, 3.0)
 """Where the colour beyond a tip is taken; the landmark lies about 5 px short of the finger's end."""
 COARSE = 64
@@ -133,13 +137,10 @@ def sight(patch: HandPatch) -> Sighting:
     poses = _poses(patch.landmarks)
     if any(poses[name] is None for name in FINGERS[1:]) or (poses["thumb"] is None and not poses["index"]):
         return Sighting(AMBIGUOUS)
-    bones = [_bone(patch.landmarks, name) for name, extended in poses.items() if extended is not False]
-    colours = _colours(patch, bones)
-    seen = [_seen(i, bones, colours) for i in range(len(bones))]
-    if None in seen or _unexplained(patch, bones, colours):
+    confirmed = _confirm(patch, [_bone(patch.landmarks, name) for name in FINGERS if poses[name] is not False])
+    if confirmed is None:
         return Sighting(AMBIGUOUS)
-    present = [bone for bone, there in zip(bones, seen, strict=True) if there]
-    sighting = _join(patch, present, colours.contrast)
+    sighting = _join(patch, *confirmed)
     # A thumb held to the index finger counts where a gap or crease parts them; else it may be the finger's flank.
     if poses["thumb"] is None and "thumb-index" in sighting.fused_pairs:
         return Sighting(AMBIGUOUS)
@@ -234,7 +235,23 @@ def _colours(patch: HandPatch, bones: list[Bone]) -> Colours:
     )
 
 
-def _seen(i: int, bones: list[Bone], colours: Colours) -> bool | None:
+def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[Bone], float] | None:
+    """The bones at which a finger is seen, moved onto it where need be, and the hand's contrast; None where in doubt."""
+    colours = _colours(patch, bones)
+    seen = [_seen(i, colours) for i in range(len(bones))]
+    if not all(seen):
+        found = [bone if seen[i] else _beside(patch, i, bones, colours) for i, bone in enumerate(bones)]
+        bones = [bone for bone in found if bone is not None]
+        if len(bones) < len(found):
+            return None
+        colours = _colours(patch, bones)
+        seen = [_seen(i, colours) for i in range(len(bones))]
+    if None in seen or _unexplained(patch, colours):
+        return None
+    return [bone for bone, there in zip(bones, seen, strict=True) if there], colours.contrast
+
+
+def _seen(i: int, colours: Colours) -> bool | None:
     """Whether a finger is at bone ``i``: of the palm's or another finger's colour, and ending at the tip; else None."""
     hand = np.concatenate([colours.palm, np.delete(colours.bones, i, axis=0)])
     from_hand = float(np.linalg.norm(hand - colours.bones[i], axis=1).min())
@@ -245,7 +262,36 @@ def _seen(i: int, bones: list[Bone], colours: Colours) -> bool | None:
     return None if behind > IN_DOUBT or float(steps.max()) < FAINT else True
 
 
-def _unexplained(patch: HandPatch, bones: list[Bone], colours: Colours) -> bool:
+def _beside(patch: HandPatch, i: int, bones: list[Bone], colours: Colours) -> Bone | None:
+    """Bone ``i``, moved aside by up to half a finger to where the hand's colour is; never onto another finger.
+
+    None where that colour is on both sides: which of two digits is meant cannot be told.
+    """
+    along = _unit(bones[i].joints[-1] - bones[i].joints[0])
+    aside = np.array([-along[1], along[0]])
+    others = [other for j, other in enumerate(bones) if j != i]
+    moved = {step: Bone(bones[i].name, bones[i].joints + step * aside) for step in ASIDE_PX}
+    free = {s: bone for s, bone in moved.items() if all(_distance(bone, other) >= FINGER_PX for other in others)}
+    if 0.0 not in free:
+        return bones[i]
+    strips = np.stack([bone.strip(ALONG * bone.length, 3.0) for bone in free.values()])
+    hand = np.concatenate([colours.palm, np.delete(colours.bones, i, axis=0)])
+    unlike = dict(zip(free, _nearest(np.median(_look(patch.pixels, strips), axis=(1, 2)), hand), strict=True))
+    left, right = (min((u for s, u in unlike.items() if s * side > 0), default=np.inf) for side in (-1.0, 1.0))
+    if max(left, right) < 0.5 * unlike[0.0]:
+        return None
+    return free[min(unlike, key=lambda step: float(unlike[step]))]
+
+
+def _distance(a: Bone, b: Bone) -> float:
+    """Between the outer halves of two bones, in pixels."""
+    outer = np.array([0.6, 0.8, 1.0])
+    return float(
+        np.linalg.norm(a.at(outer * a.length)[:, None] - b.at(np.linspace(0.3, 1.0, 8) * b.length), axis=2).min()
+    )
+
+
+def _unexplained(patch: HandPatch, colours: Colours) -> bool:
     """Whether something of the hand's colour, as large as half a finger, sticks out of the hand where no bone is."""
     hand = _drawn_hand(patch)
     height = _height(patch)
