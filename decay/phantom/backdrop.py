@@ -24,19 +24,20 @@ def _pattern(drop: Backdrop, rng: np.random.Generator, x: F32, y: F32, soft_mm: 
     angle = np.radians(drop.angle_deg)
     along = (np.cos(angle) * x + np.sin(angle) * y).astype(np.float32)
     across = (-np.sin(angle) * x + np.cos(angle) * y).astype(np.float32)
+    image = base
     if drop.kind == "gradient":
-        return over(base, other, smoothstep(-150.0, 150.0, along))
-    if drop.kind == "edge":
-        return _edges(base, other, rng, along, across, soft_mm)
-    if drop.kind in ("stripes", "checks"):
-        return _woven(base, other, rng, along, across, size, drop.kind == "checks")
-    if drop.kind == "clutter":
-        return _clutter(base, other, rng, along, across, size)
-    if drop.kind == "blobs":
-        return _blobs(base, rng, x, y, size)
-    if drop.kind == "flesh":
-        return _flesh(base, other, rng, x, y)
-    return base
+        image = over(base, other, smoothstep(-150.0, 150.0, along))
+    elif drop.kind == "edge":
+        image = _edges(base, other, rng, along, across, soft_mm)
+    elif drop.kind in ("stripes", "checks"):
+        image = _woven(base, other, rng, along, across, size, drop.kind == "checks")
+    elif drop.kind == "clutter":
+        image = _clutter(base, other, rng, along, across, size)
+    elif drop.kind == "blobs":
+        image = _blobs(base, rng, x, y, size)
+    elif drop.kind == "flesh":
+        image = _flesh(base, other, rng, x, y)
+    return image
 
 
 def _step(x: F32, soft_mm: float) -> F32:
@@ -71,7 +72,8 @@ def _clutter(base: F32, other: F32, rng: np.random.Generator, along: F32, across
     for _ in range(14):
         centre, half = rng.uniform(-160.0, 160.0, 2), size * rng.uniform(0.3, 2.5, 2)
         inside = np.minimum(half[0] - np.abs(along - centre[0]), half[1] - np.abs(across - centre[1]))
-        colour = (other * rng.uniform(0.2, 1.8) * rng.uniform(0.6, 1.4, 3)).astype(np.float32)
+        shade = 0.5 * (other if rng.uniform() < 0.5 else base[0, 0]) + 0.5 * float(other.mean())
+        colour = (shade * rng.uniform(0.1, 2.2) * rng.uniform(0.8, 1.2, 3)).astype(np.float32)
         image = over(image, np.clip(colour, 0.0, 1.0), _step(inside.astype(np.float32), 1.0))
     grain = lattice_noise(rng, 64, along / 5.0 + 32.0, across / 5.0 + 32.0)
     return np.asarray(image * np.clip(1.0 + 0.12 * grain, 0.5, 1.5)[..., None], np.float32)
@@ -79,9 +81,9 @@ def _clutter(base: F32, other: F32, rng: np.random.Generator, along: F32, across
 
 def _blobs(base: F32, rng: np.random.Generator, x: F32, y: F32, size: float) -> F32:
     """Things out of focus: soft noise in three colours."""
-    noise = [lattice_noise(rng, 32, x / size + 16.0, y / size + 16.0) for _ in range(3)]
+    noise = [lattice_noise(rng, 32, x / max(size, 18.0) + 16.0, y / max(size, 18.0) + 16.0) for _ in range(3)]
     shared = lattice_noise(rng, 32, x / (0.6 * size) + 16.0, y / (0.6 * size) + 16.0)
-    mix = np.stack([np.exp(0.25 * channel + 0.35 * shared) for channel in noise], axis=-1)
+    mix = np.stack([np.exp(0.12 * channel + 0.35 * shared) for channel in noise], axis=-1)
     return np.asarray(np.clip(base * mix, 0.0, 1.0), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""A drawn hand: a small model of capsules in space, seen from some side in some light, and the truth about its digits."""
+"""A drawn hand: capsules in space, seen from some side in some light, and the truth about its digits."""
 
 from __future__ import annotations
 
@@ -201,4 +201,5 @@ def _tip(digit: Digit) -> NDArray[np.float64]:
     before, end = digit.marks_mm[2], digit.marks_mm[3]
     flat = (end - before) * [1.0, 1.0, 0.0]
     length = float(np.linalg.norm(flat))
-    return end + (float(digit.chain.radii_mm[-1]) * flat / length if length > 1e-6 else 0.0 * flat)
+    beyond = float(digit.chain.radii_mm[-1]) / max(length, 1e-6)
+    return np.asarray(end + beyond * flat)

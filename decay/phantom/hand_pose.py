@@ -7,6 +7,7 @@ the palm's middle. ``pose_hand`` turns them to the camera: x right (before mirro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,10 +92,13 @@ def pose_hand(hand: HandParameters) -> Posed:
 
 
 def between(a: Chain, b: Chain, share: float) -> Chain:
-    """A chain part of the way from one to another of as many joints."""
-    return Chain(
-        (1.0 - share) * a.joints_mm + share * b.joints_mm, (1.0 - share) * a.radii_mm + share * b.radii_mm, a.palmar
-    )
+    """A chain part of the way from one to another of as many joints; half way it reaches out most, so that the end
+    of two fingers in one is round."""
+    joints = (1.0 - share) * a.joints_mm + share * b.joints_mm
+    apart = float(np.linalg.norm((a.joints_mm - b.joints_mm)[-1]))
+    end = joints[-1] - joints[-2]
+    joints[-1] += min(0.55 * apart, 5.0) * share * (1.0 - share) * end / max(float(np.linalg.norm(end)), 1e-6)
+    return Chain(joints, (1.0 - share) * a.radii_mm + share * b.radii_mm, a.palmar)
 
 
 def _turn(hand: HandParameters) -> Points:
@@ -212,7 +216,7 @@ def _thumb(hand: HandParameters, angles: dict[str, tuple[float, float]]) -> Digi
     radius, long = hand.finger_radius_mm * RADIUS_SHARES["thumb"], hand.finger_length_mm / 78.0
     extended = hand.fingers[0] == "extended"
     joints = _thumb_joints(hand, angles, long) if extended else _folded_thumb_joints(hand)
-    chain = Chain(_fleshed(joints), radius * np.array([1.5, 1.4, 1.2, 1.03, 1.03, 1.02, 0.78]))
+    chain = Chain(_fleshed(joints), radius * np.array([1.15, 1.36, 1.2, 1.04, 1.04, 1.02, 0.78]))
     along = (joints[3] - joints[2]) / np.linalg.norm(joints[3] - joints[2])
     outward = np.array([-0.55, 0.0, -0.85]) if extended else np.array([-0.1, -0.35, 0.95])
     dorsal = outward - (outward @ along) * along
@@ -340,7 +344,7 @@ def _webs(hand: HandParameters, wide: float) -> list[Chain]:
         along = np.array([np.sin(angle), -np.cos(angle), 0.0])
         tip = knuckle_mm(hand, name) + 0.5 * HIDDEN_MM * along
         chains.append(Chain(np.stack([knuckle_mm(hand, name), tip]), wide * np.array([11.5, 9.8])))
-    for near, far in zip(names[:-1], names[1:], strict=True):
+    for near, far in pairwise(names):
         if FINGERS.index(far) - FINGERS.index(near) == 1:
             ends = []
             for name in (near, far):
@@ -360,7 +364,7 @@ def _arm(hand: HandParameters, from_mm: float, thicker_mm: float) -> list[Chain]
     half = wide * np.interp(reach, [0.0, 30.0, 160.0, 420.0], [10.5, 10.0, 14.0, 20.0])
     radii = wide * np.interp(reach, [0.0, 30.0, 160.0, 420.0], [17.5, 17.0, 23.0, 32.0]) + thicker_mm
     axis = wrist + reach[:, None] * along
-    return [Chain(axis + side * half[:, None] * across, radii) for side in (-1.0, 0.0, 1.0)]
+    return [Chain(axis + side * half[:, None] * across, radii) for side in (-1.0, -0.5, 0.0, 0.5, 1.0)]
 
 
 def _held(hand: HandParameters) -> list[Chain]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from decay.phantom.parameters import HandParameters
 
 PALM_LIGHTNESS = 72.0
 """Palms of all people are alike: L* of a palm lies part of the way from that of the back to this."""
+STEP_MM = 1.5
+"""Where a folded digit stands out from the palm at once by more than this, it lies on it and does not grow from it."""
 
 
 def shade(hand: HandParameters, posed: Posed, surface: Surface, x: F32, y: F32, fine_per_mm: float) -> F32:
@@ -123,7 +127,7 @@ def _flush(posed: Posed, x: F32, y: F32) -> F32:
 
 
 def _touching(posed: Posed, surface: Surface, fine_per_mm: float) -> F32:
-    """Coverage of the dark lines where two digits meet, or a folded one meets what lies behind it."""
+    """Coverage of the dark lines where two digits meet, or a folded one stands before the palm."""
     kind = np.zeros(256, np.uint8)
     kind[[PALM, ARM]] = 1
     for i, digit in enumerate(posed.digits):
@@ -132,12 +136,12 @@ def _touching(posed: Posed, surface: Surface, fine_per_mm: float) -> F32:
         kind[[DIGIT + i for i in group]] = 10 + group[0]
     seen = kind[surface.owner]
     line = np.zeros(seen.shape, np.float32)
-    for a, b, at in (
-        (seen[:, :-1], seen[:, 1:], line[:, 1:]),
-        (seen[:-1], seen[1:], line[1:]),
-    ):
-        meet = (a != b) & (np.minimum(a, b) > 0) & ((np.minimum(a, b) >= 10) | (np.maximum(a, b) >= 100))
-        at[meet] = 1.0
+    for one, next_one in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        a, b = seen[one], seen[next_one]
+        low, high = np.minimum(a, b), np.maximum(a, b)
+        step = np.abs(surface.height_mm[one] - surface.height_mm[next_one])
+        onto_palm = (low > 0) & (high >= 100) & (step > STEP_MM)
+        line[next_one][(a != b) & ((low >= 10) | onto_palm)] = 1.0
     sigma = max(0.55 * fine_per_mm, 0.6)
     return np.clip(_blur(line, sigma) * sigma * 2.2, 0.0, 1.0)
 
@@ -160,7 +164,7 @@ def _lines(hand: HandParameters, posed: Posed, surface: Surface, x: F32, y: F32)
         mine = surface.owner == DIGIT + i
         dark = np.maximum(dark, mine * _joint_lines(digit, x, y))
     for group in posed.fused:
-        for a, b in zip(group[:-1], group[1:], strict=True):
+        for a, b in pairwise(group):
             if _is_creased(hand, posed.digits[a].name):
                 middle = between(posed.digits[a].chain, posed.digits[b].chain, 0.5)
                 dark = np.maximum(dark, 0.35 * _line_along(middle.joints_mm[1:], x, y, 0.45))
@@ -239,8 +243,8 @@ def _nails(posed: Posed, surface: Surface, albedo: F32, x: F32, y: F32) -> F32:
         if not mine.any():
             continue
         cover = (0.75 * mine * smoothstep(-0.25, 0.25, inside)).astype(np.float32)
-        rim = (0.35 * mine * bell(inside, 0.22)).astype(np.float32)
-        plate = np.clip(albedo * rgb(1.12, 1.08, 1.1) + 0.05, 0.0, 1.0).astype(np.float32)
+        rim = (0.45 * mine * bell(inside, 0.22)).astype(np.float32)
+        plate = np.clip(albedo * rgb(1.16, 1.12, 1.16) + 0.07, 0.0, 1.0).astype(np.float32)
         albedo = over(over(albedo, plate, cover), (0.6 * albedo).astype(np.float32), rim)
     return albedo
 

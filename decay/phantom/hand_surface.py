@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ Window = tuple[slice, slice]
 
 def raise_hand(surface: Surface, posed: Posed, x: F32, y: F32) -> None:
     """Raise ``surface`` in place to the hand. ``x``, ``y``: camera axes in mm at every pixel."""
-    arm, palm = _layer(posed.arm, x, y, 0.0), _layer(posed.palm, x, y, FILLET_MM)
+    arm, palm = _layer(posed.arm, x, y, 2.0), _layer(posed.palm, x, y, FILLET_MM)
     surface.height_mm[:] = smooth_max(arm[0], palm[0], 2 * FILLET_MM)
     surface.inside_mm[:] = smooth_max(arm[1], palm[1], 2 * FILLET_MM)
     surface.owner[:] = np.where(surface.inside_mm > 0, np.where(arm[0] > palm[0], ARM, PALM), BACKGROUND)
@@ -49,11 +50,16 @@ def raise_hand(surface: Surface, posed: Posed, x: F32, y: F32) -> None:
         _grow(surface, [digit.chain], DIGIT + i, body if digit.extended else None, x, y)
     for group in posed.fused:
         chains = [posed.digits[i].chain for i in group]
-        for a, b, i in zip(chains[:-1], chains[1:], group[:-1], strict=True):
-            sheet = [between(a, b, float(share)) for share in np.linspace(0.0, 1.0, 11)[1:-1]]
-            _grow(surface, sheet[:5], DIGIT + i, body, x, y)
-            _grow(surface, sheet[5:], DIGIT + i + 1, body, x, y)
+        for (a, b), i in zip(pairwise(chains), group[:-1], strict=True):
+            shares = np.linspace(0.0, 1.0, 2 + _n_between(a, b))[1:-1]
+            for share in shares:
+                _grow(surface, [between(a, b, float(share))], DIGIT + i + int(share > 0.5), body, x, y)
     _lay(surface, posed.held, HELD, x, y)
+
+
+def _n_between(a: Chain, b: Chain) -> int:
+    """Chains that make a sheet of two without furrows: about one for every 2 mm between them."""
+    return int(np.clip(np.linalg.norm(a.joints_mm - b.joints_mm, axis=1).max() / 2.0, 5, 24))
 
 
 def smooth_max(a: F32, b: F32, reach_mm: float) -> F32:

@@ -445,7 +445,7 @@ def _varied_scene(rng: np.random.Generator) -> dict[str, Any]:
             colour=walls[int(rng.choice(4, p=[0.35, 0.25, 0.25, 0.15]))],
             other=flesh if kind == "flesh" else (walls[0] if rng.uniform() < 0.4 else _vivid(rng)),
             angle_deg=float(rng.uniform(-90.0, 90.0)),
-            pattern_mm=float(np.exp(rng.uniform(np.log(8.0), np.log(70.0)))),
+            pattern_mm=float(np.exp(rng.uniform(np.log(10.0), np.log(80.0)))),
             shade=float(rng.uniform(0.2, 1.8)),
         ),
         "sleeve": _muted(rng, 0.02, 0.9),
@@ -457,7 +457,9 @@ def _varied_scene(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _vivid(rng: np.random.Generator) -> str:
-    return _hex(np.clip(255.0 * rng.beta(1.0, 1.3, 3), 0.0, 255.0))
+    """Cloth and furniture: seldom pure colours."""
+    grey = rng.uniform(0.05, 0.85)
+    return _hex(np.clip(255.0 * (grey + rng.normal(0.0, 0.16, 3)), 0.0, 255.0))
 
 
 def lamp_to_glint(azimuth_deg: float, elevation_deg: float, iris_radius_mm: float) -> tuple[float, float]:
