@@ -35,10 +35,12 @@ STANDS_OUT = 0.18 * PALM_PX
 FINGER_REACH = (0.53 * PALM_PX, 0.62 * PALM_PX)
 """Beyond the palm: below the first a folded finger's knuckle, above the second an extended finger."""
 THUMB_REACH = (0.34 * PALM_PX, 0.42 * PALM_PX)
+WIDEST_FINGER = 1.3
+"""Slender fingers side by side are wider than this many usual widths."""
 SLENDER, WIDE = 0.5, (1.5, 1.65)
 """Below the first number of finger widths no finger, below the second one, above the third several side by side."""
-TOUCHING = 1.3
-"""Fingers that touch take no more finger widths than this each."""
+CLOSE = (0.7, 1.3)
+"""Finger widths that each of several touching fingers takes."""
 CREASED = 0.75
 """Share of a part's length along which a dark line must run to part two fingers."""
 VALLEY = 0.12
@@ -77,7 +79,8 @@ class Branch:
     @property
     def width_px(self) -> float:
         """Its width beyond the web, where it is rather wide: of fused fingers the longer ends alone."""
-        return float(np.quantile([s.width_px for s in self.beyond(WEB_PX)], 0.75))
+        slices = self.beyond(WEB_PX) if self.reach_px > THUMB_REACH[1] else self.slices
+        return float(np.quantile([s.width_px for s in slices], 0.75))
 
     def beyond(self, least_px: float) -> list[Slice]:
         """Its slices at least so far beyond the palm; its outermost one where there is none."""
@@ -149,7 +152,7 @@ def _standing_parts(roots: list[Branch], palm: Points) -> list[Part] | None:
         short = leaf.reach_px < (THUMB_REACH if thumb else FINGER_REACH)[1]
         if short and not thumb and leaf.reach_px < FINGER_REACH[0]:
             continue  # the knuckles of a fist, seen from the thumb's side
-        if short or part.widths < SLENDER or WIDE[0] < part.widths < WIDE[1]:
+        if short or part.widths < SLENDER:
             return None
         if part.widths > WIDE[1] and _leaves_patch(leaf):  # an arm, or something behind the hand
             return None
@@ -159,7 +162,8 @@ def _standing_parts(roots: list[Branch], palm: Points) -> list[Part] | None:
 
 def _finger_px(leaves: list[Branch], palm: Points) -> float:
     """How wide this hand's fingers are: the median of those that stand alone, where there are two or more."""
-    single = [leaf.width_px for leaf in leaves if leaf.width_px < WIDE[0] * FINGER_PX and not _by_thumb(leaf, palm)]
+    widths = [leaf.width_px for leaf in leaves if not _by_thumb(leaf, palm)]
+    single = [width for width in widths if width < WIDEST_FINGER * FINGER_PX]
     return float(np.median(single)) if len(single) > 1 else FINGER_PX
 
 
@@ -245,19 +249,17 @@ def _tips(mask: Mask, palm: Points) -> int:
 
 
 def _named(patch: HandPatch, parts: list[Part]) -> Sighting:
-    names = _names(parts, patch.palm)
+    creases = [_creases(patch, part) for part in parts]
+    touching = [max((n for n, found in each.items() if found == n - 1), default=0) for each in creases]
     digits = []
-    for part, group in zip(parts, names, strict=True):
-        if group == (EXTRA,) and part.widths > WIDE[1]:
-            return Sighting("ambiguous")
-        creases = 0
-        if part.widths < TOUCHING * len(group):  # fused fingers that are spread cannot be touching ones
-            creases = _creases(patch, part.leaf, len(group))
-        if creases not in (0, len(group) - 1):
+    for part, names, n, found in zip(parts, _names(parts, patch.palm, touching), touching, creases, strict=True):
+        partly = n == 0 and found.get(len(names), 0) > 0
+        unclear = n == 0 and WIDE[0] < part.widths < WIDE[1]
+        if partly or unclear or (names == (EXTRA,) and part.widths > WIDE[1]):
             return Sighting("ambiguous")
         tip = part.leaf.slices[0].centre
-        digits += [Digit((name,), tip) for name in group] if creases else [Digit(group, tip)]
-    if names and names[0] == ("index",) and _hides_thumb(parts[0]):
+        digits += [Digit((name,), tip) for name in names] if n else [Digit(names, tip)]
+    if digits and digits[0].names == ("index",) and _hides_thumb(parts[0]):
         return Sighting("ambiguous")
     return Sighting(OK, tuple(digits))
 
@@ -276,7 +278,7 @@ def _hides_thumb(index: Part) -> bool:
     return root.width_px > WIDE[0] * width and aside > 0.3 * width
 
 
-def _names(parts: list[Part], palm: Points) -> list[tuple[str, ...]]:
+def _names(parts: list[Part], palm: Points, touching: list[int]) -> list[tuple[str, ...]]:
     """The cheapest names in order: roots near where a finger's would be, widths as of so many fingers."""
     sockets = _sockets(palm)
 
@@ -285,14 +287,15 @@ def _names(parts: list[Part], palm: Points) -> list[tuple[str, ...]]:
             return 0.0, []
         cost, names = cheapest(i + 1, free)
         best = (cost + EXTRA_COST, [(EXTRA,), *names])
-        sizes = (1,) if parts[i].widths < WIDE[1] else (2, 3, 4)
+        sizes = (touching[i],) if touching[i] else (1,) if parts[i].widths < WIDE[1] else (2, 3, 4)
         for first in range(free, len(FINGERS)):
             for size in sizes:
                 if first + size > len(FINGERS):
                     continue
                 away = float(np.linalg.norm(_root(parts[i].leaf) - sockets[first : first + size].mean(axis=0)))
                 span = float(np.linalg.norm(sockets[first + size - 1] - sockets[first])) + FINGER_PX
-                misfit = 0.5 * abs(_root_px(parts[i].leaf) - span) if size > 1 else 0.0
+                wider = _root_px(parts[i].leaf) - span  # fingers that close up are narrower than their knuckles
+                misfit = max(0.5 * wider, -0.15 * wider) if size > 1 else 0.0
                 cost, names = cheapest(i + 1, first + size)
                 if away + misfit + cost < best[0]:
                     best = (away + misfit + cost, [FINGERS[first : first + size], *names])
@@ -301,19 +304,23 @@ def _names(parts: list[Part], palm: Points) -> list[tuple[str, ...]]:
     return cheapest(0, 0)[1]
 
 
-def _creases(patch: HandPatch, part: Branch, n_fingers: int) -> int:
-    """Dark lines between fingers along a wide part, from its root to near its tip, out of ``n_fingers - 1``."""
-    strip = _strip(patch, part)
+def _creases(patch: HandPatch, part: Part) -> dict[int, int]:
+    """How many dark lines run along a wide part where as many fingers side by side would meet, for each such number."""
+    likely = [n for n in (2, 3, 4) if CLOSE[0] * n <= part.widths <= CLOSE[1] * n]
+    if not likely or (part.widths < WIDE[1] and _by_thumb(part.leaf, patch.palm)):
+        return {}
+    strip = _strip(patch, part.leaf)
     rows, columns = strip.shape
     dark = cv2.morphologyEx(strip, cv2.MORPH_BLACKHAT, np.ones((1, 9), np.uint8)) > VALLEY * strip
     near = cv2.dilate(dark.astype(np.uint8), np.ones((1, 3), np.uint8))
-    found = 0
-    for i in range(1, n_fingers):
-        middle, slack = i * columns / n_fingers, 0.35 * columns / n_fingers
+
+    def parted(n: int, i: int) -> bool:
+        middle, slack = i * columns / n, 0.35 * columns / n
         ends = np.arange(round(middle - slack), round(middle + slack) + 1)
         lines = [np.linspace(top, bottom, rows).round().astype(int) for top in ends for bottom in ends]
-        found += max(near[np.arange(rows), line].mean() for line in lines) >= CREASED
-    return found
+        return bool(max(near[np.arange(rows), line].mean() for line in lines) >= CREASED)
+
+    return {n: sum(parted(n, i) for i in range(1, n)) for n in likely}
 
 
 def _strip(patch: HandPatch, part: Branch) -> F32:
