@@ -56,6 +56,8 @@ GAP = 0.75
 PARTED, CREASED, JOINED = 4.0, 1.2, 1.3
 """That share times the ratio of the difference to the skin's own texture: parted above the first, or above the second
 if there is a dark line too; joined below the third."""
+WIDEST_PX = 36.0
+"""Axes farther apart are not of one digit: what joins them is something behind."""
 DARK_LINE = 3.5
 """Depth of a dark line over that of the lines on the fingers themselves."""
 ALONG = np.linspace(0.45, 0.95, 10)
@@ -71,8 +73,8 @@ CELL_PX = PATCH_PX / COARSE
 LIKE, NEARER = 12.0, 0.7
 """Greatest distance in CIELAB of what is taken for the hand's colour away from its bones; and as a share of the
 distance to the nearest colour behind the hand."""
-PIECE_DEPTH_PX, PIECE_LENGTH_PX = 5.0, 15.0
-"""Size of what sticks out and is no mere rim of a finger or of the palm."""
+PIECE_DEPTH_PX, PIECE_LENGTH_PX = (5.0, 18.0), 15.0
+"""What sticks out and may be digits: deeper than a mere rim, not as wide as a face; and its length."""
 MOST = 0.6
 """Share of the stations that must agree."""
 
@@ -114,13 +116,15 @@ class Between:
     """What lies between the axes of two neighbours, at stations from the web to the shorter tip, float32 (24,).
 
     ``apart``: largest difference in CIELAB from the blend of both fingers' colours; ``valley``: depth of the darkest
-    line in L*; ``grain``, ``grain_valley``: the same within the smoother of the two fingers, the skin's own texture.
+    line in L*; ``grain``, ``grain_valley``: the same within the smoother of the two fingers, the skin's own texture;
+    ``chord_px``: distance of the axes.
     """
 
     apart: Numbers
     valley: Numbers
     grain: Numbers
     grain_valley: Numbers
+    chord_px: Numbers
 
 
 def sight(patch: HandPatch) -> Sighting:
@@ -236,7 +240,7 @@ def _colours(patch: HandPatch, bones: list[Bone]) -> Colours:
 
 
 def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[Bone], float] | None:
-    """The bones at which a finger is seen, moved onto it where need be, and the hand's contrast; None where in doubt."""
+    """The bones at which a finger is seen, moved onto it where need be, and the hand's contrast; None if in doubt."""
     colours = _colours(patch, bones)
     seen = [_seen(i, colours) for i in range(len(bones))]
     if not all(seen):
@@ -310,13 +314,13 @@ def _unexplained(patch: HandPatch, colours: Colours) -> bool:
     n, labels = cv2.connectedComponents(like, connectivity=8)
     touching = set(np.unique(labels[(beside > 0) & (labels > 0)]))
     labels[height < 0.6] = 0  # only what rises above the thumb's root is judged: lower down is the arm
-    return any(_large(labels == i) for i in range(1, n) if i in touching)
+    return any(_digit_sized(labels == i) for i in range(1, n) if i in touching)
 
 
-def _large(piece: NDArray[np.bool_]) -> bool:
+def _digit_sized(piece: NDArray[np.bool_]) -> bool:
     """Whether a piece of the coarse patch is longer than a finger is wide, and no mere rim."""
     depth = cv2.distanceTransform(piece.astype(np.uint8), cv2.DIST_L2, 3)
-    if float(depth.max()) * CELL_PX < PIECE_DEPTH_PX or int(piece.sum()) < 3:
+    if not PIECE_DEPTH_PX[0] <= float(depth.max()) * CELL_PX <= PIECE_DEPTH_PX[1] or int(piece.sum()) < 3:
         return False
     spread = np.cov(np.argwhere(piece).T.astype(np.float64))
     length = float(np.sqrt(12.0 * np.linalg.eigvalsh(spread)[-1])) * CELL_PX  # of an even bar with this spread
@@ -393,7 +397,8 @@ def _parted(found: Between, contrast: float) -> bool | None:
     creased = (strength >= CREASED) & (found.valley >= DARK_LINE * lines)
     if np.mean((share >= GAP) | (strength >= PARTED) | creased) >= MOST:
         return True
-    return False if np.mean(strength < JOINED) >= MOST and contrast >= 1.5 * FAINT else None
+    joined = (strength < JOINED) & (found.chord_px <= WIDEST_PX)
+    return False if np.mean(joined) >= MOST and contrast >= 1.5 * FAINT else None
 
 
 def between(pixels: Pixels, pairs: list[tuple[Bone, Bone]]) -> list[Between]:
@@ -410,7 +415,7 @@ def between(pixels: Pixels, pairs: list[tuple[Bone, Bone]]) -> list[Between]:
     flesh = np.stack([np.clip(3.0 / chord, 0.0, 0.2), np.full_like(chord, 0.15), np.full_like(chord, 0.15)])
     apart, valley = _departure(lab, flesh), _valley(lab)
     return [
-        Between(apart[0, i], valley[0, i], apart[1:, i].min(axis=0), valley[1:, i].min(axis=0))
+        Between(apart[0, i], valley[0, i], apart[1:, i].min(axis=0), valley[1:, i].min(axis=0), chord[i])
         for i in range(len(pairs))
     ]
 
