@@ -20,6 +20,10 @@ HAND_LINE = 0.56
 """Height of the palm's centre in an unshifted image, in image heights."""
 FINE_PX = 400
 """The picture is drawn about this large, or at its own size where that is larger, then averaged down."""
+FLAT = 0.6
+"""Cosine of the angle from which on a hand counts as seen from the side, about 53 degrees."""
+SEEN = 0.35
+"""A digit of whose area less is seen than this counts as hidden."""
 
 
 def draw_hand(parameters: HandParameters, size_px: int, rng: np.random.Generator) -> tuple[Pixels, dict[str, Any]]:
@@ -29,14 +33,15 @@ def draw_hand(parameters: HandParameters, size_px: int, rng: np.random.Generator
     (origin: centre of the top-left pixel). ``rng`` makes the sensor noise only. Raises ValueError below 32 px.
 
     ``n_digits_separate``: extended digits, each group of fused ones counted once; ``digits``: those, each with the
-    ``names`` it is made of, its ``tip_px`` and its number in ``label_hand``'s map.
+    ``names`` it is made of, its ``tip_px`` and its number in ``label_hand``'s map. ``hard``: what keeps an honest eye
+    from counting them: ``turned`` (seen from the side), ``hidden`` (a digit behind something), ``cut`` (by the image's
+    edge), ``held``, ``behind`` (another hand).
     """
     fine, frame = _scale(parameters, size_px)
     image, posed, surface = _render(parameters, frame, size_px, fine)
     small = cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
     pixels = _expose(np.asarray(small, np.float32), parameters, frame, rng)
-    hand = (surface.owner >= DIGIT) | (surface.owner == PALM)
-    return pixels, _truth(parameters, posed, frame, hand, fine)
+    return pixels, _truth(parameters, posed, surface, frame, size_px, fine)
 
 
 def label_hand(parameters: HandParameters, size_px: int) -> NDArray[np.int8]:
@@ -79,7 +84,8 @@ def _render(hand: HandParameters, frame: Frame, size_px: int, fine: int) -> tupl
     fine_per_mm = frame.px_per_mm * fine
     if hand.behind is None:
         level = Frame(frame.centre_x_px, frame.centre_y_px, frame.px_per_mm, 0.0)
-        image = draw_backdrop(hand, *_coordinates(level, size_px, fine, False), fine_per_mm)
+        image = draw_backdrop(hand, *_coordinates(level, size_px, 1, False), frame.px_per_mm)
+        image = np.asarray(cv2.resize(image, x.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     else:
         other = replace(hand.behind, backdrop=hand.backdrop, light=hand.light, texture_seed=hand.texture_seed)
         image = _render(other, _scale(other, size_px)[1], size_px, fine)[0]
@@ -148,7 +154,10 @@ def _beyond_web(digit: Digit, x: F32, y: F32) -> NDArray[np.bool_]:
     return np.asarray((x - start[0]) * flat[0] + (y - start[1]) * flat[1] > 0.0)
 
 
-def _truth(hand: HandParameters, posed: Posed, frame: Frame, mask: NDArray[np.bool_], fine: int) -> dict[str, Any]:
+def _truth(
+    hand: HandParameters, posed: Posed, surface: Surface, frame: Frame, size_px: int, fine: int
+) -> dict[str, Any]:
+    mask = (surface.owner >= DIGIT) | (surface.owner == PALM)
     if not hand.present or not mask.any():
         return {"kind": "hand", "present": False, "px_per_mm": frame.px_per_mm, "box": None, "n_digits_separate": 0}
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -159,6 +168,14 @@ def _truth(hand: HandParameters, posed: Posed, frame: Frame, mask: NDArray[np.bo
     def to_px(point: NDArray[np.float64]) -> list[float]:
         return list(frame.to_px(flip * float(point[0]), float(point[1])))
 
+    digits = [
+        {
+            "names": [posed.digits[i].name for i in group],
+            "tip_px": to_px(_tip([posed.digits[i] for i in group])),
+            "label": number,
+        }
+        for number, group in enumerate(separate, start=2)
+    ]
     return {
         "kind": "hand",
         "present": True,
@@ -183,23 +200,41 @@ def _truth(hand: HandParameters, posed: Posed, frame: Frame, mask: NDArray[np.bo
         "fingers": dict(zip(FINGERS, hand.fingers, strict=True)),
         "missing": [name for name, pose in zip(FINGERS, hand.fingers, strict=True) if pose == "missing"],
         "n_extra": hand.n_extra,
-        "hard": [word for word, is_so in (("held", hand.held), ("behind", hand.behind)) if is_so is not None],
+        "hard": _hard(hand, posed, surface, frame.px_per_mm * fine, digits, size_px),
         "joints_px": {digit.name: [to_px(mark) for mark in digit.marks_mm] for digit in posed.digits},
-        "digits": [
-            {
-                "names": [posed.digits[i].name for i in group],
-                "tip_px": to_px(np.mean([_tip(posed.digits[i]) for i in group], axis=0)),
-                "label": number,
-            }
-            for number, group in enumerate(separate, start=2)
-        ],
+        "digits": digits,
     }
 
 
-def _tip(digit: Digit) -> NDArray[np.float64]:
-    """The outermost point of a digit as seen: its last joint, and the flesh beyond."""
-    before, end = digit.marks_mm[2], digit.marks_mm[3]
+def _tip(fused: list[Digit]) -> NDArray[np.float64]:
+    """The outermost point of a digit as seen: its last joint, and the flesh beyond. Of several that are one: in the
+    middle, as far out as the longest."""
+    before, end = (np.mean([digit.marks_mm[i] for digit in fused], axis=0) for i in (2, 3))
     flat = (end - before) * [1.0, 1.0, 0.0]
-    length = float(np.linalg.norm(flat))
-    beyond = float(digit.chain.radii_mm[-1]) / max(length, 1e-6)
-    return np.asarray(end + beyond * flat)
+    out = flat / max(float(np.linalg.norm(flat)), 1e-6)
+    reach = max(float((digit.marks_mm[3] - end) @ out + digit.chain.radii_mm[-1]) for digit in fused)
+    return np.asarray(end + reach * out)
+
+
+def _hard(
+    hand: HandParameters, posed: Posed, surface: Surface, per_mm: float, digits: list[dict[str, Any]], size_px: int
+) -> list[str]:
+    areas_mm2 = np.bincount(surface.owner.ravel(), minlength=DIGIT + len(posed.digits))[DIGIT:] / per_mm**2
+    hidden = any(
+        digit.extended and area < SEEN * _reach_mm(digit) * 2.0 * float(digit.chain.radii_mm[3])
+        for digit, area in zip(posed.digits, areas_mm2, strict=True)
+    )
+    cut = any(not -0.5 < place < size_px - 0.5 for digit in digits for place in digit["tip_px"])
+    words = {
+        "turned": abs(float(posed.turn[2, 2])) < FLAT,
+        "hidden": hidden,
+        "cut": cut,
+        "held": hand.held is not None,
+        "behind": hand.behind is not None,
+    }
+    return [word for word, is_so in words.items() if is_so]
+
+
+def _reach_mm(digit: Digit) -> float:
+    """Length of a digit from the web to its tip."""
+    return float(np.linalg.norm(np.diff(digit.marks_mm, axis=0), axis=1).sum()) - digit.free_mm

@@ -360,7 +360,7 @@ def _arm(hand: HandParameters, from_mm: float, thicker_mm: float) -> list[Chain]
     bend, wide = np.radians(hand.arm_bend_deg), hand.palm_half_width_mm / PALM_HALF_WIDTH_MM
     along, across = np.array([np.sin(bend), np.cos(bend), 0.0]), np.array([np.cos(bend), -np.sin(bend), 0.0])
     wrist = np.array([0.0, WRIST_Y_MM - 14.0, -2.0])
-    reach = np.array([14.0, 60.0, 140.0, 420.0]) if from_mm == 0.0 else from_mm + np.array([14.0, 60.0, 140.0, 420.0])
+    reach = from_mm + np.array([14.0, 140.0, 420.0])
     half = wide * np.interp(reach, [0.0, 30.0, 160.0, 420.0], [10.5, 10.0, 14.0, 20.0])
     radii = wide * np.interp(reach, [0.0, 30.0, 160.0, 420.0], [17.5, 17.0, 23.0, 32.0]) + thicker_mm
     axis = wrist + reach[:, None] * along

@@ -6,11 +6,10 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from decay.phantom.canvas import F32, bell, hex_to_linear, lattice_noise, lch_to_linear, over, rgb, smoothstep
 from decay.phantom.hand_pose import Digit, Points, Posed, between, knuckle_mm
-from decay.phantom.hand_surface import ARM, DIGIT, HELD, PALM, SLEEVE, Surface
+from decay.phantom.hand_surface import ARM, DIGIT, HELD, PALM, SLEEVE, Surface, around
 from decay.phantom.parameters import HandParameters
 
 PALM_LIGHTNESS = 72.0
@@ -88,8 +87,8 @@ def _albedo(hand: HandParameters, posed: Posed, surface: Surface, x: F32, y: F32
     tone = back + share[..., None] * (front - back)
     rng = np.random.default_rng([hand.texture_seed, 91])
     grain = np.ones_like(x)
-    for cell_mm, strength in ((14.0, 0.03), (4.0, 0.03), (1.5, 0.03)):
-        grain += skin.texture * strength * lattice_noise(rng, 256, x / cell_mm + 128.0, y / cell_mm + 128.0)
+    for cell_mm in (14.0, 4.0, 1.5):
+        grain += skin.texture * 0.03 * lattice_noise(rng, 128, x / cell_mm + 64.0, y / cell_mm + 64.0)
     blotch = lattice_noise(rng, 64, x / 22.0 + 32.0, y / 22.0 + 32.0)
     red = np.clip(0.2 * _flush(posed, x, y) + 0.05 * hand.unevenness * blotch, -0.12, 0.4)
     albedo = tone * (1.0 - red[..., None] * rgb(0.0, 1.0, 0.9)) * grain[..., None]
@@ -121,8 +120,11 @@ def _flush(posed: Posed, x: F32, y: F32) -> F32:
         spots = [(digit.marks_mm[3], 9.0, 0.9)]
         if digit.chain.palmar < 0.2:
             spots += [(digit.marks_mm[1], 6.0, 0.7), (digit.marks_mm[0], 8.0, 0.6)]
-        for (px, py, _), width, strength in spots:
-            flush = np.maximum(flush, strength * bell(np.hypot(x - px, y - py), width))
+        for spot, width, strength in spots:
+            near = around(spot[None, :2], 3.0 * width, x, y)
+            if near is not None:
+                red = strength * bell(np.hypot(x[near] - spot[0], y[near] - spot[1]), width)
+                flush[near] = np.maximum(flush[near], red)
     return flush
 
 
@@ -161,8 +163,10 @@ def _lines(hand: HandParameters, posed: Posed, surface: Surface, x: F32, y: F32)
         marks = _palm_lines(hand, u, v) if flat > 0 else _tendons(hand, u, v)
         dark = marks * (surface.owner == PALM)
     for i, digit in enumerate(posed.digits):
-        mine = surface.owner == DIGIT + i
-        dark = np.maximum(dark, mine * _joint_lines(digit, x, y))
+        near = around(digit.marks_mm[1:3, :2], 14.0, x, y)
+        if near is not None:
+            mine = surface.owner[near] == DIGIT + i
+            dark[near] = np.maximum(dark[near], mine * _joint_lines(digit, x[near], y[near]))
     for group in posed.fused:
         for a, b in pairwise(group):
             if _is_creased(hand, posed.digits[a].name):
@@ -236,16 +240,16 @@ def _line_along(joints: Points, x: F32, y: F32, width_mm: float) -> F32:
 def _nails(posed: Posed, surface: Surface, albedo: F32, x: F32, y: F32) -> F32:
     """A paler plate on the back of each end phalanx that shows it."""
     for i, digit in enumerate(posed.digits):
-        if digit.dorsal[2] < 0.15:
+        near = around(digit.marks_mm[3:, :2], 2.5 * float(digit.chain.radii_mm[-1]), x, y)
+        if digit.dorsal[2] < 0.15 or near is None:
             continue
-        inside = _nail(digit, x, y)
-        mine: NDArray[np.bool_] = (surface.owner == DIGIT + i) & (inside > -1.0)
-        if not mine.any():
-            continue
+        inside = _nail(digit, x[near], y[near])
+        mine = surface.owner[near] == DIGIT + i
+        skin = albedo[near]
         cover = (0.75 * mine * smoothstep(-0.25, 0.25, inside)).astype(np.float32)
         rim = (0.45 * mine * bell(inside, 0.22)).astype(np.float32)
-        plate = np.clip(albedo * rgb(1.16, 1.12, 1.16) + 0.07, 0.0, 1.0).astype(np.float32)
-        albedo = over(over(albedo, plate, cover), (0.6 * albedo).astype(np.float32), rim)
+        plate = np.clip(skin * rgb(1.16, 1.12, 1.16) + 0.07, 0.0, 1.0).astype(np.float32)
+        albedo[near] = over(over(skin, plate, cover), (0.6 * skin).astype(np.float32), rim)
     return albedo
 
 

@@ -110,7 +110,7 @@ def _grow(surface: Surface, chains: list[Chain], owner: int, body: tuple[F32, F3
 
 def _chain(chain: Chain, x: F32, y: F32) -> tuple[F32, F32, Window | None]:
     """Height and inside of one chain in the window that it can touch."""
-    window = _around(chain.joints_mm[:, :2], float(chain.radii_mm.max()) + FILLET_MM, x, y)
+    window = around(chain.joints_mm[:, :2], float(chain.radii_mm.max()) + FILLET_MM, x, y)
     if window is None:
         return x[:0], x[:0], None
     height = np.full(x[window].shape, NOTHING, np.float32)
@@ -118,7 +118,7 @@ def _chain(chain: Chain, x: F32, y: F32) -> tuple[F32, F32, Window | None]:
     corner = (window[0].start, window[1].start)
     joints, radii = chain.joints_mm, chain.radii_mm
     for start, end, radius_a, radius_b in zip(joints[:-1], joints[1:], radii[:-1], radii[1:], strict=True):
-        part = _around(np.stack([start, end])[:, :2], float(max(radius_a, radius_b)) + FILLET_MM, x, y)
+        part = around(np.stack([start, end])[:, :2], float(max(radius_a, radius_b)) + FILLET_MM, x, y)
         if part is None:
             continue
         local = tuple(slice(s.start - c, s.stop - c) for s, c in zip(part, corner, strict=True))
@@ -154,7 +154,7 @@ def capsule(start: Points, end: Points, radius_a: float, radius_b: float, x: F32
     return height.astype(np.float32), inside.astype(np.float32)
 
 
-def _around(points: Points, reach_mm: float, x: F32, y: F32) -> Window | None:
+def around(points: Points, reach_mm: float, x: F32, y: F32) -> Window | None:
     """The rectangle of pixels within ``reach_mm`` of the points' own; coordinates are affine in the pixel."""
     step = np.array([[x[0, 1] - x[0, 0], x[1, 0] - x[0, 0]], [y[0, 1] - y[0, 0], y[1, 0] - y[0, 0]]], np.float64)
     places = np.linalg.solve(step, (points - [x[0, 0], y[0, 0]]).T)

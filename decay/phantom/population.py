@@ -351,8 +351,10 @@ def _varied_pose(rng: np.random.Generator) -> HandParameters:
         fused = [kind if i and fingers[i] == fingers[i + 1] == "extended" else None for i in range(4)]
     closed = rng.uniform() < 0.3
     together = tuple(
-        bool(fusion is None and (rng.uniform() < (0.75 if closed else 0.06)) and (i > 0 or rng.uniform() < 0.4))
-        for i, fusion in enumerate(fused)
+        fused[i] is None
+        and fingers[i] == fingers[i + 1] == "extended"
+        and bool(rng.uniform() < (0.75 if closed else 0.06) * (1.0 if i else 0.4))
+        for i in range(len(PAIRS))
     )
     n_extra = 0 if fault != "extra" else (2 if rng.uniform() < 0.12 else 1)
     view_back = rng.uniform() < 0.35
@@ -408,8 +410,8 @@ def _varied_scene(rng: np.random.Generator) -> dict[str, Any]:
     skin = Skin(
         lightness=float(rng.uniform(24.0, 84.0)),
         hue_deg=float(rng.uniform(36.0, 74.0)),
-        chroma=float(rng.uniform(11.0, 30.0)),
-        texture=float(rng.uniform(0.3, 2.2)),
+        chroma=float(rng.uniform(13.0, 31.0)),
+        texture=float(rng.uniform(0.3, 2.0)),
     )
     flesh = _hex(255.0 * linear_to_srgb(lch_to_linear(skin.lightness, skin.chroma, skin.hue_deg)).astype(np.float64))
     near_skin = np.array([int(flesh[i : i + 2], 16) for i in (1, 3, 5)]) * rng.uniform(0.75, 1.35) + rng.normal(
@@ -424,7 +426,7 @@ def _varied_scene(rng: np.random.Generator) -> dict[str, Any]:
     }
     return {
         "skin": skin,
-        "unevenness": float(rng.uniform(0.2, 2.5)),
+        "unevenness": float(rng.uniform(0.2, 2.0)),
         "light": HandLight(
             azimuth_deg=float(rng.uniform(-75.0, 75.0)),
             elevation_deg=float(rng.uniform(-15.0, 70.0)),
@@ -438,7 +440,7 @@ def _varied_scene(rng: np.random.Generator) -> dict[str, Any]:
             blur_mm=float(rng.uniform(0.1, 0.9) if rng.uniform() < 0.8 else rng.uniform(0.9, 2.2)),
             noise=float(rng.gamma(1.5, 1.6)),
             contrast=float(rng.uniform(0.75, 1.2)),
-            saturation=float(rng.uniform(0.55, 1.3)),
+            saturation=float(rng.uniform(0.7, 1.3)),
         ),
         "backdrop": Backdrop(
             kind=kinds[kind],

@@ -176,13 +176,29 @@ def test_an_empty_sleeve_has_no_label() -> None:
     assert np.abs(pixels[-1, 48].astype(int) - pixels[0, 48]).max() > 20  # the cloth is there
 
 
+def test_what_keeps_digits_from_being_counted_is_told() -> None:
+    cases: list[tuple[HandParameters, set[str]]] = [
+        (HandParameters(), set()),
+        (HandParameters(together=(True,) * 4, view="back"), set()),
+        (HandParameters(yaw_deg=85.0), {"turned", "hidden"}),
+        (HandParameters(frame_mm=180.0), {"cut"}),
+        (HandParameters(held="ball"), {"held"}),
+        (HandParameters(behind=HandParameters(shift_x=0.2)), {"behind"}),
+    ]
+    for hand, words in cases:
+        assert set(draw(hand, 96)[1]["hard"]) == words, hand
+
+
 def test_variety_draws_and_its_truth_holds() -> None:
     seen: dict[str, set[Any]] = {"view": set(), "count": set(), "backdrop": set()}
     for hand in varied(60):
         pixels, truth = draw(hand, 64)
         labels = label_hand(hand, 64)
         assert pixels.shape == (64, 64, 3)
-        assert labels.max() <= max(truth["n_digits_separate"] + 1, 1)
+        shown = set(np.unique(labels)) - {0, 1}
+        assert shown <= {digit["label"] for digit in truth["digits"]}
+        if not truth["hard"]:
+            assert len(shown) == truth["n_digits_separate"]
         assert truth["n_digits_separate"] == truth["n_extended"] - truth["n_fused_pairs"]
         seen["view"].add(hand.view)
         seen["count"].add(truth["n_digits_separate"])
