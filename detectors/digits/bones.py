@@ -53,13 +53,18 @@ FAINT = 4.0
 """In CIELAB units (about two just noticeable differences): what differs by less cannot be told apart."""
 GAP = 0.75
 """Difference from both fingers' colours that is a gap, as a share of their contrast to what is behind."""
-PARTED, CREASED, JOINED = 4.0, 1.2, 1.3
-"""That share times the ratio of the difference to the skin's own texture: parted above the first, or above the second
-if there is a dark line too; joined below the third."""
+PARTED, JOINED = 4.0, 1.3
+"""That share times the ratio of the difference to the skin's own texture: parted above the first, joined below the
+second."""
+CLEAR_SHARE, CLEAR_RATIO = 0.3, 6.0
+"""A smaller share parts too, if the texture is so faint."""
+CREASE, NO_CREASE, CREASED = 0.20, 0.12, 0.6
+"""Depth of a dark line as a share of the contrast: a crease above the first, if the strength is above the third; none
+below the second."""
+SHOULDER_PX = 3.5
+"""How far from a dark line its depth is taken: farther than a line is wide, nearer than the roundness of a finger."""
 WIDEST_PX = 36.0
 """Axes farther apart are not of one digit: what joins them is something behind."""
-DARK_LINE = 3.5
-"""Depth of a dark line over that of the lines on the fingers themselves."""
 ALONG = np.linspace(0.45, 0.95, 10)
 """Where on a bone, as a share of its length, the finger's colour is taken."""
 ASIDE_PX = (-6.0, -3.0, 0.0, 3.0, 6.0)
@@ -115,15 +120,14 @@ class Bone:
 class Between:
     """What lies between the axes of two neighbours, at stations from the web to the shorter tip, float32 (24,).
 
-    ``apart``: largest difference in CIELAB from the blend of both fingers' colours; ``valley``: depth of the darkest
-    line in L*; ``grain``, ``grain_valley``: the same within the smoother of the two fingers, the skin's own texture;
-    ``chord_px``: distance of the axes.
+    ``apart``: largest difference in CIELAB from the blend of both fingers' colours; ``grain``: the same within the
+    smoother of the two fingers, the skin's own texture; ``crease``: depth of the darkest line in L*; ``chord_px``:
+    distance of the axes.
     """
 
     apart: Numbers
-    valley: Numbers
     grain: Numbers
-    grain_valley: Numbers
+    crease: Numbers
     chord_px: Numbers
 
 
@@ -391,13 +395,15 @@ def _digit(group: list[Bone]) -> Digit:
 
 def _parted(found: Between, contrast: float) -> bool | None:
     """Whether two neighbours are parted by a gap or a crease along most of their length, or by neither; else None."""
-    grain, lines = (max(float(np.median(part)), 1.0) for part in (found.grain, found.grain_valley))
-    share = found.apart / max(contrast, FAINT)
-    strength = share * found.apart / grain
-    creased = (strength >= CREASED) & (found.valley >= DARK_LINE * lines)
-    if np.mean((share >= GAP) | (strength >= PARTED) | creased) >= MOST:
+    grain = max(float(np.median(found.grain)), 1.0)
+    share, ratio = found.apart / max(contrast, FAINT), found.apart / grain
+    strength, line = share * ratio, found.crease / max(contrast, FAINT)
+    gap = (share >= GAP) | (strength >= PARTED) | ((share >= CLEAR_SHARE) & (ratio >= CLEAR_RATIO))
+    crease = (line >= CREASE) & (found.crease >= FAINT) & (strength >= CREASED)
+    if np.mean(gap | crease) >= MOST:
         return True
-    joined = (strength < JOINED) & (found.chord_px <= WIDEST_PX)
+    smooth = (line < NO_CREASE) | (found.crease < FAINT)
+    joined = (strength < JOINED) & smooth & (found.chord_px <= WIDEST_PX)
     return False if np.mean(joined) >= MOST and contrast >= 1.5 * FAINT else None
 
 
@@ -413,9 +419,9 @@ def between(pixels: Pixels, pairs: list[tuple[Bone, Bone]]) -> list[Between]:
     lab = _look(pixels, starts[..., None, :] * (1.0 - share) + ends[..., None, :] * share)
     lab = np.stack([cv2.blur(part, (1, SMOOTH_ALONG)) for part in lab.reshape(-1, *lab.shape[2:])]).reshape(lab.shape)
     flesh = np.stack([np.clip(3.0 / chord, 0.0, 0.2), np.full_like(chord, 0.15), np.full_like(chord, 0.15)])
-    apart, valley = _departure(lab, flesh), _valley(lab)
+    apart, crease = _departure(lab, flesh), _crease(lab[0, ..., 0], chord)
     return [
-        Between(apart[0, i], valley[0, i], apart[1:, i].min(axis=0), valley[1:, i].min(axis=0), chord[i])
+        Between(apart[0, i], apart[1:, i].min(axis=0), crease[i], chord[i].astype(np.float32))
         for i in range(len(pairs))
     ]
 
@@ -447,12 +453,16 @@ def _departure(lab: Numbers, flesh: NDArray[np.float64]) -> Numbers:
     return np.asarray(np.sqrt(np.square(rest).sum(axis=-1).max(axis=-1)), np.float32)
 
 
-def _valley(lab: Numbers) -> Numbers:
-    """Depth (...) in L* of the lowest point between higher ground on both sides, per row of (..., m, 3)."""
-    light = np.ascontiguousarray(lab[..., 0])
+def _crease(light: Numbers, chord_px: NDArray[np.float64]) -> Numbers:
+    """Depth (...) below both shoulders of the darkest line in each row (..., m), ``chord_px`` (...) long."""
     left = np.maximum.accumulate(light, axis=-1)
     right = np.maximum.accumulate(light[..., ::-1], axis=-1)[..., ::-1]
-    return np.asarray((np.minimum(left, right) - light)[..., INNER].max(axis=-1), np.float32)
+    last = light.shape[-1] - 1
+    at = (np.minimum(left, right) - light)[..., INNER].argmax(axis=-1) + INNER.start
+    step = np.maximum(np.round(SHOULDER_PX / chord_px * last).astype(int), 1)
+    places = np.stack([np.maximum(at - step, 0), at, np.minimum(at + step, last)], axis=-1)
+    near, lowest, far = np.moveaxis(np.take_along_axis(light, places, axis=-1), -1, 0)
+    return np.asarray(np.minimum(near, far) - lowest, np.float32)
 
 
 def _look(pixels: Pixels, points: Points) -> Numbers:
