@@ -78,8 +78,8 @@ CELL_PX = PATCH_PX / COARSE
 LIKE, NEARER = 12.0, 0.7
 """Greatest distance in CIELAB of what is taken for the hand's colour away from its bones; and as a share of the
 distance to the nearest colour behind the hand."""
-PIECE_DEPTH_PX, PIECE_LENGTH_PX = (5.0, 18.0), 15.0
-"""What sticks out and may be digits: deeper than a mere rim, not as wide as a face; and its length."""
+PIECE_WIDTH_PX, PIECE_LENGTH_PX, PIECE_DEPTH_PX = 7.0, 16.0, 18.0
+"""What sticks out and may be a digit: wider on average than a mere rim, and as long; nowhere as deep as a face."""
 MOST = 0.6
 """Share of the stations that must agree."""
 
@@ -322,13 +322,15 @@ def _unexplained(patch: HandPatch, colours: Colours) -> bool:
 
 
 def _digit_sized(piece: NDArray[np.bool_]) -> bool:
-    """Whether a piece of the coarse patch is longer than a finger is wide, and no mere rim."""
-    depth = cv2.distanceTransform(piece.astype(np.uint8), cv2.DIST_L2, 3)
-    if not PIECE_DEPTH_PX[0] <= float(depth.max()) * CELL_PX <= PIECE_DEPTH_PX[1] or int(piece.sum()) < 3:
+    """Whether a piece of the coarse patch, bool (64, 64), is as large as the visible part of a digit, but no larger."""
+    places = np.argwhere(piece)
+    if len(places) * CELL_PX**2 < PIECE_WIDTH_PX * PIECE_LENGTH_PX:
         return False
-    spread = np.cov(np.argwhere(piece).T.astype(np.float64))
-    length = float(np.sqrt(12.0 * np.linalg.eigvalsh(spread)[-1])) * CELL_PX  # of an even bar with this spread
-    return length >= PIECE_LENGTH_PX
+    spread = float(np.linalg.eigvalsh(np.cov(places.T.astype(np.float64)))[-1])
+    length = np.sqrt(12.0 * spread + 1.0) * CELL_PX  # of an even bar of cells with this variance
+    if length < PIECE_LENGTH_PX or len(places) * CELL_PX**2 < PIECE_WIDTH_PX * length:
+        return False
+    return float(cv2.distanceTransform(piece.astype(np.uint8), cv2.DIST_L2, 3).max()) * CELL_PX <= PIECE_DEPTH_PX
 
 
 def _drawn_hand(patch: HandPatch) -> NDArray[np.uint8]:
