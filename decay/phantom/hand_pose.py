@@ -73,6 +73,7 @@ class Posed:
     sleeve: list[Chain]
     held: list[Chain]
     fused: list[tuple[int, ...]]
+    notch_mm: float
     turn: Points
 
 
@@ -84,20 +85,22 @@ def pose_hand(hand: HandParameters) -> Posed:
         digits,
         [_turned(chain, turn) for chain in _palm(hand)],
         [_turned(chain, turn) for chain in _arm(hand, 0.0, 0.0)],
-        [] if hand.sleeve_mm is None else [_turned(chain, turn) for chain in _arm(hand, hand.sleeve_mm, 3.0)],
+        [] if hand.sleeve_mm is None else [_turned(chain, turn) for chain in _arm(hand, hand.sleeve_mm, 4.0)],
         [_turned(chain, turn) for chain in _held(hand)],
         _fused_groups(hand, digits),
+        hand.fused_notch_mm,
         turn,
     )
 
 
-def between(a: Chain, b: Chain, share: float) -> Chain:
+def between(a: Chain, b: Chain, share: float, notch_mm: float = 0.0) -> Chain:
     """A chain part of the way from one to another of as many joints; half way it reaches out most, so that the end
-    of two fingers in one is round."""
+    of two fingers in one is round, or least, where ``notch_mm`` is given."""
     joints = (1.0 - share) * a.joints_mm + share * b.joints_mm
     apart = float(np.linalg.norm((a.joints_mm - b.joints_mm)[-1]))
     end = joints[-1] - joints[-2]
-    joints[-1] += min(0.55 * apart, 5.0) * share * (1.0 - share) * end / max(float(np.linalg.norm(end)), 1e-6)
+    out = (min(0.55 * apart, 5.0) - 4.0 * notch_mm) * share * (1.0 - share)
+    joints[-1] += out * end / max(float(np.linalg.norm(end)), 1e-6)
     return Chain(joints, (1.0 - share) * a.radii_mm + share * b.radii_mm, a.palmar)
 
 

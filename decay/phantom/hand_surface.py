@@ -53,7 +53,7 @@ def raise_hand(surface: Surface, posed: Posed, x: F32, y: F32) -> None:
         for (a, b), i in zip(pairwise(chains), group[:-1], strict=True):
             shares = np.linspace(0.0, 1.0, 2 + _n_between(a, b))[1:-1]
             for share in shares:
-                _grow(surface, [between(a, b, float(share))], DIGIT + i + int(share > 0.5), body, x, y)
+                _grow(surface, [between(a, b, float(share), posed.notch_mm)], DIGIT + i + int(share > 0.5), body, x, y)
     _lay(surface, posed.held, HELD, x, y)
 
 
@@ -82,7 +82,12 @@ def _layer(chains: list[Chain], x: F32, y: F32, reach_mm: float) -> tuple[F32, F
 
 def _lay(surface: Surface, chains: list[Chain], owner: int, x: F32, y: F32) -> None:
     """Lay parts of their own surface (cloth, things) over what is there."""
-    _grow(surface, chains, owner, None, x, y)
+    if chains:
+        height, inside = _layer(chains, x, y, 2.0)
+        mine = (inside > 0) & (height >= surface.height_mm)
+        surface.owner[mine] = owner
+        np.copyto(surface.height_mm, height, where=mine)
+        np.maximum(surface.inside_mm, inside, out=surface.inside_mm)
 
 
 def _grow(surface: Surface, chains: list[Chain], owner: int, body: tuple[F32, F32] | None, x: F32, y: F32) -> None:

@@ -198,7 +198,8 @@ class HandParameters:
     """One hand held up. ``fingers``, ``curl`` and ``PAIRS`` run from thumb to little finger.
 
     ``fused``: per pair None, ``plain`` (one surface, no valley) or ``crease`` (one surface with a faint line);
-    ``fused_gap``: 0 = as close as held together, 1 = spread as they were, with a sheet of skin between.
+    ``fused_gap``: 0 = as close as held together, 1 = spread as they were, with a sheet of skin between;
+    ``fused_notch_mm``: depth of what is left open between their tips.
     ``together``: per pair, held side by side with a dark line of strength ``touch_line`` between: not fused.
     ``curl``: 0 to 1; bends an extended finger a little and opens a folded one a little. ``thumb_deg``: how far the
     thumb stands off. ``n_extra``: additional digits, at ``extra_places``: ``outer`` (beside the little finger, where
@@ -221,6 +222,7 @@ class HandParameters:
     thumb_deg: float = 36.0
     curl: tuple[float, ...] = (0.0,) * 5
     fused_gap: float = 0.0
+    fused_notch_mm: float = 0.0
     touch_line: float = 0.6
     finger_length_mm: float = 78.0
     finger_radius_mm: float = 8.4

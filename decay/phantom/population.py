@@ -366,6 +366,7 @@ def _varied_pose(rng: np.random.Generator) -> HandParameters:
         n_extra=n_extra,
         extra_places=tuple(places[int(rng.choice(6, p=[0.35, 0.25, 0.1, 0.1, 0.1, 0.1]))] for _ in range(n_extra)),
         fused_gap=float(rng.uniform(0.0, 0.9)) if rng.uniform() < 0.5 else 0.0,
+        fused_notch_mm=float(rng.uniform(0.0, 9.0)) if rng.uniform() < 0.5 else 0.0,
         touch_line=float(rng.uniform(0.35, 0.85)),
         spread_deg=Spread(8.0, 3.5, 2.5, 16.0).draw(rng),
         thumb_deg=Spread(34.0, 12.0, 8.0, 62.0).draw(rng),
