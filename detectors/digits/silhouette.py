@@ -1,21 +1,21 @@
 """Digits read off the hand's silhouette: what stands out of the palm, how far and how wide. No finger landmarks.
 
-Two measures have to agree. The silhouette is cut into slices of equal distance from the palm's polygon (arcs that
-follow the palm's own shape); the tree of these slices (a Reeb graph: Carr, Snoeyink & Axen 2003,
-doi:10.1016/S0925-7721(02)00093-7) has a leaf for every part that stands out. And the outline's distance from the
-palm's middle has a peak at every tip. A part about as wide as several fingers is several that have fused, unless dark
-creases run along it: then they only touch.
+Two measures have to agree. The tree of the silhouette's slices (arcs that follow the palm's own shape) has a leaf for
+every part that stands out; and the outline's distance from the palm's middle has a peak at every tip. A part about as
+wide as several fingers is several that have fused, unless dark creases run along it: then they only touch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
+from detectors.digits.branches import FIRST_PX, ROOT_PX, SLICE_PX, STANDS_OUT, WEB_PX, Branch, tree
 from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
 from detectors.digits.sighting import EXTRA, FINGERS, Digit, Sighting
 from detectors.digits.skin import CERTAIN, below_wrist, hand_odds, outline
@@ -26,21 +26,17 @@ Mask = NDArray[np.bool_]
 
 FINGER_PX = 0.22 * PALM_PX
 """Width of a slice through one finger, where no other finger of the hand shows what it is."""
-SLICE_PX = 3
-FIRST_PX = 0.08 * PALM_PX
-WEB_PX = 0.28 * PALM_PX
-"""The skin between two fingers ends here."""
-STANDS_OUT = 0.18 * PALM_PX
-"""A branch shorter than this is the bumpy end of another."""
 FINGER_REACH = (0.53 * PALM_PX, 0.62 * PALM_PX)
 """Beyond the palm: below the first a folded finger's knuckle, above the second an extended finger."""
 THUMB_REACH = (0.34 * PALM_PX, 0.42 * PALM_PX)
+THINNEST_PX = 0.4 * FINGER_PX
+"""Less is left of no finger between two lines or edges."""
 WIDEST_FINGER = 1.3
 """Slender fingers side by side are wider than this many usual widths."""
 SLENDER, WIDE = 0.5, (1.5, 1.65)
 """Below the first number of finger widths no finger, below the second one, above the third several side by side."""
-CLOSE = (0.7, 1.3)
-"""Finger widths that each of several touching fingers takes."""
+CLOSE = 1.3
+"""Fingers side by side take no more finger widths than this each."""
 CREASED = 0.75
 """Share of a part's length along which a dark line must run to part two fingers."""
 VALLEY = 0.12
@@ -55,45 +51,11 @@ EXTRA_COST = 0.35 * PALM_PX
 
 
 @dataclass(frozen=True)
-class Slice:
-    """A connected piece of the silhouette at one distance from the palm."""
+class Part:
+    """A digit, or several that have fused or touch: ``widths`` in widths of one finger of this hand."""
 
-    level: int
-    width_px: float
-    centre: tuple[float, float]
-    runs: int = 1
-
-
-@dataclass
-class Branch:
-    """A part that stands out of the palm: its slices, tip first; the branches it divides into, if it does."""
-
-    slices: list[Slice]
-    children: list[Branch] = field(default_factory=list)
-
-    @property
-    def reach_px(self) -> float:
-        """How far beyond the palm it reaches."""
-        return FIRST_PX + SLICE_PX * self.top
-
-    @property
-    def width_px(self) -> float:
-        """Its width beyond the web, where it is rather wide: of fused fingers the longer ends alone."""
-        slices = self.beyond(WEB_PX) if self.reach_px > THUMB_REACH[1] else self.slices
-        return float(np.quantile([s.width_px for s in slices], 0.75))
-
-    def beyond(self, least_px: float) -> list[Slice]:
-        """Its slices at least so far beyond the palm; its outermost one where there is none."""
-        return [s for s in self.slices if FIRST_PX + SLICE_PX * s.level >= least_px] or self.slices[:1]
-
-    @property
-    def top(self) -> int:
-        """Highest level that it reaches."""
-        return max([s.level for s in self.slices[:1]] + [c.top for c in self.children])
-
-    def leaves(self) -> list[Branch]:
-        """The undivided parts."""
-        return [leaf for child in self.children for leaf in child.leaves()] if self.children else [self]
+    leaf: Branch
+    widths: float
 
 
 def sight(patch: HandPatch) -> Sighting:
@@ -146,7 +108,7 @@ def _standing_parts(roots: list[Branch], palm: Points) -> list[Part] | None:
     ]
     unit = _finger_px(standing, palm)
     parts = []
-    for leaf in sorted(standing, key=lambda leaf: _turn(_root(leaf))):
+    for leaf in sorted(standing, key=lambda leaf: _turn(leaf.root)):
         part = Part(leaf, leaf.width_px / unit)
         thumb = _by_thumb(leaf, palm) and part.widths < WIDE[1]
         short = leaf.reach_px < (THUMB_REACH if thumb else FINGER_REACH)[1]
@@ -172,22 +134,6 @@ def _turn(point: Points) -> float:
     return float(np.arctan2(point[0] - CENTRE[0], CENTRE[1] - point[1]))
 
 
-def _root(leaf: Branch) -> Points:
-    """Where the part meets the web between the fingers, in patch pixels: the axis continued to 0.2 palm lengths."""
-    centres = np.array([s.centre for s in leaf.slices])
-    n = max(1, len(centres) // 4)
-    top, bottom = centres[:n].mean(axis=0), centres[-n:].mean(axis=0)
-    span = float(len(centres) - n) * SLICE_PX
-    deeper = max(leaf.slices[-1].level * SLICE_PX + FIRST_PX + 0.5 * n * SLICE_PX - 0.2 * PALM_PX, 0.0)
-    return np.asarray(bottom + (bottom - top) * (deeper / max(span, 1.0)))
-
-
-def _root_px(leaf: Branch) -> float:
-    """Width of the part's first quarter."""
-    n = max(1, len(leaf.slices) // 4)
-    return float(np.median([s.width_px for s in leaf.slices[-n:]]))
-
-
 def _sockets(palm: Points) -> Points:
     """(5, 2): where the root of each finger is expected, thumb first."""
     knuckles = palm[1:5]
@@ -195,11 +141,11 @@ def _sockets(palm: Points) -> Points:
     along = along / np.linalg.norm(along, axis=1, keepdims=True)
     thumb = palm[6] - palm[5]
     thumb = thumb / max(float(np.linalg.norm(thumb)), 1e-6)
-    return np.vstack([palm[6] + 0.2 * PALM_PX * thumb, knuckles + 0.2 * PALM_PX * along])
+    return np.vstack([palm[6] + ROOT_PX * thumb, knuckles + ROOT_PX * along])
 
 
 def _is_arm(leaf: Branch, palm: Points) -> bool:
-    root = _root(leaf)
+    root = leaf.root
     to_wrist = float(np.linalg.norm(root - palm[0]))
     nearest = float(np.linalg.norm(_sockets(palm) - root, axis=1).min())
     return leaf.slices[0].centre[1] > palm[0, 1] or to_wrist < nearest
@@ -215,7 +161,7 @@ def _by_thumb(leaf: Branch, palm: Points) -> bool:
 
 
 def _nearest_finger(leaf: Branch, palm: Points) -> int:
-    return int(np.argmin(np.linalg.norm(_sockets(palm) - _root(leaf), axis=1)))
+    return int(np.argmin(np.linalg.norm(_sockets(palm) - leaf.root, axis=1)))
 
 
 def _trunks_explained(branches: list[Branch]) -> bool:
@@ -249,19 +195,29 @@ def _tips(mask: Mask, palm: Points) -> int:
 
 
 def _named(patch: HandPatch, parts: list[Part]) -> Sighting:
-    creases = [_creases(patch, part) for part in parts]
-    touching = [max((n for n, found in each.items() if found == n - 1), default=0) for each in creases]
+    touching = [_touching(patch, part) for part in parts]
     digits = []
-    for part, names, n, found in zip(parts, _names(parts, patch.palm, touching), touching, creases, strict=True):
-        partly = n == 0 and found.get(len(names), 0) > 0
-        unclear = n == 0 and WIDE[0] < part.widths < WIDE[1]
-        if partly or unclear or (names == (EXTRA,) and part.widths > WIDE[1]):
+    for part, names, n in zip(parts, _names(parts, patch.palm, touching), touching, strict=True):
+        unclear = n == 1 and WIDE[0] < part.widths < WIDE[1]
+        partly = n == 0 and part.widths < CLOSE * len(names)  # fused spread fingers bear lines that part nothing
+        if unclear or partly or (names == (EXTRA,) and part.widths > WIDE[1]):
             return Sighting("ambiguous")
-        tip = part.leaf.slices[0].centre
-        digits += [Digit((name,), tip) for name in names] if n else [Digit(names, tip)]
+        groups = [(name,) for name in names] if n > 1 else [names]
+        digits += [Digit(group, tip) for group, tip in zip(groups, _ends(part.leaf, max(n, 1)), strict=True)]
     if digits and digits[0].names == ("index",) and _hides_thumb(parts[0]):
         return Sighting("ambiguous")
     return Sighting(OK, tuple(digits))
+
+
+def _ends(leaf: Branch, n: int) -> list[tuple[float, float]]:
+    """Tips of ``n`` fingers side by side: the part's own where it is one, else spread where it is still wide."""
+    if n == 1:
+        return [leaf.slices[0].centre]
+    centres = leaf.wide_centres()
+    along = centres[-1] - centres[0]
+    across = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
+    steps = (np.arange(n) - (n - 1) / 2) * leaf.width_px / n
+    return [(float(x), float(y)) for x, y in centres[0] + steps[:, None] * across]
 
 
 def _hides_thumb(index: Part) -> bool:
@@ -282,51 +238,60 @@ def _names(parts: list[Part], palm: Points, touching: list[int]) -> list[tuple[s
     """The cheapest names in order: roots near where a finger's would be, widths as of so many fingers."""
     sockets = _sockets(palm)
 
-    def cheapest(i: int, free: int) -> tuple[float, list[tuple[str, ...]]]:
+    def cost_of(i: int, first: int, size: int) -> float:
+        leaf, group = parts[i].leaf, sockets[first : first + size]
+        away = float(np.linalg.norm(leaf.root - group.mean(axis=0)))
+        wider = leaf.root_px - float(np.linalg.norm(group[-1] - group[0])) - FINGER_PX
+        # Fingers that close up are narrower than their knuckles.
+        return away + (max(0.5 * wider, -0.15 * wider) if size > 1 else 0.0)
+
+    @cache
+    def cheapest(i: int, free: int) -> tuple[float, tuple[tuple[str, ...], ...]]:
         if i == len(parts):
-            return 0.0, []
+            return 0.0, ()
         cost, names = cheapest(i + 1, free)
-        best = (cost + EXTRA_COST, [(EXTRA,), *names])
-        sizes = (touching[i],) if touching[i] else (1,) if parts[i].widths < WIDE[1] else (2, 3, 4)
-        for first in range(free, len(FINGERS)):
-            for size in sizes:
-                if first + size > len(FINGERS):
-                    continue
-                away = float(np.linalg.norm(_root(parts[i].leaf) - sockets[first : first + size].mean(axis=0)))
-                span = float(np.linalg.norm(sockets[first + size - 1] - sockets[first])) + FINGER_PX
-                wider = _root_px(parts[i].leaf) - span  # fingers that close up are narrower than their knuckles
-                misfit = max(0.5 * wider, -0.15 * wider) if size > 1 else 0.0
+        options = [(cost + EXTRA_COST, ((EXTRA,), *names))]
+        sizes = (touching[i],) if touching[i] > 1 else (1,) if parts[i].widths < WIDE[1] else (2, 3, 4)
+        for size in sizes:
+            for first in range(free, len(FINGERS) - size + 1):
                 cost, names = cheapest(i + 1, first + size)
-                if away + misfit + cost < best[0]:
-                    best = (away + misfit + cost, [FINGERS[first : first + size], *names])
-        return best
+                options.append((cost + cost_of(i, first, size), (FINGERS[first : first + size], *names)))
+        return min(options)
 
-    return cheapest(0, 0)[1]
+    return list(cheapest(0, 0)[1])
 
 
-def _creases(patch: HandPatch, part: Part) -> dict[int, int]:
-    """How many dark lines run along a wide part where as many fingers side by side would meet, for each such number."""
-    likely = [n for n in (2, 3, 4) if CLOSE[0] * n <= part.widths <= CLOSE[1] * n]
-    if not likely or (part.widths < WIDE[1] and _by_thumb(part.leaf, patch.palm)):
-        return {}
-    strip = _strip(patch, part.leaf)
+def _touching(patch: HandPatch, part: Part) -> int:
+    """How many fingers lie side by side in a part, parted by dark lines; 1: no line; 0: lines that leave more than one
+    finger's width."""
+    if part.widths < WIDEST_FINGER or (part.widths < WIDE[1] and _by_thumb(part.leaf, patch.palm)):
+        return 1
+    creases = _creases(_strip(patch, part.leaf))
+    if not creases:
+        return 1
+    fingers = np.diff([0, *creases, part.leaf.width_px]) / part.leaf.width_px * part.widths
+    return len(fingers) if fingers.max() < CLOSE and len(fingers) <= 4 else 0
+
+
+def _creases(strip: F32) -> list[int]:
+    """Columns of a part's strip along which a dark line runs from its root to near its tip."""
     rows, columns = strip.shape
     dark = cv2.morphologyEx(strip, cv2.MORPH_BLACKHAT, np.ones((1, 9), np.uint8)) > VALLEY * strip
-    near = cv2.dilate(dark.astype(np.uint8), np.ones((1, 3), np.uint8))
-
-    def parted(n: int, i: int) -> bool:
-        middle, slack = i * columns / n, 0.35 * columns / n
-        ends = np.arange(round(middle - slack), round(middle + slack) + 1)
-        lines = [np.linspace(top, bottom, rows).round().astype(int) for top in ends for bottom in ends]
-        return bool(max(near[np.arange(rows), line].mean() for line in lines) >= CREASED)
-
-    return {n: sum(parted(n, i) for i in range(1, n)) for n in likely}
+    near = cv2.dilate(dark.astype(np.uint8), np.ones((1, 3), np.uint8)).astype(np.float32)
+    down = np.linspace(-0.5, 0.5, rows)
+    share = np.zeros(columns)
+    for lean in range(-6, 7, 2):  # pixels from its root to its tip
+        across = np.clip(np.arange(columns)[None, :] + np.round(lean * down)[:, None].astype(int), 0, columns - 1)
+        share = np.maximum(share, np.take_along_axis(near, across, axis=1).mean(axis=0))
+    share[: round(THINNEST_PX)] = share[-round(THINNEST_PX) :] = 0.0
+    lines, _ = find_peaks(share, height=CREASED, distance=round(THINNEST_PX))
+    return [int(x) for x in lines]
 
 
 def _strip(patch: HandPatch, part: Branch) -> F32:
     """Luminance along a part, float32 (length, width): root in the last row, without the rounded tip."""
     width = part.width_px
-    centres = np.array([s.centre for s in part.beyond(WEB_PX) if s.width_px > 0.8 * width])
+    centres = part.wide_centres()
     n = max(1, len(centres) // 4)
     top, bottom = centres[:n].mean(axis=0), centres[-n:].mean(axis=0)
     length = float(np.linalg.norm(bottom - top))
@@ -338,89 +303,3 @@ def _strip(patch: HandPatch, part: Branch) -> F32:
     y = (top[1] + rows * along[1] + offset * across[1]).astype(np.float32)
     grey = cv2.cvtColor(patch.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.asarray(cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A digit, or several that have fused or touch: ``widths`` in widths of one finger of this hand."""
-
-    leaf: Branch
-    widths: float
-
-
-def tree(mask: Mask, palm: Points) -> list[Branch]:
-    """The branches that stand out of the palm."""
-    slices, above = _slices(mask, palm)
-    by_level: dict[int, list[int]] = {}
-    for i, piece in enumerate(slices):
-        by_level.setdefault(piece.level, []).append(i)
-    branch_of: dict[int, Branch] = {}
-    for level in sorted(by_level, reverse=True):
-        for group in _groups(by_level[level], above):
-            branch = _grow([branch_of[j] for i in group for j in above.get(i, ())], _joined([slices[i] for i in group]))
-            branch_of.update(dict.fromkeys(group, branch))
-    roots = {id(branch_of[i]): branch_of[i] for i in by_level.get(1, [])}
-    return list(roots.values())
-
-
-def _grow(upper: list[Branch], piece: Slice) -> Branch:
-    distinct = list({id(branch): branch for branch in upper}.values())
-    if not distinct:
-        return Branch([piece])
-    standing = [branch for branch in distinct if (branch.top - piece.level) * SLICE_PX >= STANDS_OUT]
-    if len(standing) > 1:
-        return Branch([piece], standing)
-    highest = max(distinct, key=lambda branch: branch.top)
-    highest.slices.append(piece)
-    return highest
-
-
-def _groups(nodes: list[int], above: dict[int, set[int]]) -> list[list[int]]:
-    """Slices of one level that hang on the same slice above belong together (a hole between them)."""
-    groups: list[tuple[set[int], list[int]]] = []
-    for node in nodes:
-        upper, members = set(above.get(node, ())), [node]
-        for group in [g for g in groups if g[0] & upper]:
-            upper |= group[0]
-            members = group[1] + members
-            groups.remove(group)
-        groups.append((upper, members))
-    return [members for _, members in groups]
-
-
-def _joined(pieces: list[Slice]) -> Slice:
-    width = sum(piece.width_px for piece in pieces)
-    x = sum(piece.width_px * piece.centre[0] for piece in pieces) / width
-    y = sum(piece.width_px * piece.centre[1] for piece in pieces) / width
-    return Slice(pieces[0].level, width, (x, y), len(pieces))
-
-
-def _slices(mask: Mask, palm: Points) -> tuple[list[Slice], dict[int, set[int]]]:
-    """All slices, level 1 next to the palm, and for each the slices above that touch it."""
-    band = _bands(mask, palm)
-    labels = np.zeros(band.shape, np.int32)
-    slices: list[Slice] = []
-    for parity in (0, 1):  # bands of one parity never touch each other
-        chosen = (band > 0) & (band % 2 == parity)
-        n, found, stats, centres = cv2.connectedComponentsWithStats(chosen.astype(np.uint8), connectivity=8)
-        level = np.zeros(n, np.int32)
-        level[found.ravel()] = band.ravel()
-        labels[chosen] = found[chosen] + len(slices)
-        slices += [
-            Slice(int(level[i]), float(stats[i, cv2.CC_STAT_AREA]) / SLICE_PX, (centres[i, 0], centres[i, 1]))
-            for i in range(1, n)
-        ]
-    above: dict[int, set[int]] = {}
-    for a, b in ((labels[:-1], labels[1:]), (labels[:, :-1], labels[:, 1:])):
-        touching = (a > 0) & (b > 0) & (a != b)
-        for first, second in np.unique(np.stack([a[touching], b[touching]], axis=1), axis=0) - 1:
-            low, high = sorted((int(first), int(second)), key=lambda i: slices[i].level)
-            above.setdefault(low, set()).add(high)
-    return slices, above
-
-
-def _bands(mask: Mask, palm: Points) -> NDArray[np.int32]:
-    beyond = np.ones((PATCH_PX, PATCH_PX), np.uint8)
-    cv2.fillConvexPoly(beyond, cv2.convexHull(np.round(palm).astype(np.int32)), 0)
-    away = cv2.distanceTransform(beyond, cv2.DIST_L2, 5)
-    return np.asarray(np.where(mask & (away > FIRST_PX), (away - FIRST_PX) / SLICE_PX + 1.0, 0.0), np.int32)

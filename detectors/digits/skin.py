@@ -30,9 +30,13 @@ CHROMA_BINS, LIGHT_BINS = 30, 14
 CERTAIN = 1.5
 """Log odds from which a pixel's colour alone decides."""
 WIDTHS = (2.0, 1.6, 1.2, 0.8)
-"""Standard deviation of the colour kernels in bins, round by round. At first wide, so that colours never seen join the nearer of the two models."""
+"""Standard deviation of the colour kernels in bins of chroma, round by round. At first wide, so that colours never seen
+join the nearer of the two models."""
 LIGHT_WIDTH = 1.2
+"""The same for luminance, as a multiple: shading moves it."""
 THIN = 2
+HOLE_PX = 60
+"""Smaller holes are noise."""
 
 
 def hand_odds(patch: HandPatch) -> F32:
@@ -78,7 +82,7 @@ def palm_mask(palm: Points, shrink_px: float) -> Mask:
     """The palm's polygon, made smaller by ``shrink_px``."""
     canvas = np.zeros((PATCH_PX, PATCH_PX), np.uint8)
     hull = cv2.convexHull(np.round(palm).astype(np.int32))
-    cv2.fillConvexPoly(canvas, hull, 1)
+    cv2.fillConvexPoly(canvas, hull, (1,))
     if shrink_px >= 1.0:
         size = 2 * round(shrink_px) + 1
         canvas = np.asarray(cv2.erode(canvas, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))), np.uint8)
@@ -87,7 +91,7 @@ def palm_mask(palm: Points, shrink_px: float) -> Mask:
 
 def below_wrist(palm: Points) -> Mask:
     """Where the forearm lies: below the wrist, thumbs held out sideways left aside."""
-    rows, columns = np.mgrid[0:PATCH_PX, 0:PATCH_PX]
+    rows, columns = np.ogrid[0:PATCH_PX, 0:PATCH_PX]
     x, y = palm[0]
     beside = np.abs(columns - x) - 0.35 * PALM_PX
     return np.asarray(rows > y + 0.05 * PALM_PX + np.clip(beside, 0.0, 0.25 * PALM_PX))
@@ -100,10 +104,7 @@ def _rim() -> Mask:
 
 
 def _place(patch: HandPatch) -> F32:
-    rows, columns = np.mgrid[0:PATCH_PX, 0:PATCH_PX].astype(np.float32)
-    away = np.hypot(columns - CENTRE[0], rows - CENTRE[1])
-    prior = np.where(palm_mask(patch.palm, 0.0), 1.5, 0.0) - np.clip((away - REACH_PX) / 8.0, 0.0, 3.0)
-    return np.asarray(prior, np.float32)
+    return np.where(palm_mask(patch.palm, 0.0), np.float32(1.5), np.float32(0.0)) - _FAR
 
 
 def _colour_bins(pixels: Pixels, palm: Mask) -> NDArray[np.int32]:
@@ -146,8 +147,10 @@ def _piece(mask: Mask, palm: Points) -> Mask:
     piece = labels == np.bincount(inside[inside > 0]).argmax()
     n, labels, stats, _ = cv2.connectedComponentsWithStats((~piece).astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < HOLE_PX
-    return piece | small[labels] & ~piece
+    return np.asarray(piece | (small[labels] & ~piece), bool)
 
 
-HOLE_PX = 60
+_rows, _columns = np.ogrid[0:PATCH_PX, 0:PATCH_PX]
+_FAR = np.clip((np.hypot(_columns - CENTRE[0], _rows - CENTRE[1]) - REACH_PX) / 8.0, 0.0, 3.0).astype(np.float32)
+"""Taken off the log odds where no finger reaches."""
 _LOG = np.log(np.arange(256, dtype=np.float32) + 20.0)
