@@ -61,10 +61,12 @@ CLEAR_SHARE, CLEAR_RATIO = 0.3, 6.0
 CREASE, NO_CREASE, CREASED = 0.20, 0.12, 0.6
 """Depth of a dark line as a share of the contrast: a crease above the first, if the strength is above the third; none
 below the second."""
+AMPLE = 40.0
+"""Contrast in CIELAB units from which a line needs to be no deeper: shadow between fingers knows no background."""
 SHOULDER_PX = 3.5
 """How far from a dark line its depth is taken: farther than a line is wide, nearer than the roundness of a finger."""
-WIDEST_PX = 36.0
-"""Axes farther apart are not of one digit: what joins them is something behind."""
+NEAREST_PX, WIDEST_PX = 8.0, 36.0
+"""Axes nearer than the first are not of two fingers, axes farther apart than the second not of one digit."""
 ALONG = np.linspace(0.45, 0.95, 10)
 """Where on a bone, as a share of its length, the finger's colour is taken."""
 ASIDE_PX = (-6.0, -3.0, 0.0, 3.0, 6.0)
@@ -399,13 +401,13 @@ def _parted(found: Between, contrast: float) -> bool | None:
     """Whether two neighbours are parted by a gap or a crease along most of their length, or by neither; else None."""
     grain = max(float(np.median(found.grain)), 1.0)
     share, ratio = found.apart / max(contrast, FAINT), found.apart / grain
-    strength, line = share * ratio, found.crease / max(contrast, FAINT)
+    strength, line = share * ratio, found.crease / np.clip(contrast, FAINT, AMPLE)
     gap = (share >= GAP) | (strength >= PARTED) | ((share >= CLEAR_SHARE) & (ratio >= CLEAR_RATIO))
     crease = (line >= CREASE) & (found.crease >= FAINT) & (strength >= CREASED)
     if np.mean(gap | crease) >= MOST:
         return True
     smooth = (line < NO_CREASE) | (found.crease < FAINT)
-    joined = (strength < JOINED) & smooth & (found.chord_px <= WIDEST_PX)
+    joined = (strength < JOINED) & smooth & (found.chord_px >= NEAREST_PX) & (found.chord_px <= WIDEST_PX)
     return False if np.mean(joined) >= MOST and contrast >= 1.5 * FAINT else None
 
 
