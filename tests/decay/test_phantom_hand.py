@@ -191,7 +191,7 @@ def test_what_keeps_digits_from_being_counted_is_told() -> None:
 
 def test_variety_draws_and_its_truth_holds() -> None:
     seen: dict[str, set[Any]] = {"view": set(), "count": set(), "backdrop": set()}
-    for hand in varied(60):
+    for hand in varied(36):
         pixels, truth = draw(hand, 64)
         labels = label_hand(hand, 64)
         assert pixels.shape == (64, 64, 3)
