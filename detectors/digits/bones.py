@@ -137,8 +137,8 @@ def sight(patch: HandPatch) -> Sighting:
     """The digits that the landmarks claim and the pixels confirm.
 
     States: ``no_landmarks``; ``side_view`` where the palm is seen edge-on; ``ambiguous`` where a finger is half bent,
-    points at the camera, cannot be told from what is behind it, or is neither clearly joined to nor parted from
-    its neighbour.
+    points at the camera, cannot be told from what is behind it, is neither clearly joined to nor parted from its
+    neighbour, or where something of the hand's colour sticks out that no finger explains.
     """
     if patch.landmarks is None:
         return Sighting(NO_LANDMARKS)
