@@ -10,11 +10,13 @@ import pytest
 
 from decay.phantom import FINGERS, Backdrop, Camera, HandParameters, Population, degrade, draw_hand, label_hand
 from decay.phantom.hand_surface import capsule
+from decay.phantom.parameters import FingerPose
 from detectors.geometry import luminance
 from detectors.trait import Pixels
 
 CLEAN = Camera(noise=0.0)
-E, F = "extended", "folded"
+E: FingerPose = "extended"
+F: FingerPose = "folded"
 
 
 def draw(hand: HandParameters, size_px: int = 160) -> tuple[Pixels, dict[str, Any]]:
