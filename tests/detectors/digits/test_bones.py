@@ -62,7 +62,7 @@ def as_patch(pixels: Pixels, joints: Points, noise: float = 2.0) -> HandPatch:
     noisy = pixels + np.random.default_rng(0).normal(0.0, noise, pixels.shape)
     blurred = cv2.GaussianBlur(np.clip(noisy, 0, 255).astype(np.uint8), (0, 0), 0.8)
     palm = joints[list(PALM_LANDMARKS)]
-    return HandPatch(blurred, np.ones((256, 256), bool), np.eye(2, 3), palm, joints, 1.0)
+    return HandPatch(np.asarray(blurred, np.uint8), np.ones((256, 256), bool), np.eye(2, 3), palm, joints, 1.0)
 
 
 def with_line(patch: HandPatch, pair: str, darker: float, width_px: float = 2.0) -> HandPatch:
