@@ -200,7 +200,8 @@ def _named(patch: HandPatch, parts: list[Part]) -> Sighting:
     for part, names, n in zip(parts, _names(parts, patch.palm, touching), touching, strict=True):
         unclear = n == 1 and WIDE[0] < part.widths < WIDE[1]
         partly = n == 0 and part.widths < CLOSE * len(names)  # fused spread fingers bear lines that part nothing
-        if unclear or partly or (names == (EXTRA,) and part.widths > WIDE[1]):
+        nameless = names == (EXTRA,) and (n > 1 or part.widths > WIDE[1])  # several digits and no fingers left for them
+        if unclear or partly or nameless:
             return Sighting("ambiguous")
         groups = [(name,) for name in names] if n > 1 else [names]
         digits += [Digit(group, tip) for group, tip in zip(groups, _ends(part.leaf, max(n, 1)), strict=True)]
