@@ -19,7 +19,7 @@ BACKGROUND = "#3f6f9a"
 WRIST_MM = 58.0
 
 
-def drawn_hand(size_px: int = 320) -> tuple[Pixels, Hand]:
+def drawn_hand(size_px: int = 240) -> tuple[Pixels, Hand]:
     pixels, truth = draw_hand(HandParameters(backdrop=Backdrop(colour=BACKGROUND)), size_px, np.random.default_rng(0))
     wrist = [truth["palm_x_px"], truth["palm_y_px"] + WRIST_MM * truth["px_per_mm"]]
     marks = np.array([wrist, *(joint for name in FINGERS for joint in truth["joints_px"][name])])
@@ -113,12 +113,11 @@ def joints(hand: Hand, finger: int) -> Points:
     return hand.landmarks_px[1 + 4 * finger + 1 : 1 + 4 * finger + 3, :2]
 
 
-def test_the_same_seed_makes_the_same_pictures_and_another_seed_others() -> None:
-    pixels, hand = drawn_hand(200)
-    first, again, other = (edits(pixels, hand, np.random.default_rng(seed)) for seed in (1, 1, 2))
+def test_the_same_seed_makes_the_same_pictures(drawn: tuple[Pixels, Hand, list[Edited]]) -> None:
+    pixels, hand, first = drawn
+    again = edits(pixels, hand, np.random.default_rng(3))
     assert [edit.detail for edit in first] == [edit.detail for edit in again]
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first, again, strict=True))
-    assert [edit.detail for edit in first] != [edit.detail for edit in other]
 
 
 def test_an_edit_leaves_the_rest_of_the_picture_alone(drawn: tuple[Pixels, Hand, list[Edited]]) -> None:
