@@ -198,7 +198,7 @@ def _named(patch: HandPatch, parts: list[Part]) -> Sighting:
     touching = [_touching(patch, part) for part in parts]
     digits = []
     for part, names, n in zip(parts, _names(parts, patch.palm, touching), touching, strict=True):
-        unclear = n == 1 and WIDE[0] < part.widths < WIDE[1]
+        unclear = n == 1 and WIDE[0] < part.widths < WIDE[1] and names != (FINGERS[0],)  # thumbs are wider
         partly = n == 0 and part.widths < CLOSE * len(names)  # fused spread fingers bear lines that part nothing
         nameless = names == (EXTRA,) and (n > 1 or part.widths > WIDE[1])  # several digits and no fingers left for them
         if unclear or partly or nameless:
