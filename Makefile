@@ -3,10 +3,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys;
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
+DATA ?= ../shared/data
 
-.PHONY: help setup dev demo test lock clean
+.PHONY: help setup dev demo test accuracy bench-hands lock clean
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
 
 setup: $(VENV)/.installed ## install what `decay` needs into .venv
 dev: $(VENV)/.installed-dev ## install what the tests need as well
@@ -35,6 +36,12 @@ test: dev ## lint, types, layers, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+accuracy: setup ## measure the instrument: docs/accuracy.md and the sheet of hands in docs/images
+	$(BIN)/decay calibrate --photographs $(DATA) --hands-sheet docs/images/hands.png
+
+bench-hands: setup ## what counting digits costs beside finding the hand
+	$(BIN)/python -m benchmarks.hands
 
 lock: dev ## resolve requirements.lock anew
 	$(BIN)/pip install --quiet uv

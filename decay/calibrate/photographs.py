@@ -19,7 +19,6 @@ from detectors.trait import OK
 Labels = dict[str, str]
 """One row of a label file, by column."""
 PORTRAITS = Path("faces") / "celebahq_1024"
-HAND_SETS = ("epsrc", "subhih", "ardamavi_100px", "mediapipe_gestures")
 
 
 def half_of(name: str) -> str:
@@ -87,26 +86,6 @@ def _against_hand_reading(row: Row, truth: Labels, roll_deg: float) -> dict[str,
         "true_rho": math.hypot(u, v),
         "rho": rho - math.hypot(u, v),
         "clock": angle_difference_deg(ours_deg, theirs_deg),
-    }
-
-
-def hand_photographs(root: Path) -> list[tuple[str, Path]]:
-    """(set, file) of every photograph of a hand."""
-    found = []
-    for name in HAND_SETS:
-        files = sorted(path for path in (root / "hands" / name).rglob("*") if path.suffix.lower() in (".jpg", ".png"))
-        found += [(name, path) for path in files]
-    return found
-
-
-def read_hand(reader: Reader, source: str, path: Path) -> dict[str, Any]:
-    """Whether a hand was found where there is one, and whether its landmarks were."""
-    readings = reader.read(read_image(path))
-    return {
-        "source": source,
-        "half": half_of(path.name),
-        "found": float(len(readings.hands) > 0),
-        "landmarks": float(any(row["hand_state"] == OK for row in readings.hands)),
     }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import pandas as pd
 
+from decay.calibrate.cells import halves, markdown, percent, share, spread
+from decay.calibrate.hand_report import drawn_hand_sections, glance_rows, photograph_hand_sections
 from detectors.trait import OK
 
 LARGE_PX = 10.0
@@ -28,34 +30,50 @@ a half that was not, though all were looked at.
 """
 
 
-def report(drawn: pd.DataFrame, photographs: pd.DataFrame | None) -> str:
-    """The whole document."""
-    sections = [HEAD, glance(drawn, photographs), *drawn_sections(drawn)]
-    if photographs is not None:
-        sections += photograph_sections(photographs)
+@dataclass(frozen=True)
+class Records:
+    """What was read beside what is true: one table each for drawn faces and hands, and where photographs were read,
+    for portraits (a row per eye) and for pictures of hands (see ``hands``)."""
+
+    drawn_faces: pd.DataFrame
+    drawn_hands: pd.DataFrame
+    portraits: pd.DataFrame | None = None
+    hands: pd.DataFrame | None = None
+
+
+def report(records: Records, hands_sheet: str | None = None) -> str:
+    """The whole document. ``hands_sheet``: the picture of drawn hands, as a link from it."""
+    sections = [HEAD, glance(records), *drawn_sections(records.drawn_faces)]
+    if records.portraits is not None:
+        sections += photograph_sections(records.portraits)
+    sections += drawn_hand_sections(records.drawn_hands, hands_sheet)
+    if records.hands is not None:
+        sections += photograph_hand_sections(records.hands)
     return "\n".join(sections)
 
 
-def glance(drawn: pd.DataFrame, photographs: pd.DataFrame | None) -> str:
+def glance(records: Records) -> str:
     """What the instrument is held to, and what it reached."""
+    drawn = records.drawn_faces
     eyes = drawn[(drawn["subject"] == "eye") & (drawn["factor"] == "as drawn") & (drawn["radius_px"] >= LARGE_PX)]
     clock = eyes.loc[eyes["true_rho"] >= OFF_CENTRE, "clock"].dropna()
-    rows = [
-        ["drawn", "clock error, median", "<= 4 deg", _spread(clock, 1)[0]],
-        ["drawn", "clock error, 90th percentile", "<= 10 deg", _spread(clock, 1)[1]],
-        ["drawn", "rho error, median", "<= 0.04", _spread(eyes["rho"].abs().dropna())[0]],
-        ["drawn", "presence right", ">= 98 %", _share(_presence_right(eyes))],
+    rows: list[list[object]] = [
+        ["drawn", "clock error, median", "<= 4 deg", spread(clock, 1)[0]],
+        ["drawn", "clock error, 90th percentile", "<= 10 deg", spread(clock, 1)[1]],
+        ["drawn", "rho error, median", "<= 0.04", spread(eyes["rho"].abs().dropna())[0]],
+        ["drawn", "presence right", ">= 98 %", share(_presence_right(eyes))],
     ]
-    if photographs is not None:
-        portraits = photographs[photographs["label"].notna()]
+    if records.portraits is not None:
+        portraits = records.portraits
         read = portraits[portraits["flag"] == "ok"]
         offset, clock = read["offset"].dropna(), read.loc[read["true_rho"] >= OFF_CENTRE, "clock"].dropna()
         rows += [
             ["portraits", "presence agrees with a person", ">= 95 %", str(_presence_row("both", portraits)[5])],
-            ["portraits", "glint offset, median", "<= 0.08 iris radii", _spread(offset)[0]],
-            ["portraits", "glint offset, 90th percentile", "<= 0.2 iris radii", _spread(offset)[1]],
-            ["portraits", "clock error, median", "<= 8 deg", _spread(clock, 1)[0]],
+            ["portraits", "glint offset, median", "<= 0.08 iris radii", spread(offset)[0]],
+            ["portraits", "glint offset, 90th percentile", "<= 0.2 iris radii", spread(offset)[1]],
+            ["portraits", "clock error, median", "<= 8 deg", spread(clock, 1)[0]],
         ]
+    rows += glance_rows(records.drawn_hands, records.hands)
     return f"## At a glance\n\n{markdown(['on', 'figure', 'held to', 'reached'], rows)}"
 
 
@@ -102,7 +120,7 @@ def eye_table(eyes: pd.DataFrame) -> str:
         chosen = eyes[eyes["true_rho"] >= OFF_CENTRE] if off_centre else eyes
         errors = chosen[column].abs().dropna()
         bias = f"{chosen[signed].mean():+.3f}" if signed else "-"
-        rows.append([name, unit, len(errors), bias, *_spread(errors)])
+        rows.append([name, unit, len(errors), bias, *spread(errors)])
     return markdown(["reading", "unit", "n", "bias", "median", "p90"], rows)
 
 
@@ -120,9 +138,9 @@ def presence_line(eyes: pd.DataFrame) -> str:
     declined = Counter(str(state) for state in known["catchlight_state"] if state not in MEASURED)
     states = ", ".join(f"{state} {n}" for state, n in declined.most_common())
     return (
-        f"\nPresence right in {_share(right)} of the eyes in which it was read; nothing was said of "
+        f"\nPresence right in {share(right)} of the eyes in which it was read; nothing was said of "
         f"{len(known) - len(said)} of {len(known)} eyes ({states or 'none'}). "
-        f"Number of glints right in {_share(eyes['count_right'].dropna() == 1.0)}.\n"
+        f"Number of glints right in {share(eyes['count_right'].dropna() == 1.0)}.\n"
     )
 
 
@@ -147,12 +165,12 @@ def levels_table(eyes: pd.DataFrame, levels: Iterable[str] | None = None) -> str
             [
                 level,
                 len(part),
-                _share(part["iris_state"] == OK),
-                _share(known["catchlight_state"].isin(MEASURED)),
-                _share(_presence_right(part)),
-                *_spread(part["iris_offset"].dropna()),
-                *_spread(part["rho"].abs().dropna()),
-                *_spread(clock, 1),
+                share(part["iris_state"] == OK),
+                share(known["catchlight_state"].isin(MEASURED)),
+                share(_presence_right(part)),
+                *spread(part["iris_offset"].dropna()),
+                *spread(part["rho"].abs().dropna()),
+                *spread(clock, 1),
             ]
         )
     head = ["level", "eyes", "iris read", "presence said", "presence right"]
@@ -162,16 +180,16 @@ def levels_table(eyes: pd.DataFrame, levels: Iterable[str] | None = None) -> str
 
 def face_table(faces: pd.DataFrame) -> str:
     """Angles against truth; quantities on another scale than the truth by rank correlation."""
-    lines = [f"Faces found: {_share(faces['found'] == 1.0)} of {len(faces)}.\n"]
+    lines = [f"Faces found: {share(faces['found'] == 1.0)} of {len(faces)}.\n"]
     rows = []
     for name in ("yaw", "roll"):
         errors = faces[name].dropna()
-        rows.append([f"{name}", "deg", len(errors), f"{errors.mean():+.2f}", *_spread(errors.abs(), 2), "-"])
+        rows.append([f"{name}", "deg", len(errors), f"{errors.mean():+.2f}", *spread(errors.abs(), 2), "-"])
     for name in ("lighting_ratio_stops", "skin_l", "skin_hue_deg", "skin_texture", "expression_smile"):
         pair = faces[[name, f"true_{name}"]].dropna()
         errors = pair[name] - pair[f"true_{name}"]
         comparable = name == "lighting_ratio_stops"
-        shown = [f"{errors.mean():+.2f}", *_spread(errors.abs(), 2)] if comparable else ["-", "-", "-"]
+        shown = [f"{errors.mean():+.2f}", *spread(errors.abs(), 2)] if comparable else ["-", "-", "-"]
         rank = pair[name].corr(pair[f"true_{name}"], method="spearman")
         rows.append([name, "stops" if comparable else "ranks only", len(pair), *shown, f"{rank:.2f}"])
     lines.append(markdown(["reading", "unit", "n", "bias", "median", "p90", "rank correlation"], rows))
@@ -181,37 +199,21 @@ def face_table(faces: pd.DataFrame) -> str:
 # --------------------------------------------------------------------------- photographs
 
 
-def photograph_sections(records: pd.DataFrame) -> list[str]:
-    """Portraits against a person's labels and readings; hands found."""
-    eyes = records[records["label"].notna()]
-    hands = records[records["source"].notna()]
+def photograph_sections(eyes: pd.DataFrame) -> list[str]:
+    """Portraits against a person's labels and readings."""
     return [
         "\n## Photographs: portraits of 1024 px\n",
         "Presence against one person's labels (1 clear, 0 none or hidden; uncertain ones left out).\n",
         markdown(
             ["half", "labelled eyes", "agree", "disagree", "not said", "agreement of all", "agreement where said"],
-            [_presence_row(half, part) for half, part in _halves(eyes)],
+            [_presence_row(half, part) for half, part in halves(eyes)],
         ),
         "\nMain glint against hand readings (flag ok; where two glints are nearly equal, the nearer one counts).\n",
         markdown(
             ["half", "reading", "unit", "n", "median", "p90"],
-            [row for half, part in _halves(eyes[eyes["flag"] == "ok"]) for row in _hand_reading_rows(half, part)],
-        ),
-        "\n## Photographs: hands\n",
-        markdown(
-            ["set", "half", "hands", "found", "with landmarks"],
-            [
-                _found_row(source, half, part)
-                for source, rows in hands.groupby("source", sort=False)
-                for half, part in _halves(rows)
-            ],
+            [row for half, part in halves(eyes[eyes["flag"] == "ok"]) for row in _hand_reading_rows(half, part)],
         ),
     ]
-
-
-def _found_row(source: object, half: str, hands: pd.DataFrame) -> list[object]:
-    found, landmarks = _share(hands["found"] == 1.0), _share(hands["landmarks"] == 1.0)
-    return [source, half, len(hands), found, landmarks]
 
 
 def _presence_row(half: str, eyes: pd.DataFrame) -> list[object]:
@@ -219,50 +221,21 @@ def _presence_row(half: str, eyes: pd.DataFrame) -> list[object]:
     said = labelled[labelled["state"].isin(MEASURED)]
     agree = int(((said["state"] == OK) == (said["label"] == "1")).sum())
     # An eye of which nothing was said is not an agreement, though it may be hidden and nothing rightly said.
-    shares = _percent(agree / max(len(labelled), 1)), _percent(agree / max(len(said), 1))
+    shares = percent(agree / max(len(labelled), 1)), percent(agree / max(len(said), 1))
     return [half, len(labelled), agree, len(said) - agree, len(labelled) - len(said), *shares]
 
 
 def _hand_reading_rows(half: str, eyes: pd.DataFrame) -> list[list[object]]:
     off_centre = eyes[eyes["true_rho"] >= OFF_CENTRE]
     return [
-        [half, "catchlight offset", "iris radii", eyes["offset"].notna().sum(), *_spread(eyes["offset"].dropna())],
-        [half, "catchlight rho", "iris radii", eyes["rho"].notna().sum(), *_spread(eyes["rho"].abs().dropna())],
+        [half, "catchlight offset", "iris radii", eyes["offset"].notna().sum(), *spread(eyes["offset"].dropna())],
+        [half, "catchlight rho", "iris radii", eyes["rho"].notna().sum(), *spread(eyes["rho"].abs().dropna())],
         [
             half,
             "clock, rho >= 0.2",
             "deg",
             off_centre["clock"].notna().sum(),
-            *_spread(off_centre["clock"].dropna(), 1),
+            *spread(off_centre["clock"].dropna(), 1),
         ],
-        [half, "iris centre", "iris radii", eyes["iris_offset"].notna().sum(), *_spread(eyes["iris_offset"].dropna())],
+        [half, "iris centre", "iris radii", eyes["iris_offset"].notna().sum(), *spread(eyes["iris_offset"].dropna())],
     ]
-
-
-def _halves(records: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [*((half, records[records["half"] == half]) for half in ("tuning", "reporting")), ("both", records)]
-
-
-# --------------------------------------------------------------------------- cells
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table; cells are ours, not a user's."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
-
-
-def _spread(errors: pd.Series, digits: int = 3) -> list[str]:
-    """Median and 90th percentile of absolute errors."""
-    if errors.empty:
-        return ["-", "-"]
-    return [f"{errors.median():.{digits}f}", f"{errors.quantile(0.9):.{digits}f}"]
-
-
-def _share(right: pd.Series) -> str:
-    return _percent(float(right.mean())) if len(right) else "-"
-
-
-def _percent(share: float) -> str:
-    """One decimal, rounded down: 999 of 1000 is not 100 %."""
-    return f"{np.floor(share * 1000) / 10:.1f} %"

@@ -7,16 +7,17 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from decay.calibrate import drawn, photographs
-from decay.calibrate.report import report
+from decay.calibrate import drawn, hand_pictures, hands, photographs
+from decay.calibrate.report import Records, report
 from decay.errors import DecayError
-from decay.files import make_folder, write_aside
+from decay.files import make_folder, write_aside, write_bytes
 from detectors.embedder import open_embedder
 from detectors.reader import Reader
 from detectors.vision import Vision
@@ -30,27 +31,54 @@ N_BASELINE = 50
 N_PER_LEVEL = 24
 """... at each level of each factor. Seeds are odd: even seeds were used while the detectors were tuned."""
 BASELINE_SIZES = (512, 768, 1024)
+N_HANDS = 600
+"""Drawn hands, of odd seeds likewise."""
 
 
 def calibrate(
-    out_file: Path, photograph_root: Path | None, n_scale: float = 1.0, progress: Progress | None = None
+    out_file: Path,
+    photograph_root: Path | None,
+    n_scale: float = 1.0,
+    progress: Progress | None = None,
+    *,
+    hands_sheet: Path | None = None,
+    overlays: Path | None = None,
 ) -> Path:
     """Measure the instrument and write its accuracy. ``n_scale`` < 1 makes a quicker, rougher study.
 
-    Raises DecayError if ``photograph_root`` is given and holds no labelled portraits, or the report cannot be written.
+    ``hands_sheet``: where a picture of 24 drawn hands goes. ``overlays``: a folder for the generated photographs with
+    what is seen in them drawn over. Raises DecayError if ``photograph_root`` is given and holds no labelled portraits,
+    if overlays are wanted without it, or if something cannot be written.
     """
     if photograph_root and not photographs.portraits(photograph_root):
         raise DecayError(
             f"{photograph_root}: expected labelled portraits in {photographs.PORTRAITS}; found none. "
             "Give the folder that holds faces/, or leave the option out."
         )
-    make_folder(out_file.parent)
+    if overlays and not photograph_root:
+        raise DecayError("Overlays are drawn over photographs, and none were given. Add --photographs DATA.")
+    for place in (out_file.parent, *([hands_sheet.parent] if hands_sheet else []), *([overlays] if overlays else [])):
+        make_folder(place)
     with write_aside(out_file) as aside:  # opened first: a place that cannot be written shows before the work is done
-        records = [_run(drawn_jobs(n_scale), progress, 0)]
+        rows = _run([*drawn_jobs(n_scale), *drawn_hand_jobs(n_scale)], progress, 0)
+        drawn_hands = [row for row in rows if row["subject"] == "hand"]
+        records = Records(
+            drawn_faces=pd.DataFrame.from_records([row for row in rows if row["subject"] != "hand"]),
+            drawn_hands=pd.DataFrame.from_records(drawn_hands),
+        )
         if photograph_root:
-            records.append(_run(photograph_jobs(photograph_root), progress, 1))
-        tables = [pd.DataFrame.from_records(rows) for rows in records]
-        aside.write_text(report(tables[0], tables[1] if photograph_root else None), encoding="utf-8")
+            rows = _run([*hand_jobs(photograph_root), *photograph_jobs(photograph_root)], progress, 1)
+            records = replace(
+                records,
+                portraits=pd.DataFrame.from_records([row for row in rows if "material" not in row]),
+                hands=pd.DataFrame.from_records([row for row in rows if "material" in row]),
+            )
+        if hands_sheet:
+            write_bytes(hands_sheet, hand_pictures.sheet(_reader(), records.drawn_hands))
+        if photograph_root and overlays:
+            hand_pictures.write_overlays(_reader(), photograph_root, overlays)
+        shown = os.path.relpath(hands_sheet, out_file.parent) if hands_sheet else None
+        aside.write_text(report(records, Path(shown).as_posix() if shown else None), encoding="utf-8")
     return out_file
 
 
@@ -66,11 +94,24 @@ def drawn_jobs(n_scale: float) -> list[Job]:
     return jobs
 
 
+def drawn_hand_jobs(n_scale: float) -> list[Job]:
+    """Every drawn hand of the study."""
+    return [partial(_drawn_hand, 2 * index + 1) for index in range(max(1, round(N_HANDS * n_scale)))]
+
+
 def photograph_jobs(root: Path) -> list[Job]:
-    """Every labelled photograph of the study."""
+    """Every labelled portrait."""
     labels = photographs.read_labels(root)
-    jobs: list[Job] = [partial(_portrait, path, *labels) for path in photographs.portraits(root)]
-    return jobs + [partial(_hand, source, path) for source, path in photographs.hand_photographs(root)]
+    return [partial(_portrait, path, *labels) for path in photographs.portraits(root)]
+
+
+def hand_jobs(root: Path) -> list[Job]:
+    """Every photograph of a hand, edited and generated ones too, and the portraits without; the longest job first."""
+    jobs: list[Job] = [partial(_made_hands, root)]
+    jobs += [partial(_labelled_hand, *item) for item in hands.labelled_photographs(root)]
+    jobs += [partial(_edited_hand, *item) for item in hands.edited_photographs(root)]
+    jobs += [partial(_generated_hands, root, *item) for item in hands.generated_pictures(root)]
+    return jobs + [partial(_portrait_hands, path) for path in photographs.portraits(root)]
 
 
 def _run(jobs: Sequence[Job], progress: Progress | None, number: int) -> list[Record]:
@@ -79,7 +120,7 @@ def _run(jobs: Sequence[Job], progress: Progress | None, number: int) -> list[Re
     records: list[Record] = []
     try:
         with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-            for done, found in enumerate(pool.map(_call, jobs, chunksize=4), start=1):
+            for done, found in enumerate(pool.map(_call, jobs, chunksize=2), start=1):
                 records += found
                 if progress:
                     progress(number, done, len(jobs))
@@ -109,5 +150,25 @@ def _portrait(path: Path, presence: dict[str, Any], glints: dict[Any, Any]) -> l
     return photographs.read_portrait(_reader(), path, presence, glints)
 
 
-def _hand(source: str, path: Path) -> list[Record]:
-    return [photographs.read_hand(_reader(), source, path)]
+def _drawn_hand(seed: int) -> list[Record]:
+    return [hands.read_drawn(_reader(), seed)]
+
+
+def _labelled_hand(source: str, path: Path, truth: hands.HandTruth) -> list[Record]:
+    return [hands.read_labelled(_reader(), source, path, truth)]
+
+
+def _edited_hand(variant: str, photograph: str, path: Path, truth: hands.HandTruth) -> list[Record]:
+    return [hands.read_edited(_reader(), variant, photograph, path, truth)]
+
+
+def _made_hands(root: Path) -> list[Record]:
+    return list(hands.read_made(_reader(), root))
+
+
+def _generated_hands(root: Path, collection: str, path: Path, note: str) -> list[Record]:
+    return hands.read_generated(_reader(), root, collection, path, note)
+
+
+def _portrait_hands(path: Path) -> list[Record]:
+    return [hands.read_portrait_hands(_reader(), path)]

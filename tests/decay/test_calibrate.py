@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from decay.calibrate import drawn, photographs, report, study
+from decay.calibrate import cells, drawn, hand_pictures, hand_report, hands, photographs, report, study
 from decay.errors import DecayError
 from detectors.embedder import open_embedder
 from detectors.reader import Reader
+from detectors.trait import Box
 from detectors.vision import Vision
 
 
@@ -63,6 +66,7 @@ def test_the_halves_of_the_photographs_do_not_depend_on_where_they_lie() -> None
 def test_every_seed_of_the_study_is_odd_and_faces_repeat_over_levels() -> None:
     jobs = study.drawn_jobs(0.1)
     seeds = {job.args for job in jobs}  # type: ignore[attr-defined]
+    assert all(job.args[0] % 2 for job in study.drawn_hand_jobs(0.1))  # type: ignore[attr-defined]
     assert all(seed % 2 for _, seed in seeds)
     by_level: dict[tuple[str, str], set[int]] = {}
     for condition, seed in seeds:
@@ -73,7 +77,7 @@ def test_every_seed_of_the_study_is_odd_and_faces_repeat_over_levels() -> None:
 
 
 def test_the_document_shows_what_was_recorded(drawn_records: pd.DataFrame) -> None:
-    text = report.report(drawn_records, None)
+    text = report.report(report.Records(drawn_records, hand_rows([])))
     clock = drawn_records.loc[drawn_records["true_rho"] >= report.OFF_CENTRE, "clock"].dropna()
     assert f"| catchlight clock, rho >= 0.2 | deg | {len(clock)} |" in text
     assert f"{clock.median():.3f}" in text
@@ -112,3 +116,172 @@ def test_errors_are_signed_the_right_way() -> None:
         0.5 * math.sin(turns[0]) - 0.4 * math.sin(turns[1]), 0.5 * math.cos(turns[0]) - 0.4 * math.cos(turns[1])
     )
     assert got["offset"] == pytest.approx(expected)
+
+
+# --------------------------------------------------------------------------- hands
+
+
+def hand_row(true: int, read: int | None, *, fused: str = "", true_fused: str = "", **more: Any) -> dict[str, Any]:
+    """One record as ``hands.compare`` makes it; ``read`` None: ambiguous."""
+    counted = read is not None
+    row = {
+        "material": "labelled",
+        "source": "epsrc",
+        "variant": "intact",
+        "photograph": "a.jpg",
+        "half": "reporting",
+        "subject": "hand",
+        "seed": 1,
+        "fault": "intact, apart",
+        **dict.fromkeys(hands.FACTORS, "any"),
+        "true_count": true,
+        "true_fused": true_fused,
+        "true_mitten": true_fused.count(",") == 2,
+        "true_extra": 0,
+        "true_missing": 0,
+        "true_right": not true_fused,
+        "size_px": 200.0,
+        "found": hands.FOUND,
+        "state": "ok" if counted else "ambiguous",
+        "count": float(read) if read is not None else math.nan,
+        "fused": fused,
+        "mitten": float(fused.count(",") == 2) if counted else math.nan,
+        "extra": 0.0 if counted else math.nan,
+        "missing": 0.0 if counted else math.nan,
+        "right": float(not fused) if counted else math.nan,
+    }
+    return row | more
+
+
+def hand_rows(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame.from_records(rows, columns=[*hand_row(0, 0), "n_hands"])
+
+
+def lost_row(true: int, **more: Any) -> dict[str, Any]:
+    nothing = dict.fromkeys(("count", "mitten", "extra", "missing", "right", "size_px"), math.nan)
+    return hand_row(true, None) | nothing | {"found": hands.LOST, "state": hands.LOST, "fused": math.nan} | more
+
+
+def row_of(table: str, first: str) -> list[str]:
+    """The cells of the row that begins with ``first``."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return next(line for line in lines if line[0] == first)
+
+
+def test_no_figure_is_rounded_into_a_claim() -> None:
+    assert cells.percent(999.6 / 1000) == "99.9 %"
+    assert cells.percent(1.0) == "100.0 %"
+    assert cells.percent(0.289) == "28.9 %"
+    assert cells.percent_of_errors(1 / 10_000) == "0.1 %"
+    assert cells.percent_of_errors(0.0) == "0.0 %"
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    low, high = cells.wilson(45, 50)
+    for bound in (low, high):  # its bounds are where the normal test of the observed share just rejects
+        assert abs(0.9 - bound) / math.sqrt(bound * (1 - bound) / 50) == pytest.approx(cells.Z_95)
+    assert cells.wilson(0, 20)[0] == 0.0
+    assert cells.wilson(20, 20)[1] == 1.0
+    with pytest.raises(ValueError, match="total"):
+        cells.wilson(0, 0)
+
+
+def test_the_confusion_matrix_holds_every_hand_once() -> None:
+    rows = hand_rows([hand_row(5, 5), hand_row(5, 4), hand_row(5, None), lost_row(5), hand_row(0, 0), hand_row(6, 7)])
+    table = hand_report.confusion(rows)
+    assert row_of(table, "**5**") == ["**5**", ".", ".", ".", ".", "1", "1", ".", "1", "1"]
+    assert row_of(table, "**0**")[1] == "1"
+    assert row_of(table, "**6 or more**")[7] == "1"
+
+
+def test_fused_pairs_are_scored_one_by_one_and_those_not_counted_are_missed() -> None:
+    rows = hand_rows(
+        [
+            hand_row(3, 3, fused="index-middle,middle-ring", true_fused="index-middle,middle-ring"),
+            hand_row(4, 4, fused="ring-little", true_fused="middle-ring"),
+            hand_row(4, None, true_fused="middle-ring"),
+            lost_row(4, true_fused="middle-ring"),
+            hand_row(5, 5),
+        ]
+    )
+    pairs = hand_report.pairs_of(rows[rows["state"] == "ok"])
+    assert (pairs.n_hit, pairs.n_false, pairs.n_missed) == (2, 1, 1)
+    assert pairs.precision == pytest.approx(2 / 3)
+    assert pairs.recall == pytest.approx(2 / 3)
+    assert pairs.f1 == pytest.approx(2 / 3)
+    assert hand_report.pairs_of(rows).n_missed == 3
+    assert hand_report.pairs_of(rows.iloc[4:]).f1 is None
+
+
+def test_false_fusion_is_a_share_of_intact_open_hands_counted() -> None:
+    rows = [hand_row(5, 5), hand_row(5, 4, fused="ring-little"), hand_row(4, 4), hand_row(2, 1, fused="index-middle")]
+    rows += [hand_row(5, None), hand_row(4, 4, fused="ring-little", true_fused="ring-little")]
+    assert row_of(hand_report.false_fusion([("all", hand_rows(rows))]), "all")[1] == "1 of 3 (33.4 %)"
+
+
+def test_ambiguous_hands_are_a_share_of_those_found_and_exact_ones_of_those_counted() -> None:
+    rows = hand_rows([hand_row(5, 5), hand_row(5, 4), hand_row(5, None), lost_row(5)])
+    row = row_of(hand_report.overview([("all", rows)]), "all")
+    assert row[1:7] == ["4", "3", "0", "1", "1 of 3 (33.4 %)", "1 of 2 (50.0 %)"]
+
+
+def test_the_counts_for_the_correction_are_of_counted_hands_not_tuned_on() -> None:
+    fused = {"fused": "ring-little", "true_fused": "ring-little"}
+    portrait = {"material": "portrait", "half": "reporting", "photograph": "p.jpg", "n_hands": 1, "state": "ok"}
+    rows = [hand_row(5, 5), hand_row(5, 4, fused="ring-little"), lost_row(5), hand_row(5, 5, half="tuning")]
+    rows += [hand_row(4, 4, material="edited", **fused), hand_row(4, None, material="made", true_fused="ring-little")]
+    rows += [portrait, portrait | {"n_hands": 0, "state": ""}]
+    counts = hand_report.calibration_counts(hand_rows(rows))
+    assert counts["hand_presence", "all"] == hand_report.Rates(n_positive=3, n_found=2, n_negative=2, n_false=1)
+    assert counts["finger_fused", "all"] == hand_report.Rates(n_positive=1, n_found=1, n_negative=2, n_false=1)
+    assert counts["finger_fused", "labelled"] == hand_report.Rates(n_positive=0, n_found=0, n_negative=2, n_false=1)
+    assert counts["finger_right", "all"] == hand_report.Rates(n_positive=2, n_found=1, n_negative=1, n_false=0)
+
+
+def test_the_hand_in_question_is_the_one_at_its_place() -> None:
+    rows = [{"box": "0,0,100,100"}, {"box": "150,150,190,190"}]
+    assert hands.which_hand(rows, None) == 0  # type: ignore[arg-type]
+    assert hands.which_hand(rows, Box(145, 145, 200, 200)) == 1  # type: ignore[arg-type]
+    assert hands.which_hand(rows, Box(300, 300, 400, 400)) is None  # type: ignore[arg-type]
+    assert hands.which_hand([], None) is None
+
+
+def test_a_drawn_hand_is_drawn_again_from_its_seed() -> None:
+    one, again, other = (hands.draw_varied(seed) for seed in (11, 11, 21))
+    assert np.array_equal(one.pixels, again.pixels)
+    assert one.factors == again.factors
+    assert one.pixels.shape == other.pixels.shape  # seeds ten apart share a size
+    assert not np.array_equal(one.pixels, other.pixels)
+
+
+def test_the_sheet_shows_of_each_class_the_first_and_a_failure() -> None:
+    rows = [hand_row(2, read, seed=seed) for seed, read in ((1, 2), (3, 2), (5, None), (7, 1))]
+    rows += [hand_row(4, 4, seed=seed, fault="extra") for seed in (9, 11, 13)]
+    rows += [hand_row(3, 3, seed=15, fault="mitten")]
+    picked = hand_pictures.chosen(hand_rows(rows))
+    assert picked == [("intact, 2 digits", 1), ("intact, 2 digits", 5), ("mitten", 15), ("extra", 9), ("extra", 11)]
+
+
+def test_a_hand_is_right_only_if_its_digits_and_its_fused_pairs_are() -> None:
+    assert hand_pictures.verdict(hand_row(5, 5)) == "right"
+    assert hand_pictures.verdict(hand_row(4, 4, fused="ring-little", true_fused="middle-ring")) == "wrong"
+    assert hand_pictures.verdict(hand_row(5, None)) == "ambiguous"
+    assert hand_pictures.verdict(lost_row(5)) == "lost"
+
+
+def test_fused_pairs_are_named_as_the_digits_they_make() -> None:
+    assert hand_pictures.joined_words("index-middle,middle-ring") == "index-middle-ring"
+    assert hand_pictures.joined_words("thumb-index,middle-ring") == "thumb-index, middle-ring"
+    assert hand_pictures.joined_words("index-middle,middle-ring,ring-little") == "index to little"
+
+
+@pytest.mark.validation
+def test_every_labelled_hand_has_its_truth(validation_data: Path) -> None:
+    found = hands.labelled_photographs(validation_data)
+    assert {source for source, _, _ in found} == set(hands.SOURCES)
+    assert all(0 <= truth.n_digits <= 5 and truth.is_right for _, _, truth in found)
+    assert all(truth.box is not None for source, _, truth in found if source == "subhih")
+    edited = hands.edited_photographs(validation_data)
+    assert all(path.exists() for _, _, path, _ in edited)
+    assert all(truth.is_right == (variant == "intact") for variant, _, _, truth in edited)
+    assert all(truth.is_mitten == (variant == "mitten") for variant, _, _, truth in edited)

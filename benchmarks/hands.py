@@ -1,0 +1,83 @@
+"""What counting the digits of a hand costs beside finding the hand: ``make bench-hands``.
+
+One process, one thread: drawn hands of even seeds, each step timed by itself on the same pictures, the median over
+the hands of the fastest of a few repeats (what the machine does besides only ever adds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"  # read when the libraries are loaded, hence before the imports below
+
+import numpy as np  # noqa: E402
+
+from decay.phantom import Population, draw_hand  # noqa: E402
+from detectors import fingers, vision  # noqa: E402
+from detectors.digits import bones, silhouette  # noqa: E402
+from detectors.digits.patch import cut_patch  # noqa: E402
+from detectors.trait import Hand, Pixels, View  # noqa: E402
+
+SIZE_PX = 512
+REPEATS = 5
+Step = Callable[[], object]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hands", type=int, default=24, help="how many drawn hands")
+    n_hands: int = parser.parse_args().hands
+    graphs = vision._Graphs()
+    vision.cv2.setNumThreads(1)
+    with vision.Vision() as eyes:
+        found = [pair for seed in range(0, 2 * n_hands, 2) if (pair := _look(eyes, seed)) is not None]
+    times = [{name: _fastest_ms(step) for name, step in _steps(graphs, *pair).items()} for pair in found]
+    graphs.close()
+    print(f"{len(found)} of {n_hands} drawn hands found, {SIZE_PX} px pictures, one thread; ms per hand, median\n")
+    medians = {name: float(np.median([row[name] for row in times])) for name in times[0]}
+    for name, ms in medians.items():
+        print(f"{name:<44}{ms:8.2f}")
+    print(f"\npixel part / landmark model{medians['pixel part, all of it'] / medians['landmark model']:25.2f}")
+
+
+def _look(eyes: vision.Vision, seed: int) -> tuple[Pixels, Hand] | None:
+    rng = np.random.default_rng([seed, SIZE_PX])
+    pixels, _ = draw_hand(Population().sample_varied_hand(rng), SIZE_PX, rng)
+    hands = [hand for hand in eyes.look(pixels).hands if hand.landmarks_px is not None]
+    return (pixels, hands[0]) if hands else None
+
+
+def _steps(graphs: vision._Graphs, pixels: Pixels, hand: Hand) -> dict[str, Step]:
+    view, palm_px = View(pixels, hands=(hand,)), hand.palm_px
+    assert palm_px is not None
+    palms = vision._detect(pixels, graphs.palms, vision._PALM_PX)
+    square = vision._palm_to_square(palms[0]) if palms else vision._square_around(hand.box, 1.3, 0.0)
+    patch = cut_patch(pixels, hand)
+    assert patch is not None
+    return {
+        "palm detection (per picture)": lambda: vision._detect(pixels, graphs.palms, vision._PALM_PX),
+        "landmark model": lambda: graphs.hand(vision._cut(pixels, square, vision._HAND_PX)),
+        "  patch": lambda: cut_patch(pixels, hand),
+        "  cue: silhouette": lambda: silhouette.sight(patch),
+        "  cue: bones": lambda: bones.sight(patch),
+        "pixel part, all of it": lambda: fingers.measure(view, hand),
+    }
+
+
+def _fastest_ms(step: Step) -> float:
+    step()  # the first run fills caches
+    taken = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - start)
+    return 1000.0 * min(taken)
+
+
+if __name__ == "__main__":
+    main()
