@@ -109,7 +109,7 @@ def _place(patch: HandPatch) -> F32:
 
 def _colour_bins(pixels: Pixels, palm: Mask) -> NDArray[np.int32]:
     """One bin number per pixel: log chroma, which shading does not move, and log luminance, from the palm's median."""
-    red, green, blue = (_LOG[pixels[..., i]] for i in range(3))
+    red, green, blue = cv2.split(cv2.LUT(pixels, _LOG))
     axes = (
         (red - green, CHROMA_STEP, CHROMA_BINS),
         (blue - green, CHROMA_STEP, CHROMA_BINS),
