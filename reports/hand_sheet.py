@@ -109,7 +109,7 @@ def overlay_png(pixels: NDArray[np.uint8], hands: Sequence[CountedHand]) -> byte
     across = 7.0
     tall = across * height / width
     lines = [f"{number}  {hand.read}" for number, hand in enumerate(hands, start=1)] or ["no hand seen"]
-    foot = 0.19 * len(lines) + 0.15
+    foot = 0.16 * len(lines) + 0.16
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(across, tall + foot), dpi=_DPI, facecolor=PAPER)
         axes = figure.add_axes((0, foot / (tall + foot), 1, tall / (tall + foot)))
@@ -121,7 +121,8 @@ def overlay_png(pixels: NDArray[np.uint8], hands: Sequence[CountedHand]) -> byte
             place = (max(x0, 0.0), max(y0, 0.0))
             box = {"facecolor": INK, "edgecolor": "none", "pad": 1.5}
             axes.text(*place, f"{number}", size=8, color=PAPER, va="bottom", bbox=box, clip_on=True)
-            _draw_marks(axes, hand, 5.5)
+            span_pt = 72 * across * max(x1 - x0, y1 - y0) / width
+            _draw_marks(axes, hand, min(6.5, max(3.5, 0.09 * span_pt)))
         figure.text(0.012, 0.06 / (tall + foot), "\n".join(lines), size=8, va="bottom", linespacing=1.4)
         return _png(figure)
 
@@ -159,8 +160,8 @@ def _draw_tile(axes: Axes, tile: Tile) -> None:
 
 def _draw_marks(axes: Axes, hand: CountedHand, size: float) -> None:
     for (xa, ya), (xb, yb) in hand.bars:
-        halo = [withStroke(linewidth=5.2, foreground=INK)]
-        axes.plot([xa, xb], [ya, yb], color=FUSED, linewidth=3.6, solid_capstyle="round", path_effects=halo)
+        halo = [withStroke(linewidth=0.8 * size, foreground=INK)]
+        axes.plot([xa, xb], [ya, yb], color=FUSED, linewidth=0.55 * size, solid_capstyle="round", path_effects=halo)
     for number, (x, y) in enumerate(hand.tips, start=1):
         box = {"boxstyle": "circle,pad=0.22", "facecolor": TIP, "edgecolor": PAPER, "linewidth": 0.8}
         axes.text(

@@ -217,6 +217,8 @@ def photograph_hand_sections(photographs: pd.DataFrame) -> list[str]:
 
 
 def _labelled_sections(hands: pd.DataFrame) -> list[str]:
+    if hands.empty:
+        return []
     sections = ["\n### Photographs of hands, labelled\n\nEach source by itself; few people stand behind each.\n"]
     for source in SOURCES:
         part = hands[hands["source"] == source]

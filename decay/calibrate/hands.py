@@ -56,6 +56,13 @@ FACTORS = (
 )
 """What varies from drawn hand to drawn hand, apart from its digits and its size."""
 
+COLUMNS = (
+    *("material", "source", "variant", "photograph", "half", "note", "n_hands"),
+    *("true_count", "true_fused", "true_mitten", "true_extra", "true_missing", "true_right"),
+    *("found", "state", "size_px", "count", "fused", "mitten", "extra", "missing", "right"),
+)
+"""Of the table of photographs."""
+
 
 @dataclass(frozen=True)
 class HandTruth:

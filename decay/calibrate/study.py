@@ -71,7 +71,9 @@ def calibrate(
             records = replace(
                 records,
                 portraits=pd.DataFrame.from_records([row for row in rows if "material" not in row]),
-                hands=pd.DataFrame.from_records([row for row in rows if "material" in row]),
+                hands=pd.DataFrame.from_records(
+                    [row for row in rows if "material" in row], columns=list(hands.COLUMNS)
+                ),
             )
         if hands_sheet:
             write_bytes(hands_sheet, hand_pictures.sheet(_reader(), records.drawn_hands))
@@ -107,7 +109,7 @@ def photograph_jobs(root: Path) -> list[Job]:
 
 def hand_jobs(root: Path) -> list[Job]:
     """Every photograph of a hand, edited and generated ones too, and the portraits without; the longest job first."""
-    jobs: list[Job] = [partial(_made_hands, root)]
+    jobs: list[Job] = [partial(_made_hands, root)] if hands.labelled_photographs(root) else []
     jobs += [partial(_labelled_hand, *item) for item in hands.labelled_photographs(root)]
     jobs += [partial(_edited_hand, *item) for item in hands.edited_photographs(root)]
     jobs += [partial(_generated_hands, root, *item) for item in hands.generated_pictures(root)]

@@ -238,6 +238,13 @@ def test_the_counts_for_the_correction_are_of_counted_hands_not_tuned_on() -> No
     assert counts["finger_right", "all"] == hand_report.Rates(n_positive=2, n_found=1, n_negative=1, n_false=0)
 
 
+def test_the_document_of_hands_needs_no_more_than_portraits() -> None:
+    portrait = {"material": "portrait", "half": "tuning", "photograph": "p.jpg", "n_hands": 0, "state": ""}
+    text = "\n".join(hand_report.photograph_hand_sections(pd.DataFrame([portrait], columns=list(hands.COLUMNS))))
+    assert "| both | 0 of 1 (0.0 %) | 0 | 0 |" in text
+    assert "labelled" not in text.partition("Counts behind")[0]
+
+
 def test_the_hand_in_question_is_the_one_at_its_place() -> None:
     rows = [{"box": "0,0,100,100"}, {"box": "150,150,190,190"}]
     assert hands.which_hand(rows, None) == 0  # type: ignore[arg-type]
