@@ -64,20 +64,23 @@ def pairs_of(hands: pd.DataFrame) -> Pairs:
 
 @dataclass(frozen=True)
 class Case:
-    """A yes/no reading: of which trait, what it says yes to, and who is a case by truth and by reading."""
+    """A yes/no reading: of which trait, what it says yes to, its column, and who is a case by truth and by reading."""
 
     trait: str
     words: str
+    column: str
     truth: Callable[[pd.DataFrame], pd.Series]
     reading: Callable[[pd.DataFrame], pd.Series]
 
 
 CASES = (
-    Case("finger_fused", "a fused pair", lambda d: d["true_fused"] != "", lambda d: d["fused"] != ""),
-    Case("finger_mitten", "a mitten", lambda d: d["true_mitten"] == True, lambda d: d["mitten"] == 1.0),  # noqa: E712
-    Case("finger_extra", "an extra digit", lambda d: d["true_extra"] > 0, lambda d: d["extra"] > 0),
-    Case("finger_missing", "a missing digit", lambda d: d["true_missing"] > 0, lambda d: d["missing"] > 0),
-    Case("finger_right", "a right hand", lambda d: d["true_right"] == True, lambda d: d["right"] == 1.0),  # noqa: E712
+    Case("finger_fused", "a fused pair", "fused", lambda d: d["true_fused"] != "", lambda d: d["fused"] != ""),
+    Case("finger_mitten", "a mitten", "mitten", lambda d: d["true_mitten"].eq(True), lambda d: d["mitten"] == 1.0),
+    Case("finger_extra", "an extra digit", "extra", lambda d: d["true_extra"] > 0, lambda d: d["extra"] > 0),
+    Case("finger_missing", "a missing digit", "missing", lambda d: d["true_missing"] > 0, lambda d: d["missing"] > 0),
+    Case(
+        "finger_right_count", "a right hand", "right", lambda d: d["true_right"].eq(True), lambda d: d["right"] == 1.0
+    ),
 )
 MATERIALS = ("labelled", "edited", "made")
 
@@ -108,7 +111,8 @@ def calibration_counts(photographs: pd.DataFrame) -> dict[tuple[str, str], Rates
 
 
 def _rates(case: Case, counted: pd.DataFrame) -> Rates:
-    truth, reading = case.truth(counted).astype(bool), case.reading(counted).astype(bool)
+    said = counted[counted[case.column].notna()]  # a count need not say what was claimed, nor what is missing then
+    truth, reading = case.truth(said).astype(bool), case.reading(said).astype(bool)
     return Rates(int(truth.sum()), int((truth & reading).sum()), int((~truth).sum()), int((~truth & reading).sum()))
 
 
@@ -437,7 +441,7 @@ def _states(hands: pd.DataFrame) -> str:
 
 def _intact(hands: pd.DataFrame, least: int) -> pd.DataFrame:
     counted = _counted(hands)
-    return counted[(counted["true_right"] == True) & (counted["true_count"] >= least)]  # noqa: E712
+    return counted[counted["true_right"].eq(True) & (counted["true_count"] >= least)]
 
 
 def _false_fusion(hands: pd.DataFrame, least: int) -> str:

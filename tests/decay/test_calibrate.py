@@ -235,7 +235,7 @@ def test_the_counts_for_the_correction_are_of_counted_hands_not_tuned_on() -> No
     assert counts["hand_presence", "all"] == hand_report.Rates(n_positive=3, n_found=2, n_negative=2, n_false=1)
     assert counts["finger_fused", "all"] == hand_report.Rates(n_positive=1, n_found=1, n_negative=2, n_false=1)
     assert counts["finger_fused", "labelled"] == hand_report.Rates(n_positive=0, n_found=0, n_negative=2, n_false=1)
-    assert counts["finger_right", "all"] == hand_report.Rates(n_positive=2, n_found=1, n_negative=1, n_false=0)
+    assert counts["finger_right_count", "all"] == hand_report.Rates(n_positive=2, n_found=1, n_negative=1, n_false=0)
 
 
 def test_the_document_of_hands_needs_no_more_than_portraits() -> None:
