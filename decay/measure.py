@@ -156,7 +156,8 @@ def reader_version(models: Sequence[ModelFile], embedder: str) -> str:
     Anything else in it would measure again for nothing; anything missing would keep stale readings.
     """
     digest = hashlib.sha256()
-    for source in [*sorted(Path(detectors.__file__).parent.glob("*.py")), Path(images.__file__)]:
+    folder = Path(detectors.__file__).parent
+    for source in [*sorted(folder.rglob("*.py")), Path(images.__file__)]:
         digest.update(source.name.encode() + source.read_bytes())
     for name, version in _versions().items():
         digest.update(f"{name}={version};".encode())
