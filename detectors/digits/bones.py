@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.digits.patch import PALM_PX, PATCH_PX, HandPatch
-from detectors.digits.sighting import FINGERS, PAIRS, Digit, Sighting
+from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
+from detectors.digits.sighting import EXTRA, FINGERS, PAIRS, Digit, Sighting
 from detectors.trait import OK, Pixels, Points
 
 Numbers = NDArray[np.float32]
@@ -150,7 +150,10 @@ def sight(patch: HandPatch) -> Sighting:
     confirmed = _confirm(patch, [_bone(patch.landmarks, name) for name in FINGERS if poses[name] is not False])
     if confirmed is None:
         return Sighting(AMBIGUOUS)
-    sighting = _join(patch, *confirmed)
+    bones, contrast, extra = confirmed
+    sighting = _join(patch, bones, contrast)
+    if sighting.state == OK and extra:
+        sighting = Sighting(OK, (*sighting.digits, *extra))
     # A thumb held to the index finger counts where a gap or crease parts them; else it may be the finger's flank.
     if poses["thumb"] is None and "thumb-index" in sighting.fused_pairs:
         return Sighting(AMBIGUOUS)
@@ -245,8 +248,11 @@ def _colours(patch: HandPatch, bones: list[Bone]) -> Colours:
     )
 
 
-def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[Bone], float] | None:
-    """The bones at which a finger is seen, moved onto it where need be, and the hand's contrast; None if in doubt."""
+def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[Bone], float, list[Digit]] | None:
+    """The bones at which a finger is seen, moved onto it where need be, the hand's contrast, and the digits without one.
+
+    None if in doubt.
+    """
     colours = _colours(patch, bones)
     seen = [_seen(i, colours) for i in range(len(bones))]
     if not all(seen):
@@ -256,9 +262,10 @@ def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[Bone], float] | 
             return None
         colours = _colours(patch, bones)
         seen = [_seen(i, colours) for i in range(len(bones))]
-    if None in seen or _unexplained(patch, colours):
+    if None in seen:
         return None
-    return [bone for bone, there in zip(bones, seen, strict=True) if there], colours.contrast
+    present = [bone for bone, there in zip(bones, seen, strict=True) if there]
+    return present, colours.contrast, _unexplained(patch, colours)
 
 
 def _seen(i: int, colours: Colours) -> bool | None:
@@ -301,8 +308,8 @@ def _distance(a: Bone, b: Bone) -> float:
     )
 
 
-def _unexplained(patch: HandPatch, colours: Colours) -> bool:
-    """Whether something of the hand's colour, as large as half a finger, sticks out of the hand where no bone is."""
+def _unexplained(patch: HandPatch, colours: Colours) -> list[Digit]:
+    """What is of the hand's colour, as large as half a finger, and sticks out of the hand where no bone is."""
     hand = _drawn_hand(patch)
     height = _height(patch)
     inside = patch.inside[:: int(CELL_PX), :: int(CELL_PX)]
@@ -311,7 +318,7 @@ def _unexplained(patch: HandPatch, colours: Colours) -> bool:
     lab = _lab(small)
     behind = np.concatenate([_rim_colours(lab, patch), colours.beyond[colours.steps > FAINT]])
     if len(behind) == 0 or not asked.any():
-        return False
+        return []
     to_hand = _nearest(lab[asked], np.concatenate([colours.palm, colours.bones]))
     like = np.zeros((COARSE, COARSE), np.uint8)
     like[asked] = (to_hand < NEARER * _nearest(lab[asked], behind)) & (to_hand < LIKE)
@@ -320,7 +327,15 @@ def _unexplained(patch: HandPatch, colours: Colours) -> bool:
     n, labels = cv2.connectedComponents(like, connectivity=8)
     touching = set(np.unique(labels[(beside > 0) & (labels > 0)]))
     labels[height < 0.6] = 0  # only what rises above the thumb's root is judged: lower down is the arm
-    return any(_digit_sized(labels == i) for i in range(1, n) if i in touching)
+    pieces = [labels == i for i in range(1, n) if i in touching]
+    return [Digit((EXTRA,), _tip(piece)) for piece in pieces if _digit_sized(piece)]
+
+
+def _tip(piece: NDArray[np.bool_]) -> tuple[float, float]:
+    """The end of a piece of the coarse patch, bool (64, 64), that lies farthest from the palm: (x, y) patch pixels."""
+    places = np.argwhere(piece)[:, ::-1] * CELL_PX
+    x, y = places[np.argmax(np.hypot(*(places - CENTRE).T))]
+    return float(x), float(y)
 
 
 def _digit_sized(piece: NDArray[np.bool_]) -> bool:
