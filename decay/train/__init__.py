@@ -1,0 +1,1 @@
+"""Training of the networks that the detectors carry. torch is imported here and in the engines only."""
