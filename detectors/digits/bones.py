@@ -249,7 +249,7 @@ def _colours(patch: HandPatch, bones: list[Bone]) -> Colours:
 
 
 def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[Bone], float, list[Digit]] | None:
-    """The bones at which a finger is seen, moved onto it where need be, the hand's contrast, and the digits without one.
+    """The bones at which a finger is seen, moved onto it where need be, the hand's contrast, digits without a bone.
 
     None if in doubt.
     """
