@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from decay.calibrate.cells import of
-from decay.calibrate.hand_report import LARGE_PX, seen_in_words
+from decay.calibrate.hand_report import LARGE_PX, plain_hands, seen_in_words
 from decay.calibrate.hands import (
     LOST,
+    PLAIN,
     DrawnHand,
     HandTruth,
     compare,
@@ -35,9 +36,9 @@ TITLE = "What is counted on drawn hands"
 
 def sheet(reader: Reader, drawn: pd.DataFrame) -> bytes:
     """The sheet of 24 hands as PNG, from the records of the drawn hands."""
-    large = drawn[drawn["size_px"] >= LARGE_PX].sort_values("seed")
-    tiles = [_tile(reader, seed, heading) for heading, seed in chosen(large)]
-    return sheet_png(tiles, TITLE, _rule(large))
+    hands = plain_hands(drawn).sort_values("seed")
+    tiles = [_tile(reader, seed, heading) for heading, seed in chosen(hands)]
+    return sheet_png(tiles, TITLE, _rule(hands))
 
 
 def chosen(hands: pd.DataFrame) -> list[tuple[str, int]]:
@@ -152,9 +153,9 @@ def _rule(hands: pd.DataFrame) -> str:
     verdicts = pd.Series([verdict(record) for record in hands.to_dict("records")])
     counts = {how: int((verdicts == how).sum()) for how in ("right", "wrong", "ambiguous", "lost")}
     return (
-        f"Chosen by rule among {len(hands)} drawn hands of {LARGE_PX:g} px or more, odd seeds (tuning used even ones): "
-        "of each class the first, and beside it the first of the others that was not read rightly, where there is one. "
-        "Failures are therefore far more frequent here than they are: digits and fused pairs both right on "
+        f"Chosen by rule among {len(hands)} drawn hands {PLAIN} of {LARGE_PX:g} px or more, odd seeds (tuning used "
+        "even ones): of each class the first, and beside it the first of the others that was not read rightly, where "
+        "there is one. Failures are therefore far more frequent here than they are: digits and fused pairs both right on "
         f"{of(counts['right'], len(hands))}, wrong on {counts['wrong']}, ambiguous on {counts['ambiguous']}, "
         f"not found {counts['lost']}."
     )

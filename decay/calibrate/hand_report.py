@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from decay.calibrate.cells import errors_of, halves, interval, markdown, of
-from decay.calibrate.hands import FACTORS, FOUND, LOST, PALM_ONLY, SOURCES
+from decay.calibrate.hands import FACTORS, FOUND, LOST, PALM_ONLY, PLAIN, SOURCES
 from detectors.trait import OK
 
 LARGE_PX = 96.0
@@ -141,8 +141,8 @@ def _seen(hands: pd.DataFrame) -> pd.DataFrame:
 
 def glance_rows(drawn: pd.DataFrame, photographs: pd.DataFrame | None) -> list[Row]:
     """What the counting of digits is held to, and what it reached; photographs of the half not tuned on."""
-    large = drawn[drawn["size_px"] >= LARGE_PX]
-    rows = [*_count_rows("drawn hands", large), *_fusion_rows("drawn hands", large)]
+    clear = plain_hands(drawn)
+    rows = [*_count_rows("drawn hands", clear), *_fusion_rows("drawn hands", clear)]
     if photographs is None:
         return rows
     reporting = photographs[photographs["half"] == "reporting"]
@@ -189,23 +189,31 @@ and *F1* are of pairs of neighbouring fingers; *F1 of all* takes the pairs of ha
 
 def drawn_hand_sections(drawn: pd.DataFrame, sheet: str | None) -> list[str]:
     """Drawn hands: all, by what was drawn, by every factor. ``sheet``: link to a picture of some of them."""
-    large = drawn[drawn["size_px"] >= LARGE_PX]
+    size = f"{LARGE_PX:g} px or more"
+    large, clear = drawn[drawn["size_px"] >= LARGE_PX], plain_hands(drawn)
     sized = drawn.assign(size=_size_words(drawn["size_px"], (0, 64, LARGE_PX, 160, 240, 1000)))
-    sections = [
+    sized = sized[sized["hard to see"] == PLAIN]
+    rows = {"size": sized, "hard to see": large}
+    return [
         INTRODUCTION,
         *([f"\n![24 drawn hands with what was counted on them]({sheet})\n"] if sheet else []),
-        f"\n### Drawn hands\n\n{len(drawn)} hands of odd seeds from everything that can be drawn; {len(large)} of them "
-        f"span {LARGE_PX:g} px or more, and the tables after the first are of these. Under each factor "
-        "everything else varies as it does.\n",
-        overview([("all", drawn), (f"{LARGE_PX:g} px or more", large)]),
-        confusion(large),
-        fusion([(f"{LARGE_PX:g} px or more", large)]),
-        false_fusion([(f"{LARGE_PX:g} px or more", large)]),
+        f"\n### Drawn hands\n\n{len(drawn)} hands of odd seeds from everything that can be drawn. {len(clear)} of them "
+        f"span {LARGE_PX:g} px or more *in plain sight*: an eye can count their digits, which are not turned away, "
+        "hidden or cut off. Tables are of these where they do not say otherwise. Under each factor everything else varies.\n",
+        overview([("all", drawn), (size, large), (f"{size}, {PLAIN}", clear)]),
+        confusion(clear),
+        fusion([(f"{size}, {PLAIN}", clear), (size, large)]),
+        false_fusion([(f"{size}, {PLAIN}", clear), (size, large)]),
+        *(
+            f"\n#### Drawn hands by {factor}\n\n{by_level(rows.get(factor, clear), factor)}"
+            for factor in ("fault", "size", *FACTORS)
+        ),
     ]
-    return sections + [
-        f"\n#### Drawn hands by {factor}\n\n{by_level(sized if factor == 'size' else large, factor)}"
-        for factor in ("fault", "size", *FACTORS)
-    ]
+
+
+def plain_hands(drawn: pd.DataFrame) -> pd.DataFrame:
+    """Those large enough whose digits an eye can count."""
+    return drawn[(drawn["size_px"] >= LARGE_PX) & (drawn["hard to see"] == PLAIN)]
 
 
 def photograph_hand_sections(photographs: pd.DataFrame) -> list[str]:

@@ -52,9 +52,11 @@ FACTORS = (
     "background from skin, CIE76",
     "lens blur",
     "arm",
-    "besides",
+    "hard to see",
 )
 """What varies from drawn hand to drawn hand, apart from its digits and its size."""
+PLAIN = "in plain sight"
+"""A drawn hand whose digits an eye can count: neither turned away, hidden nor cut off, and holding nothing."""
 
 COLUMNS = (
     *("material", "source", "variant", "photograph", "half", "note", "n_hands"),
@@ -294,7 +296,7 @@ def draw_varied(seed: int) -> DrawnHand:
     known = HandTruth(
         int(truth["n_digits_separate"]), tuple(truth["fused_pairs"]), hand.n_extra, len(truth["missing"]), box
     )
-    return DrawnHand(pixels, known, fault_of(hand, known), factors_of(hand, truth["px_per_mm"]))
+    return DrawnHand(pixels, known, fault_of(hand, known), factors_of(hand, truth["px_per_mm"], truth["hard"]))
 
 
 def read_drawn(reader: Reader, seed: int) -> Record:
@@ -321,8 +323,8 @@ def fault_of(hand: HandParameters, truth: HandTruth) -> str:
     return "held together, not fused" if any(held) else "intact, apart"
 
 
-def factors_of(hand: HandParameters, px_per_mm: float) -> dict[str, str]:
-    """The conditions a hand is drawn under, in words, by factor."""
+def factors_of(hand: HandParameters, px_per_mm: float, hard: Sequence[str]) -> dict[str, str]:
+    """The conditions a hand is drawn under, in words, by factor. ``hard``: what hides its digits from an eye."""
     levels = (
         hand.view,
         _bin(max(abs(hand.yaw_deg), abs(hand.pitch_deg)), (0, 15, 30, 50, 90), "deg"),
@@ -332,7 +334,7 @@ def factors_of(hand: HandParameters, px_per_mm: float) -> dict[str, str]:
         _bin(_contrast(hand), (0, 15, 30, 60, 200), ""),
         _bin(hand.camera.blur_mm * px_per_mm, (0, 0.5, 1, 2, 10), "px"),
         "bare" if hand.sleeve_mm is None else "sleeve",
-        "holds something" if hand.held else ("another hand behind" if hand.behind else "nothing"),
+        ", ".join(hard) or PLAIN,
     )
     return dict(zip(FACTORS, levels, strict=True))
 
