@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from decay.errors import ModelError
+from detectors.digits import network
 from detectors.embedder import DEFAULT_ROOT, pack_folder
 
 FOUND, MISSING = "found", "missing"
@@ -61,7 +62,8 @@ def list_models(pack: str | None, root: Path | None) -> list[ModelFile]:
         _model_file(modules / file, Path(file).name, needed_by, "Apache-2.0", purpose)
         for file, needed_by, purpose in _WHEEL
     ]
-    return wheel if pack is None else wheel + _pack_files(pack, root)
+    own = _model_file(network.MODEL, network.MODEL.name, "hands", "as this project's code", "sees the digits of a hand")
+    return [*wheel, own, *(_pack_files(pack, root) if pack else [])]
 
 
 def require_models(models: Sequence[ModelFile]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decay.calibrate.photographs import half_of, hand_photographs, portraits
+from decay.calibrate.hands import labelled_photographs
+from decay.calibrate.photographs import half_of, portraits
 from decay.images import read_image
 from detectors.hand_presence import FAMILY, measure
 from detectors.trait import Box, Hand, View
@@ -28,7 +29,7 @@ def test_the_counts_are_those_of_the_photographs_not_tuned_on(validation_data: P
     """All portraits, and of the hands every sixth: reading all takes half a minute."""
     assert ERRORS is not None
     others = [path for path in portraits(validation_data) if half_of(path.name) == "reporting"]
-    hands = [path for _, path in hand_photographs(validation_data) if half_of(path.name) == "reporting"]
+    hands = [path for _, path, _ in labelled_photographs(validation_data) if half_of(path.name) == "reporting"]
     assert (len(hands), len(others)) == (ERRORS.n_positive, ERRORS.n_negative)
     with Vision() as vision:
         false = sum(bool(vision.look(read_image(path)).hands) for path in others)
