@@ -155,7 +155,7 @@ def _rule(hands: pd.DataFrame) -> str:
     return (
         f"Chosen by rule among {len(hands)} drawn hands {PLAIN} of {LARGE_PX:g} px or more, odd seeds (tuning used "
         "even ones): of each class the first, and beside it the first of the others that was not read rightly, where "
-        "there is one. Failures are therefore far more frequent here than they are: digits and fused pairs both right on "
+        "there is one. Failures are therefore far more frequent here than they are: digits and fused pairs right on "
         f"{of(counts['right'], len(hands))}, wrong on {counts['wrong']}, ambiguous on {counts['ambiguous']}, "
         f"not found {counts['lost']}."
     )

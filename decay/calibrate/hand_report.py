@@ -199,7 +199,7 @@ def drawn_hand_sections(drawn: pd.DataFrame, sheet: str | None) -> list[str]:
         *([f"\n![24 drawn hands with what was counted on them]({sheet})\n"] if sheet else []),
         f"\n### Drawn hands\n\n{len(drawn)} hands of odd seeds from everything that can be drawn. {len(clear)} of them "
         f"span {LARGE_PX:g} px or more *in plain sight*: an eye can count their digits, which are not turned away, "
-        "hidden or cut off. Tables are of these where they do not say otherwise. Under each factor everything else varies.\n",
+        "hidden or cut off. Tables are of these unless they say so. Under each factor everything else varies.\n",
         overview([("all", drawn), (size, large), (f"{size}, {PLAIN}", clear)]),
         confusion(clear),
         fusion([(f"{size}, {PLAIN}", clear), (size, large)]),
