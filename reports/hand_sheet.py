@@ -190,6 +190,9 @@ def _png(figure: Figure) -> bytes:
     drawn, buffer = io.BytesIO(), io.BytesIO()
     FigureCanvasAgg(figure).print_figure(drawn, format="png", dpi=_DPI)
     picture = Image.open(drawn).convert("RGB")
-    palette = picture.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT)
+    own = [channel for colour in (INK, MUTED, PAPER, TIP, FUSED, WRONG, RIGHT) for channel in bytes.fromhex(colour[1:])]
+    found = picture.quantize(_COLOURS - len(own) // 3, method=Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((found + own)[: 3 * _COLOURS])  # the marks keep their colours exactly
     picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "png", optimize=True)
     return buffer.getvalue()

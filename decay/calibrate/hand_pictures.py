@@ -42,7 +42,7 @@ def sheet(reader: Reader, drawn: pd.DataFrame) -> bytes:
 
 
 def chosen(hands: pd.DataFrame) -> list[tuple[str, int]]:
-    """(class, seed): of every class its first hand, then the first of the others that was not read rightly, if any.
+    """(class, seed): of every class its first hand, then of the others the first read wrongly, or not counted, or any.
 
     Classes: intact hands with 0 to 5 digits, fingers apart, and the six faults and difficulties.
     """
@@ -53,8 +53,8 @@ def chosen(hands: pd.DataFrame) -> list[tuple[str, int]]:
     for heading, part in classes:
         verdicts = [verdict(record) for record in part.to_dict("records")]
         seeds = [int(seed) for seed in part["seed"]]
-        failed = [seed for seed, how in zip(seeds[1:], verdicts[1:], strict=True) if how != "right"]
-        picked += [(heading, seed) for seed in [*seeds[:1], *(failed or seeds[1:])[:1]]]
+        rest = sorted(zip(seeds[1:], verdicts[1:], strict=True), key=lambda one: (one[1] == "right", one[1] != "wrong"))
+        picked += [(heading, seed) for seed in [*seeds[:1], *(seed for seed, _ in rest[:1])]]
     return picked
 
 
@@ -154,8 +154,8 @@ def _rule(hands: pd.DataFrame) -> str:
     counts = {how: int((verdicts == how).sum()) for how in ("right", "wrong", "ambiguous", "lost")}
     return (
         f"Chosen by rule among {len(hands)} drawn hands {PLAIN} of {LARGE_PX:g} px or more, odd seeds (tuning used "
-        "even ones): of each class the first, and beside it the first of the others that was not read rightly, where "
-        "there is one. Failures are therefore far more frequent here than they are: digits and fused pairs right on "
-        f"{of(counts['right'], len(hands))}, wrong on {counts['wrong']}, ambiguous on {counts['ambiguous']}, "
-        f"not found {counts['lost']}."
+        "even ones): of each class the first, and beside it the first of the others that was read wrongly; where none "
+        "was, the first that was not counted. Failures are therefore far more frequent here than they are: digits and "
+        f"fused pairs right on {of(counts['right'], len(hands))}, wrong on {counts['wrong']}, ambiguous on "
+        f"{counts['ambiguous']}, not found {counts['lost']}."
     )
