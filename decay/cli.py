@@ -122,13 +122,17 @@ def calibrate(
     scale: Annotated[
         float, typer.Option(help="Share of the full study; below 1 is quicker and rougher.", min=0.01)
     ] = 1,
+    hands_sheet: Annotated[Path | None, typer.Option(help="Where a sheet of 24 drawn hands goes (PNG).")] = None,
+    overlays: Annotated[
+        Path | None, typer.Option(help="Folder for the generated photographs with what is seen drawn over them.")
+    ] = None,
 ) -> None:
     """Measure the instrument itself against drawn truth and labelled photographs."""
     with _explained():
         from decay.calibrate import calibrate as run_calibration
 
-        with _bars("study", ("drawn faces", "photographs")) as advance:
-            run_calibration(out_file, photographs, scale, progress=advance)
+        with _bars("study", ("drawn faces and hands", "photographs")) as advance:
+            run_calibration(out_file, photographs, scale, progress=advance, hands_sheet=hands_sheet, overlays=overlays)
         out.print(f"Written: {_plain(str(out_file))}", markup=False)
 
 

@@ -18,7 +18,7 @@ from scipy.signal import find_peaks
 from detectors.digits.branches import FIRST_PX, ROOT_PX, SLICE_PX, STANDS_OUT, WEB_PX, Branch, tree
 from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
 from detectors.digits.sighting import EXTRA, FINGERS, Digit, Sighting
-from detectors.digits.skin import CERTAIN, below_wrist, hand_odds, outline
+from detectors.digits.skin import CERTAIN, below_wrist, hand_odds, outline, palm_core
 from detectors.trait import OK, Points
 
 F32 = NDArray[np.float32]
@@ -66,6 +66,8 @@ def sight(patch: HandPatch) -> Sighting:
     """
     if float(np.linalg.norm(patch.palm[4] - patch.palm[1])) < SMALLEST_ACROSS:
         return Sighting("pose")
+    if not palm_core(patch).any():
+        return Sighting("pose")  # a palm too thin to show its colour
     odds = hand_odds(patch)
     mask = outline(patch, odds) & patch.inside
     if not _plausible(patch, mask, odds):

@@ -39,9 +39,14 @@ HOLE_PX = 60
 """Smaller holes are noise."""
 
 
+def palm_core(patch: HandPatch) -> Mask:
+    """The palm well inside its outline, bool (256, 256): what is sure to be hand. Empty where the palm is thin."""
+    return palm_mask(patch.palm, 0.08 * PALM_PX)
+
+
 def hand_odds(patch: HandPatch) -> F32:
     """Log odds of hand against background by colour and place, float32 (256, 256), clipped to [-6, 6]."""
-    core = palm_mask(patch.palm, 0.08 * PALM_PX)
+    core = palm_core(patch)
     bins = _colour_bins(patch.pixels, core)
     prior = _place(patch)
     seen = patch.inside & ~below_wrist(patch.palm)
