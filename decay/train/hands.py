@@ -37,7 +37,7 @@ CORE_SHARE = 0.52
 """Radius of a digit's core in radii of the digit: cores of touching fingers stay apart."""
 WEB_SHARE = 0.62
 """Where a digit leaves the palm, along its first bone."""
-TIP_PX = 3.4
+TIP_PX = 4.8
 """Spread of a tip's heat, in canvas pixels."""
 MIN_SEEN = 0.62
 """A digit of which less is seen, or which is foreshortened below this share, is no clear example."""
@@ -88,7 +88,8 @@ class Posture:
 @dataclass(frozen=True)
 class Example:
     """One patch to learn from: ``pixels`` uint8 (96, 96, 3), ``kind`` uint8 (96, 96) 0 to 6, ``fused`` and ``hand``
-    bool (96, 96), ``tip`` uint8 (96, 96) 0 to 255; ``n_digits`` separate ones and ``n_fused`` pairs."""
+    bool (96, 96), ``tip`` uint8 (96, 96) 0 to 255; ``n_digits`` separate ones and ``n_fused`` pairs. ``patch``: what it
+    was made smaller from, as a detector sees it."""
 
     pixels: U8
     kind: U8
@@ -97,6 +98,7 @@ class Example:
     tip: U8
     n_digits: int
     n_fused: int
+    patch: HandPatch
 
 
 def draw_example(seed: int) -> Example:
@@ -160,7 +162,7 @@ def _bend(base: F64, spread_deg: F64, flexion_deg: F64, lengths: F64) -> F64:
 def _fingers(rng: np.random.Generator, knuckles: F64, extended: list[bool], size: float) -> list[Chain]:
     lengths = BONES_MM * size * rng.uniform(0.86, 1.14) * rng.uniform(0.95, 1.05, (4, 1))
     thick = size * rng.uniform(0.82, 1.22)
-    angles = SPREADS_DEG * rng.uniform(-0.1, 1.5) + rng.normal(0.0, 2.5, 4) + rng.normal(0.0, 4.0)
+    angles = SPREADS_DEG * rng.uniform(-0.1, 2.2) + rng.normal(0.0, 2.5, 4) + rng.normal(0.0, 6.0)
     common = np.array([rng.uniform(-12.0, 25.0), rng.uniform(0.0, 16.0), rng.uniform(0.0, 10.0)])
     chains: list[Chain] = []
     held, curled = rng.random() < 0.3, rng.random() < 0.15
@@ -189,7 +191,7 @@ def _thumb(rng: np.random.Generator, knuckles: F64, extended: list[bool], size: 
     """The thumb's two free bones, and its root: saddle joint and knuckle, which belong to the palm."""
     root = np.array([knuckles[0, 0] * 0.75, -14.0, 4.0])
     if extended[0]:
-        first = rng.uniform(20.0, 62.0)
+        first = rng.uniform(20.0, 72.0)
         angles = -np.array([first, first + rng.uniform(-28.0, 10.0), first + rng.uniform(-40.0, 22.0)])
         rise = np.array([rng.uniform(-5.0, 35.0), rng.uniform(-10.0, 30.0), rng.uniform(-15.0, 25.0)])
     elif any(extended[1:]) or rng.random() < 0.5:  # across the palm, or across curled fingers
@@ -371,7 +373,7 @@ def _filled(digit: DrawnDigit, steps: int) -> list[Chain]:
     """The digit's chains and, between fused ones, what fills the gap; how deep the groove is varies with the hand."""
     chains = list(digit.chains)
     for a, b in zip(digit.chains[:-1], digit.chains[1:], strict=True):
-        groove = 0.72 + 0.28 * float(a.joints[0, 0] * 7.13 % 1.0)
+        groove = 0.8 + 0.2 * float(a.joints[0, 0] * 7.13 % 1.0)
         chains += [_between(a, b, float(s), groove) for s in np.linspace(0.0, 1.0, steps)[1:-1]]
     return chains
 
@@ -412,8 +414,8 @@ def _label(posture: Posture) -> tuple[U8, U8, F32] | None:
 
 
 def _mark_tip(tip: F32, end: F64) -> None:
-    x0, y0 = np.clip(np.round(end).astype(int) - 12, 0, CANVAS_PX)
-    window = tip[y0 : y0 + 25, x0 : x0 + 25]
+    x0, y0 = np.clip(np.round(end).astype(int) - 16, 0, CANVAS_PX)
+    window = tip[y0 : y0 + 33, x0 : x0 + 33]
     yy, xx = np.mgrid[y0 : y0 + window.shape[0], x0 : x0 + window.shape[1]]
     np.maximum(window, np.exp(-(np.square(xx - end[0]) + np.square(yy - end[1])) / (2 * TIP_PX**2)), out=window)
 
@@ -695,6 +697,7 @@ def _to_maps(
         np.asarray(np.clip(carry(tip, cv2.INTER_LINEAR) * 255.0, 0, 255), np.uint8),
         len(posture.digits),
         sum(len(digit.kinds) - 1 for digit in posture.digits),
+        patch,
     )
 
 

@@ -21,6 +21,8 @@ from detectors.digits.sighting import EXTRA, FINGERS, Digit, Sighting
 from detectors.trait import OK, Pixels
 
 F32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Peak = tuple[int, int, float]
 
 MODEL = Path(__file__).with_name("digits.onnx")
 MAP_PX = 96
@@ -30,23 +32,58 @@ MAPS = ("core", "tip", "hand", "fused", *KINDS)
 """What the network says of each pixel, as probabilities: core of a separate digit; closeness of a tip; hand's skin;
 that a core belongs to several fingers; and which digit it is, summing to 1. From ``hand`` on in blocks of 2 x 2."""
 
-LEVELS = (0.3, 0.5, 0.7)
-"""A count must not depend on where between these the core map is cut."""
-MIN_CORE_PX = 7
-"""Smallest piece of core that counts, in map pixels; a finger's has about 40."""
-CLEAR = 0.3
-"""A tip fainter than this is none."""
-TIP_REACH_PX = 4
-"""How far from its core a tip can lie, in map pixels."""
+LOOKS = ((0.0, 1.0), (8.0, 0.95), (-8.0, 1.06))
+"""The network looks at the hand as it is, and turned by degrees and scaled: what it sees must not depend on that."""
+MIN_LOOKS = 2
+"""So many looks have to be clear, and no clear one may say otherwise."""
+LEVEL = 0.5
+"""Where the core map is cut."""
+MIN_CORE_PX, LARGE_CORE_PX = 8, 25
+"""Smallest piece of core that can be a digit, in map pixels, and smallest that must have a tip; a finger's has 40."""
+CLEAR = 0.55
+"""A fainter tip is none."""
+TIP_APART_PX, TIP_REACH_PX = 3, 4
+"""How near two tips can be, and how far from its core a tip can lie, in map pixels."""
 FUSED_LOW, FUSED_HIGH = 0.35, 0.6
 """Mean of the fused map over a core: below, one finger; above, several; between, not sure."""
-SHARE = 0.14
+MIXED = 0.45
+"""A core with more than this share of another finger is not one finger."""
+SHARE = 0.1
 """A finger holds at least this share of the core that it has fused into."""
 
 
 def sight(patch: HandPatch) -> Sighting:
-    """The digits in the network's maps; ``ambiguous`` where cores come and go with the level, or tips disagree."""
-    return read_maps(predict(np.asarray(cv2.resize(patch.pixels, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA))))
+    """The digits in the network's maps; ``ambiguous`` where cores and tips disagree, or one look with another."""
+    found = [_look(patch, turn_deg, scale) for turn_deg, scale in LOOKS]
+    clear = [sighting for sighting in found if sighting.state == OK]
+    if len(clear) < MIN_LOOKS or len({_agreed(sighting) for sighting in clear}) > 1:
+        return Sighting("ambiguous")
+    return clear[0]
+
+
+def _agreed(sighting: Sighting) -> tuple[int, bool]:
+    """What all looks must agree on."""
+    return sighting.count, bool(sighting.fused_pairs)
+
+
+def _look(patch: HandPatch, turn_deg: float, scale: float) -> Sighting:
+    """Read the patch turned and scaled about its middle; tips are given in the patch as it is."""
+    if (turn_deg, scale) == (0.0, 1.0):
+        return read_maps(predict(np.asarray(cv2.resize(patch.pixels, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA))))
+    there = cv2.getRotationMatrix2D((PATCH_PX * 0.5, PATCH_PX * 0.58), turn_deg, scale)
+    share = MAP_PX / PATCH_PX
+    to_map = there * share
+    to_map[:, 2] += 0.5 * share - 0.5
+    smooth = cv2.GaussianBlur(patch.pixels, (0, 0), 1.1)  # a map pixel averages 2.7 of the patch
+    turned = cv2.warpAffine(smooth, to_map, (MAP_PX, MAP_PX), borderMode=cv2.BORDER_REPLICATE)
+    seen = read_maps(predict(np.asarray(turned, np.uint8)))
+    back = cv2.invertAffineTransform(there)
+    return Sighting(seen.state, tuple(Digit(digit.names, _moved(back, digit.tip)) for digit in seen.digits))
+
+
+def _moved(affine: NDArray[np.generic], point: tuple[float, float]) -> tuple[float, float]:
+    x, y = np.asarray(affine, np.float64) @ (*point, 1.0)
+    return float(x), float(y)
 
 
 def predict(pixels: Pixels, model: Path = MODEL) -> F32:
@@ -68,17 +105,27 @@ def _session(model: Path) -> Any:
 
 
 def read_maps(maps: F32) -> Sighting:
-    """Count the pieces of core in the network's maps, float32 (10, 96, 96)."""
-    pieces = [_pieces(maps[0], level) for level in LEVELS]
-    if len({len(found) for found in pieces}) > 1:
+    """Count the pieces of core with a tip in the network's maps, float32 (10, 96, 96).
+
+    ``ambiguous``: a tip without core, a large core without tip, or a core that may or may not be several fingers.
+    """
+    tips = _peaks(maps[1])
+    cores, owned = _pieces(maps[0]), np.zeros(len(tips), bool)
+    kept: list[tuple[Mask, tuple[float, float]]] = []
+    for core in cores:
+        reach = _reach(core)
+        own = np.array([reach[row, column] for row, column, _ in tips], bool)
+        owned |= own
+        if own.any():
+            kept.append((core, max((tip for tip, mine in zip(tips, own, strict=True) if mine), key=_heat)[:2]))
+        elif float(maps[3][core].mean()) >= FUSED_HIGH:  # several fingers may end in no tip to speak of
+            kept.append((core, _hottest(maps[1], reach)))
+        elif int(core.sum()) > LARGE_CORE_PX:
+            return Sighting("ambiguous")
+    names = _names(maps, [core for core, _ in kept])
+    if not owned.all() or names is None:
         return Sighting("ambiguous")
-    cores = pieces[1]
-    if not _tips_agree(maps[1], cores):
-        return Sighting("ambiguous")
-    names = _names(maps, cores)
-    if names is None:
-        return Sighting("ambiguous")
-    digits = [Digit(name, _tip(maps[1], core)) for name, core in zip(names, cores, strict=True)]
+    digits = [Digit(name, _to_patch(tip)) for name, (_, tip) in zip(names, kept, strict=True)]
     return Sighting(OK, tuple(sorted(digits, key=_place)))
 
 
@@ -86,36 +133,43 @@ def _place(digit: Digit) -> tuple[int, float]:
     return (len(FINGERS) if digit.names == (EXTRA,) else FINGERS.index(digit.names[0]), digit.tip[0])
 
 
-def _pieces(core: F32, level: float) -> list[NDArray[np.bool_]]:
-    n, labels, stats, _ = cv2.connectedComponentsWithStats((core > level).astype(np.uint8), connectivity=4)
+def _pieces(core: F32) -> list[Mask]:
+    n, labels, stats, _ = cv2.connectedComponentsWithStats((core > LEVEL).astype(np.uint8), connectivity=4)
     return [labels == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= MIN_CORE_PX]
 
 
-def _reach(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    size = 2 * TIP_REACH_PX + 1
-    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    return np.asarray(cv2.dilate(core.astype(np.uint8), near), bool)
+def _disc(radius: int) -> NDArray[np.generic]:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
 
 
-def _tips_agree(tip: F32, cores: list[NDArray[np.bool_]]) -> bool:
-    """Each core ends in a tip, and no tip is without a core."""
-    claimed = np.zeros(tip.shape, bool)
-    for core in cores:
-        reach = _reach(core)
-        if float(tip[reach].max()) < CLEAR:
-            return False
-        claimed |= reach
-    return bool(tip[~claimed].max(initial=0.0) < CLEAR)
+def _reach(core: Mask) -> Mask:
+    return np.asarray(cv2.dilate(core.astype(np.uint8), _disc(TIP_REACH_PX)) > 0, np.bool_)
 
 
-def _tip(tip: F32, core: NDArray[np.bool_]) -> tuple[float, float]:
-    """In patch pixels."""
-    row, column = np.unravel_index(int(np.argmax(np.where(_reach(core), tip, -1.0))), tip.shape)
+def _peaks(tip: F32) -> list[Peak]:
+    """Row, column and heat of each tip."""
+    smooth = np.asarray(cv2.GaussianBlur(tip, (0, 0), 0.8), np.float32)
+    highest = cv2.dilate(smooth, _disc(TIP_APART_PX))
+    rows, columns = np.nonzero((smooth >= highest) & (smooth > CLEAR))
+    return [(int(row), int(column), float(smooth[row, column])) for row, column in zip(rows, columns, strict=True)]
+
+
+def _hottest(tip: F32, where: Mask) -> tuple[float, float]:
+    row, column = np.unravel_index(int(np.argmax(np.where(where, tip, -1.0))), tip.shape)
+    return float(row), float(column)
+
+
+def _heat(peak: Peak) -> float:
+    return peak[2]
+
+
+def _to_patch(place: tuple[float, float]) -> tuple[float, float]:
+    """Row and column of a map pixel -> x, y of its centre in the patch."""
     scale = PATCH_PX / MAP_PX
-    return ((float(column) + 0.5) * scale - 0.5, (float(row) + 0.5) * scale - 0.5)
+    return ((place[1] + 0.5) * scale - 0.5, (place[0] + 0.5) * scale - 0.5)
 
 
-def _names(maps: F32, cores: list[NDArray[np.bool_]]) -> list[tuple[str, ...]] | None:
+def _names(maps: F32, cores: list[Mask]) -> list[tuple[str, ...]] | None:
     """Who is who: each finger at most once, all together as probable as can be; None where fusion is not sure."""
     names: list[tuple[str, ...] | None] = [None] * len(cores)
     kinds = np.array([maps[4:, core].mean(axis=1) for core in cores])
@@ -123,6 +177,8 @@ def _names(maps: F32, cores: list[NDArray[np.bool_]]) -> list[tuple[str, ...]] |
     for i, core in enumerate(cores):
         fused = float(maps[3][core].mean())
         if FUSED_LOW <= fused < FUSED_HIGH:
+            return None
+        if fused < FUSED_LOW and _is_mixed(maps, core):
             return None
         if fused >= FUSED_HIGH:
             names[i] = _fused_names(kinds[i])
@@ -134,6 +190,12 @@ def _names(maps: F32, cores: list[NDArray[np.bool_]]) -> list[tuple[str, ...]] |
         for row, column in zip(*linear_sum_assignment(cost), strict=True):
             names[single[row]] = (KINDS[free[column]],)
     return [name for name in names if name is not None]
+
+
+def _is_mixed(maps: F32, core: Mask) -> bool:
+    """One piece that is two fingers, yet is not said to be fused: neighbours whose cores run together."""
+    shares = np.bincount(maps[4:, core].argmax(axis=0), minlength=len(KINDS)) / core.sum()
+    return bool(np.sort(shares)[-2] > MIXED)
 
 
 def _fused_names(kinds: NDArray[np.float32]) -> tuple[str, ...]:
