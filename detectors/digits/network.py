@@ -138,8 +138,8 @@ def _pieces(core: F32) -> list[Mask]:
     return [labels == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= MIN_CORE_PX]
 
 
-def _disc(radius: int) -> NDArray[np.generic]:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
+def _disc(radius: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
 
 
 def _reach(core: Mask) -> Mask:
