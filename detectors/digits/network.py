@@ -40,7 +40,7 @@ LEVEL = 0.5
 """Where the core map is cut."""
 MIN_CORE_PX, LARGE_CORE_PX = 8, 25
 """Smallest piece of core that can be a digit, in map pixels, and smallest that must have a tip; a finger's has 40."""
-CLEAR = 0.55
+CLEAR = 0.45
 """A fainter tip is none."""
 TIP_APART_PX, TIP_REACH_PX = 3, 4
 """How near two tips can be, and how far from its core a tip can lie, in map pixels."""
