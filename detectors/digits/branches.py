@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import median
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,11 +32,9 @@ SHORT_PX = 0.42 * PALM_PX
 """What reaches no farther is too short to have a width beyond the web."""
 STANDS_OUT = 0.18 * PALM_PX
 """A branch shorter than this is the bumpy end of another."""
-PAIR_BASE = PATCH_PX**2
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(NamedTuple):
     """A connected piece of the silhouette at one distance from the palm."""
 
     level: int
@@ -59,7 +59,10 @@ class Branch:
     def width_px(self) -> float:
         """Its width beyond the web, where it is rather wide: of fused fingers the longer ends alone."""
         slices = self.beyond(WEB_PX) if self.reach_px > SHORT_PX else self.slices
-        return float(np.quantile([s.width_px for s in slices], 0.75))
+        widths = sorted(s.width_px for s in slices)
+        place = 0.75 * (len(widths) - 1)
+        below = widths[int(place)]
+        return below + (place - int(place)) * (widths[min(int(place) + 1, len(widths) - 1)] - below)
 
     @cached_property
     def root(self) -> Points:
@@ -75,7 +78,7 @@ class Branch:
     def root_px(self) -> float:
         """Width of its first quarter."""
         n = max(1, len(self.slices) // 4)
-        return float(np.median([s.width_px for s in self.slices[-n:]]))
+        return median(s.width_px for s in self.slices[-n:])
 
     def beyond(self, least_px: float) -> list[Slice]:
         """Its slices at least so far beyond the palm; its outermost one where there is none."""
@@ -136,6 +139,8 @@ def _groups(nodes: list[int], above: dict[int, set[int]]) -> list[list[int]]:
 
 
 def _joined(pieces: list[Slice]) -> Slice:
+    if len(pieces) == 1:
+        return pieces[0]
     width = sum(piece.width_px for piece in pieces)
     x = sum(piece.width_px * piece.centre[0] for piece in pieces) / width
     y = sum(piece.width_px * piece.centre[1] for piece in pieces) / width
@@ -144,31 +149,46 @@ def _joined(pieces: list[Slice]) -> Slice:
 
 def _slices(mask: Mask, palm: Points) -> tuple[list[Slice], dict[int, set[int]]]:
     """All slices, level 1 next to the palm, and for each the slices above that touch it."""
-    band = _bands(mask, palm)
-    labels = np.zeros(band.shape, np.int32)
+    band, corner = _bands(mask, palm)
+    flat = band.ravel()
+    places = np.flatnonzero(flat)
+    levels = flat[places]
+    labels = np.zeros(flat.size, np.int32)
     slices: list[Slice] = []
     for parity in (0, 1):  # bands of one parity never touch each other
-        chosen = (band > 0) & (band % 2 == parity)
-        n, found, stats, centres = cv2.connectedComponentsWithStats(chosen.astype(np.uint8), connectivity=8)
+        chosen = ((band > 0) & (band % 2 == parity)).astype(np.uint8)
+        n, found, stats, centres = cv2.connectedComponentsWithStats(chosen, connectivity=8)
+        these = places[levels % 2 == parity]
+        own = found.ravel()[these]
+        labels[these] = own + len(slices)
         level = np.zeros(n, np.int32)
-        level[found[chosen]] = band[chosen]
-        labels[chosen] = found[chosen] + len(slices)
-        slices += [
-            Slice(int(level[i]), float(stats[i, cv2.CC_STAT_AREA]) / SLICE_PX, (centres[i, 0], centres[i, 1]))
-            for i in range(1, n)
-        ]
+        level[own] = flat[these]
+        widths = stats[1:, cv2.CC_STAT_AREA] / SLICE_PX
+        middles = (centres[1:] + corner).tolist()
+        slices += [Slice(*s) for s in zip(level[1:].tolist(), widths.tolist(), map(tuple, middles), strict=True)]
+    touching = np.zeros((len(slices) + 1, len(slices) + 1), bool)
+    here = labels[places]
+    for step in (1, band.shape[1]):
+        there = labels[places + step]
+        apart = (there > 0) & (there != here)
+        touching[here[apart], there[apart]] = True
     above: dict[int, set[int]] = {}
-    for a, b in ((labels[:-1], labels[1:]), (labels[:, :-1], labels[:, 1:])):
-        touching = (a > 0) & (b > 0) & (a != b)
-        pairs = np.unique(a[touching].astype(np.int64) * PAIR_BASE + b[touching])
-        for first, second in zip((pairs // PAIR_BASE - 1).tolist(), (pairs % PAIR_BASE - 1).tolist(), strict=True):
-            low, high = (first, second) if slices[first].level < slices[second].level else (second, first)
-            above.setdefault(low, set()).add(high)
+    for first, second in (np.argwhere(touching) - 1).tolist():
+        low, high = (first, second) if slices[first].level < slices[second].level else (second, first)
+        above.setdefault(low, set()).add(high)
     return slices, above
 
 
-def _bands(mask: Mask, palm: Points) -> NDArray[np.int32]:
+def _bands(mask: Mask, palm: Points) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The level of every pixel of the silhouette, 0 elsewhere, uint8: the part of the patch that holds it, with a row
+    and a column of 0 after it; and its corner (x, y) in the patch."""
     beyond = np.ones((PATCH_PX, PATCH_PX), np.uint8)
     cv2.fillConvexPoly(beyond, cv2.convexHull(np.round(palm).astype(np.int32)), (0,))
     away = cv2.distanceTransform(beyond, cv2.DIST_L2, 5)
-    return np.asarray(np.where(mask & (away > FIRST_PX), (away - FIRST_PX) / SLICE_PX + 1.0, 0.0), np.int32)
+    solid = mask.view(np.uint8)
+    x, y, width, height = cv2.boundingRect(solid)
+    window = (slice(y, y + height), slice(x, x + width))
+    level = np.maximum((away[window] - FIRST_PX) / SLICE_PX + 1.0, 0.0).astype(np.uint8)
+    band = np.zeros((height + 1, width + 1), np.uint8)
+    np.multiply(level, solid[window], out=band[:height, :width])
+    return band, (x, y)

@@ -1,4 +1,8 @@
-"""Digits read off the hand's silhouette: what stands out of the palm, how far and how wide. No finger landmarks.
+"""Digits read off the hand's silhouette: what stands out of the palm, how far and how wide.
+
+Landmarks, where there are any, only locate: they say where to learn colours and what lies too far away to belong to the
+hand (skin.py). What is left at that border, an arm or a face, is no digit. The palm's own seven points do without them;
+either way the outline alone says how many digits there are and of what width.
 
 Two measures have to agree. The tree of the silhouette's slices (arcs that follow the palm's own shape) has a leaf for
 every part that stands out; and the outline's distance from the palm's middle has a peak at every tip. A part about as
@@ -7,8 +11,11 @@ wide as several fingers is several that have fused, unless dark creases run alon
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
+from itertools import compress
+from statistics import median
 
 import cv2
 import numpy as np
@@ -18,10 +25,21 @@ from scipy.signal import find_peaks
 from detectors.digits.branches import FIRST_PX, ROOT_PX, SLICE_PX, STANDS_OUT, WEB_PX, Branch, tree
 from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
 from detectors.digits.sighting import EXTRA, FINGERS, Digit, Sighting
-from detectors.digits.skin import CERTAIN, below_wrist, hand_odds, outline, palm_core
+from detectors.digits.skin import (
+    BELT_PX,
+    CERTAIN,
+    THIN,
+    away_px,
+    below_wrist,
+    enclosed_px,
+    hand_odds,
+    outline,
+    palm_core,
+)
 from detectors.trait import OK, Points
 
 F32 = NDArray[np.float32]
+Line = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
 FINGER_PX = 0.22 * PALM_PX
@@ -43,6 +61,8 @@ VALLEY = 0.12
 """How much darker than its sides that line is."""
 SMALLEST_ACROSS = 0.4 * PALM_PX
 """A palm seen narrower than this is seen from its side."""
+CUT_PX = 2.0
+"""What ends so near to the belt's outer edge has been cut there."""
 AREA = (0.8 * PALM_PX**2, 3.0 * PALM_PX**2)
 UNDECIDED = 0.3
 """Of the pixels along the outline, outside and inside, the shares whose colour does not tell hand from background."""
@@ -66,53 +86,75 @@ def sight(patch: HandPatch) -> Sighting:
     """
     if float(np.linalg.norm(patch.palm[4] - patch.palm[1])) < SMALLEST_ACROSS:
         return Sighting("pose")
-    if not palm_core(patch).any():
+    core = palm_core(patch)
+    if not core[::THIN, ::THIN].any():
         return Sighting("pose")  # a palm too thin to show its colour
-    odds = hand_odds(patch)
-    mask = outline(patch, odds) & patch.inside
+    away = away_px(patch)
+    odds = hand_odds(patch, core, away)
+    mask = outline(patch, core, odds) & patch.inside
     if not _plausible(patch, mask, odds):
         return Sighting("unsegmented")
+    outer, holes = _lines(mask)
+    if _has_holes(holes, patch.palm):
+        return Sighting("unsegmented")
     roots = tree(mask, patch.palm)
-    parts = _standing_parts(roots, patch.palm)
-    if parts is None or not _trunks_explained(roots) or _tips(mask, patch.palm) != len(parts):
+    sockets = _sockets(patch.palm)
+    parts = _standing_parts(patch, roots, sockets, away)
+    if parts is None or not _trunks_explained(roots) or _tips(patch, outer, sockets, away) != len(parts):
         return Sighting("ambiguous")
-    return _named(patch, parts)
+    return _named(patch, parts, sockets)
+
+
+def _lines(mask: Mask) -> tuple[Line, list[Line]]:
+    """The silhouette's outer line (n, 2) and those round the holes in it."""
+    found, nested = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    lines = [np.asarray(line, np.int32)[:, 0] for line in found]
+    inner = nested[0, :, 3] >= 0
+    return max(compress(lines, ~inner), key=len), list(compress(lines, inner))
 
 
 def _plausible(patch: HandPatch, mask: Mask, odds: F32) -> bool:
     """Whether the silhouette can be a hand's: its size, colours decided on both sides of its outline, no leaks."""
     above = ~below_wrist(patch.palm) & patch.inside
-    if not AREA[0] <= float((mask & above).sum()) <= AREA[1]:
+    if not AREA[0] <= np.count_nonzero(mask & above) <= AREA[1]:
         return False
     solid = mask.astype(np.uint8)
-    grown, shrunk = (change(solid, np.ones((9, 9), np.uint8)) > 0 for change in (cv2.dilate, cv2.erode))
-    just_out, just_in = grown & ~mask & above, mask & ~shrunk & above
-    undecided = (odds[just_out] > -0.5 * CERTAIN).mean() + (odds[just_in] < 0.5 * CERTAIN).mean()
-    sides = float(mask[: int(patch.palm[0, 1]), [0, -1]].sum())
-    return bool(undecided <= UNDECIDED and sides <= 3.5 * FINGER_PX and not _has_holes(mask, patch.palm))
+    near_out = cv2.dilate(solid, _SQUARE).astype(bool) & ~mask & above
+    near_in = mask & ~cv2.erode(solid, _SQUARE).astype(bool) & above
+    undecided = _share(odds > -0.5 * CERTAIN, near_out) + _share(odds < 0.5 * CERTAIN, near_in)
+    sides = np.count_nonzero(mask[: int(patch.palm[0, 1]), [0, -1]])
+    return bool(undecided <= UNDECIDED and sides <= 3.5 * FINGER_PX)
 
 
-def _has_holes(mask: Mask, palm: Points) -> bool:
+def _share(what: Mask, of: Mask) -> float:
+    return np.count_nonzero(what & of) / max(np.count_nonzero(of), 1)
+
+
+def _has_holes(holes: list[Line], palm: Points) -> bool:
     """Background that the silhouette encloses: fingers that form a ring, or a leak round something behind the hand."""
-    _, _, stats, centres = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    low, high = stats[1:, :2].min(axis=1), (stats[1:, :2] + stats[1:, 2:4]).max(axis=1)
-    enclosed = (low > 0) & (high < PATCH_PX) & (centres[1:, 1] < palm[0, 1])
-    return bool((enclosed & (stats[1:, cv2.CC_STAT_AREA] > 0.4 * FINGER_PX**2)).any())
+    return any(
+        enclosed_px(hole) > 0.4 * FINGER_PX**2 and float(hole[..., 1].mean()) < float(palm[0, 1]) for hole in holes
+    )
 
 
-def _standing_parts(roots: list[Branch], palm: Points) -> list[Part] | None:
+def _standing_parts(patch: HandPatch, roots: list[Branch], sockets: Points, away: F32) -> list[Part] | None:
     """The parts that are digits, thumb's side first; None where one is neither clearly a digit nor clearly none."""
-    leaves = {id(leaf): leaf for root in roots for leaf in root.leaves()}
+    far = {id(leaf): leaf for root in roots for leaf in root.leaves() if leaf.reach_px >= THUMB_REACH[0]}
+    near_thumb = {name: _by_thumb(leaf, sockets) for name, leaf in far.items()}
     standing = [
         leaf
-        for leaf in leaves.values()
-        if not _is_arm(leaf, palm) and leaf.reach_px >= (THUMB_REACH if _by_thumb(leaf, palm) else FINGER_REACH)[0]
+        for name, leaf in far.items()
+        if (near_thumb[name] or leaf.reach_px >= FINGER_REACH[0]) and not _is_arm(leaf, patch.palm, sockets)
     ]
-    unit = _finger_px(standing, palm)
+    unit = _finger_px([leaf for leaf in standing if not near_thumb[id(leaf)]])
     parts = []
     for leaf in sorted(standing, key=lambda leaf: _turn(leaf.root)):
         part = Part(leaf, leaf.width_px / unit)
-        thumb = _by_thumb(leaf, palm) and part.widths < WIDE[1]
+        if _is_cut(patch, leaf.slices[0].centre, away):
+            if part.widths < WIDE[1] or _holds_fingertip(patch, leaf):
+                return None
+            continue
+        thumb = near_thumb[id(leaf)] and part.widths < WIDE[1]
         short = leaf.reach_px < (THUMB_REACH if thumb else FINGER_REACH)[1]
         if short and not thumb and leaf.reach_px < FINGER_REACH[0]:
             continue  # the knuckles of a fist, seen from the thumb's side
@@ -124,11 +166,24 @@ def _standing_parts(roots: list[Branch], palm: Points) -> list[Part] | None:
     return parts
 
 
-def _finger_px(leaves: list[Branch], palm: Points) -> float:
+def _is_cut(patch: HandPatch, point: tuple[float, float], away: F32) -> bool:
+    """Whether the silhouette ends at ``point`` because the landmarks are far, as an arm's or a face's does."""
+    x, y = point
+    return patch.landmarks is not None and bool(away[int(y) // THIN, int(x) // THIN] > BELT_PX[1] - CUT_PX)
+
+
+def _holds_fingertip(patch: HandPatch, leaf: Branch) -> bool:
+    assert patch.landmarks is not None
+    tips = patch.landmarks[4::4]
+    centres = np.array([s.centre for s in leaf.slices])
+    half = np.array([s.width_px for s in leaf.slices]) / 2
+    return bool((np.linalg.norm(tips[:, None] - centres, axis=2) < half + SLICE_PX).any())
+
+
+def _finger_px(fingers: list[Branch]) -> float:
     """How wide this hand's fingers are: the median of those that stand alone, where there are two or more."""
-    widths = [leaf.width_px for leaf in leaves if not _by_thumb(leaf, palm)]
-    single = [width for width in widths if width < WIDEST_FINGER * FINGER_PX]
-    return float(np.median(single)) if len(single) > 1 else FINGER_PX
+    single = [leaf.width_px for leaf in fingers if leaf.width_px < WIDEST_FINGER * FINGER_PX]
+    return median(single) if len(single) > 1 else FINGER_PX
 
 
 def _turn(point: Points) -> float:
@@ -146,10 +201,9 @@ def _sockets(palm: Points) -> Points:
     return np.vstack([palm[6] + ROOT_PX * thumb, knuckles + ROOT_PX * along])
 
 
-def _is_arm(leaf: Branch, palm: Points) -> bool:
-    root = leaf.root
-    to_wrist = float(np.linalg.norm(root - palm[0]))
-    nearest = float(np.linalg.norm(_sockets(palm) - root, axis=1).min())
+def _is_arm(leaf: Branch, palm: Points, sockets: Points) -> bool:
+    to_wrist = float(np.linalg.norm(leaf.root - palm[0]))
+    nearest = float(np.linalg.norm(sockets - leaf.root, axis=1).min())
     return leaf.slices[0].centre[1] > palm[0, 1] or to_wrist < nearest
 
 
@@ -158,12 +212,8 @@ def _leaves_patch(leaf: Branch) -> bool:
     return not SLICE_PX < x < PATCH_PX - SLICE_PX
 
 
-def _by_thumb(leaf: Branch, palm: Points) -> bool:
-    return _nearest_finger(leaf, palm) == 0
-
-
-def _nearest_finger(leaf: Branch, palm: Points) -> int:
-    return int(np.argmin(np.linalg.norm(_sockets(palm) - leaf.root, axis=1)))
+def _by_thumb(leaf: Branch, sockets: Points) -> bool:
+    return int(np.linalg.norm(sockets - leaf.root, axis=1).argmin()) == 0
 
 
 def _trunks_explained(branches: list[Branch]) -> bool:
@@ -173,33 +223,32 @@ def _trunks_explained(branches: list[Branch]) -> bool:
             continue
         standing = [s.width_px for s in branch.slices if s.level * SLICE_PX > FINGER_REACH[0]]
         parts = sum(leaf.width_px for leaf in branch.leaves())
-        if (standing and float(np.median(standing)) > 1.5 * parts) or not _trunks_explained(branch.children):
+        if (standing and median(standing) > 1.5 * parts) or not _trunks_explained(branch.children):
             return False
     return True
 
 
-def _tips(mask: Mask, palm: Points) -> int:
+def _tips(patch: HandPatch, line: Line, sockets: Points, away: F32) -> int:
     """Peaks of the outline's distance from the palm's middle, those of folded fingers and of the arm left out."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    line = max(contours, key=len)[:, 0, :].astype(np.float64)
-    away = np.hypot(line[:, 0] - CENTRE[0], line[:, 1] - CENTRE[1])
+    palm = patch.palm
     start = int(np.argmax(line[:, 1]))  # at the arm, so that no tip lies across the seam
-    line, away = np.roll(line, -start, axis=0), np.roll(away, -start)
-    peaks, _ = find_peaks(cv2.blur(away, (1, 5))[:, 0], prominence=STANDS_OUT)
+    line = np.concatenate([line[start:], line[:start]])
+    far = np.hypot(line[:, 0] - CENTRE[0], line[:, 1] - CENTRE[1])
+    peaks, _ = find_peaks(cv2.blur(far, (1, 5))[:, 0], prominence=STANDS_OUT)
     hull = cv2.convexHull(palm.astype(np.float32))
-    sockets = _sockets(palm)
     n = 0
-    for x, y in line[peaks]:
-        beyond = -cv2.pointPolygonTest(hull, (float(x), float(y)), True)
-        thumb = int(np.argmin(np.linalg.norm(sockets - [x, y], axis=1))) == 0
-        n += bool(y < palm[0, 1] and beyond > (THUMB_REACH if thumb else FINGER_REACH)[0])
+    for x, y in line[peaks].tolist():
+        if y >= palm[0, 1] or _is_cut(patch, (x, y), away):
+            continue
+        thumb = int(np.square(sockets - [x, y]).sum(axis=1).argmin()) == 0
+        n += -cv2.pointPolygonTest(hull, (x, y), True) > (THUMB_REACH if thumb else FINGER_REACH)[0]
     return n
 
 
-def _named(patch: HandPatch, parts: list[Part]) -> Sighting:
-    touching = [_touching(patch, part) for part in parts]
+def _named(patch: HandPatch, parts: list[Part], sockets: Points) -> Sighting:
+    touching = [_touching(patch, part, sockets) for part in parts]
     digits = []
-    for part, names, n in zip(parts, _names(parts, patch.palm, touching), touching, strict=True):
+    for part, names, n in zip(parts, _names(parts, sockets, touching), touching, strict=True):
         unclear = n == 1 and WIDE[0] < part.widths < WIDE[1] and names != (FINGERS[0],)  # thumbs are wider
         partly = n == 0 and part.widths < CLOSE * len(names)  # fused spread fingers bear lines that part nothing
         nameless = names == (EXTRA,) and (n > 1 or part.widths > WIDE[1])  # several digits and no fingers left for them
@@ -233,18 +282,20 @@ def _hides_thumb(index: Part) -> bool:
     root = low[len(low) // 2]
     lean = (top[0] - bottom[0]) / max(bottom[1] - top[1], 1.0)
     aside = bottom[0] - lean * (root.centre[1] - bottom[1]) - root.centre[0]
-    width = float(np.median([s.width_px for s in high]))
+    width = median(s.width_px for s in high)
     return root.width_px > WIDE[0] * width and aside > 0.3 * width
 
 
-def _names(parts: list[Part], palm: Points, touching: list[int]) -> list[tuple[str, ...]]:
+def _names(parts: list[Part], sockets: Points, touching: list[int]) -> list[tuple[str, ...]]:
     """The cheapest names in order: roots near where a finger's would be, widths as of so many fingers."""
-    sockets = _sockets(palm)
+    places = sockets.tolist()
+    roots = [(*part.leaf.root.tolist(), part.leaf.root_px) for part in parts]
 
     def cost_of(i: int, first: int, size: int) -> float:
-        leaf, group = parts[i].leaf, sockets[first : first + size]
-        away = float(np.linalg.norm(leaf.root - group.mean(axis=0)))
-        wider = leaf.root_px - float(np.linalg.norm(group[-1] - group[0])) - FINGER_PX
+        x, y, root_px = roots[i]
+        group = places[first : first + size]
+        away = math.hypot(x - sum(p[0] for p in group) / size, y - sum(p[1] for p in group) / size)
+        wider = root_px - math.dist(group[-1], group[0]) - FINGER_PX
         # Fingers that close up are narrower than their knuckles.
         return away + (max(0.5 * wider, -0.15 * wider) if size > 1 else 0.0)
 
@@ -264,10 +315,10 @@ def _names(parts: list[Part], palm: Points, touching: list[int]) -> list[tuple[s
     return list(cheapest(0, 0)[1])
 
 
-def _touching(patch: HandPatch, part: Part) -> int:
+def _touching(patch: HandPatch, part: Part, sockets: Points) -> int:
     """How many fingers lie side by side in a part, parted by dark lines; 1: no line; 0: lines that leave more than one
     finger's width."""
-    if part.widths < WIDEST_FINGER or (part.widths < WIDE[1] and _by_thumb(part.leaf, patch.palm)):
+    if part.widths < WIDEST_FINGER or (part.widths < WIDE[1] and _by_thumb(part.leaf, sockets)):
         return 1
     creases = _creases(_strip(patch, part.leaf))
     if not creases:
@@ -306,3 +357,6 @@ def _strip(patch: HandPatch, part: Branch) -> F32:
     y = (top[1] + rows * along[1] + offset * across[1]).astype(np.float32)
     grey = cv2.cvtColor(patch.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.asarray(cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+_SQUARE = np.ones((9, 9), np.uint8)

@@ -1,29 +1,37 @@
-"""The hand's outline in its patch, from colour alone: what looks like the palm and not like the picture's rim.
+"""The hand's outline in its patch, from colour: what looks like the palm and not like what lies beside the hand.
 
-Two colour models, the hand's seeded from the palm and the background's from the patch's rim, are refined against each
-other a few times (as in GrabCut: Rother, Kolmogorov & Blake 2004, doi:10.1145/1015706.1015720, with histograms and
-without its graph cut, which alone would cost more than the landmark model). A watershed (Meyer 1992) from the certain
-pixels then lays the outline on edges.
+Two colour models are refined against each other a few times (as in GrabCut: Rother, Kolmogorov & Blake 2004,
+doi:10.1145/1015706.1015720, with histograms and without its graph cut, which alone would cost more than the landmark
+model). A watershed (Meyer 1992) from the certain pixels then lays the outline on edges.
+
+Where there are landmarks, they locate and no more. The hand's first colours are taken from the palm and along the
+fingers' axes, the background's from a belt round the hand, and what is far from all of them is no part of the hand.
+Within the belt's outer edge colours alone decide: a finger that the landmarks claim and the picture does not show is
+not drawn, and one that they do not know is. Without landmarks the palm and the patch's rim give the first colours.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
-from detectors.trait import Pixels, Points
+from detectors.trait import Points
 
 F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 REACH_PX = 1.75 * PALM_PX
 """No fingertip lies farther from the palm's middle."""
+BELT_PX = (12.0, 42.0)
+"""Distances from the landmarks' bones and palm: nearer than the first the hand's own flesh, farther than the second,
+three fingers' widths, no part of it."""
 RIM_PX = 10
-"""Width of the rim that is taken for background at first."""
+"""Width of the rim that is taken for background at first where there are no landmarks."""
 CHROMA_STEP, LIGHT_STEP = 0.036, 0.24
 """Bins of log chroma and of log luminance."""
 CHROMA_BINS, LIGHT_BINS = 30, 14
@@ -35,105 +43,127 @@ join the nearer of the two models."""
 LIGHT_WIDTH = 1.2
 """The same for luminance, as a multiple: shading moves it."""
 THIN = 2
+"""Of the pixels every other one, of every other row, is enough to learn colours from."""
 HOLE_PX = 60
 """Smaller holes are noise."""
 
 
 def palm_core(patch: HandPatch) -> Mask:
     """The palm well inside its outline, bool (256, 256): what is sure to be hand. Empty where the palm is thin."""
-    return palm_mask(patch.palm, 0.08 * PALM_PX)
+    size = 2 * round(0.08 * PALM_PX) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return np.asarray(cv2.erode(_palm(patch.palm), disc), bool)
 
 
-def hand_odds(patch: HandPatch) -> F32:
-    """Log odds of hand against background by colour and place, float32 (256, 256), clipped to [-6, 6]."""
-    core = palm_core(patch)
-    bins = _colour_bins(patch.pixels, core)
-    prior = _place(patch)
-    seen = patch.inside & ~below_wrist(patch.palm)
-    few = (slice(None, None, THIN), slice(None, None, THIN))  # every other pixel is enough to learn colours from
-    learned, near = np.ascontiguousarray(bins[few]), prior[few]
-    hand, rest = core[few].astype(np.float32), (_rim() & seen & ~core)[few].astype(np.float32)
+def away_px(patch: HandPatch) -> F32:
+    """Distance from the landmarks' bones and palm, float32 (128, 128), of every other pixel; the same number stands for
+    what is out of reach, ``BELT_PX[1]``, where there are no landmarks and the palm's middle tells."""
+    if patch.landmarks is None:
+        return _OUT_OF_REACH[_FEW] + np.float32(BELT_PX[1])
+    drawn = _bones(patch.landmarks)
+    wrist, knuckles = patch.palm[0], patch.palm[1:5]
+    across = knuckles[3] - knuckles[0]
+    heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
+    hull = cv2.convexHull(np.round(np.concatenate([patch.palm, heel]) / THIN).astype(np.int32))
+    cv2.fillConvexPoly(drawn, hull, (1,))
+    return np.asarray(cv2.distanceTransform(1 - drawn, cv2.DIST_L2, 3) * np.float32(THIN), np.float32)
+
+
+def hand_odds(patch: HandPatch, core: Mask, away: F32) -> F32:
+    """Log odds of hand against background by colour and place, float32 (256, 256), clipped to [-6, 6].
+
+    ``core``: of ``palm_core``, not empty. ``away``: of ``away_px``.
+    """
+    inner = np.ascontiguousarray(core[_FEW])
+    bins = _colour_bins(cv2.resize(patch.pixels, inner.shape, interpolation=cv2.INTER_AREA), inner)
+    seen = (patch.inside & ~below_wrist(patch.palm))[_FEW]
+    if patch.landmarks is None:
+        hand, rest = inner, _RIM[_FEW] & seen & ~inner
+        far = np.clip((away - BELT_PX[1]) / 8.0, 0.0, 3.0)
+    else:
+        seen = seen & (away < BELT_PX[1])
+        hand, rest = inner | ((_bones(patch.landmarks) > 0) & seen), (away > BELT_PX[0]) & seen
+        far = np.clip((away - BELT_PX[1]) / 2.0, 0.0, 8.0)
+    prior = np.float32(1.5) * _palm(patch.palm)[_FEW] - far
     for width in WIDTHS:
-        ratio = np.clip(_log_density(learned, hand, width) - _log_density(learned, rest, width), -4.0, 4.0)
-        odds = cv2.blur(ratio[learned], (3, 3)) + near
-        connected = _touching(odds > 0.0, core[few])
-        hand = (connected & seen[few]).astype(np.float32)
+        ratio = _log_ratio(bins, hand, rest, width)
+        colour = ratio.take(bins)
+        odds = cv2.blur(colour, (3, 3)) + prior
+        hand = _touching(odds > 0.0, inner) & seen
         # What looks like the hand but does not touch it (a face, the other hand) teaches neither of the two.
-        rest = ((odds < 0.0) & seen[few]).astype(np.float32)
-    return np.clip(cv2.blur(ratio[bins], (3, 3)) + prior, -6.0, 6.0)
+        rest = (odds < 0.0) & seen
+    odds = np.clip(colour + prior, -6.0, 6.0)
+    return np.asarray(cv2.resize(odds, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _touching(mask: Mask, core: Mask) -> Mask:
-    """The pieces of ``mask`` that reach into ``core``, and ``core``."""
-    n, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    reached = np.bincount(labels[core], minlength=n) > 0
-    reached[0] = False
-    return np.asarray(reached[labels] | core)
-
-
-def outline(patch: HandPatch, odds: F32) -> Mask:
+def outline(patch: HandPatch, core: Mask, odds: F32) -> Mask:
     """Bool (256, 256): the hand, edges respected, in one piece with the palm, holes of noise closed."""
-    markers = np.zeros((PATCH_PX, PATCH_PX), np.int32)
-    markers[odds > CERTAIN] = 1
+    markers = (odds > CERTAIN).astype(np.int32)
     markers[odds < -CERTAIN] = 2
-    markers[palm_mask(patch.palm, 0.08 * PALM_PX)] = 1
+    markers[core] = 1
     cv2.watershed(patch.pixels, markers)
     # The watershed leaves a line of -1 between the two and at the patch's rim.
-    mask = (markers == 1) | ((markers == -1) & (odds > 0))
-    return _piece(mask, patch.palm)
+    mask = _touching((markers == 1) | ((markers == -1) & (odds > 0)), core).astype(np.uint8)
+    lines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    holes = [line for line, place in zip(lines, tree[0], strict=True) if place[3] >= 0 and enclosed_px(line) < HOLE_PX]
+    cv2.drawContours(mask, holes, -1, (1,), cv2.FILLED)
+    return np.asarray(mask, bool)
 
 
-def palm_mask(palm: Points, shrink_px: float) -> Mask:
-    """The palm's polygon, made smaller by ``shrink_px``."""
-    canvas = np.zeros((PATCH_PX, PATCH_PX), np.uint8)
-    hull = cv2.convexHull(np.round(palm).astype(np.int32))
-    cv2.fillConvexPoly(canvas, hull, (1,))
-    if shrink_px >= 1.0:
-        size = 2 * round(shrink_px) + 1
-        canvas = np.asarray(cv2.erode(canvas, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))), np.uint8)
-    return np.asarray(canvas, bool)
+def enclosed_px(line: NDArray[Any]) -> float:
+    """How many pixels a contour encloses, those it runs on left out (Pick 1899)."""
+    return cv2.contourArea(line) - len(line) / 2 + 1
 
 
 def below_wrist(palm: Points) -> Mask:
     """Where the forearm lies: below the wrist, thumbs held out sideways left aside."""
-    rows, columns = np.ogrid[0:PATCH_PX, 0:PATCH_PX]
     x, y = palm[0]
-    beside = np.abs(columns - x) - 0.35 * PALM_PX
-    return np.asarray(rows > y + 0.05 * PALM_PX + np.clip(beside, 0.0, 0.25 * PALM_PX))
+    beside = np.abs(_columns - x) - 0.35 * PALM_PX
+    return np.asarray(_rows > y + 0.05 * PALM_PX + np.clip(beside, 0.0, 0.25 * PALM_PX))
 
 
-def _rim() -> Mask:
-    rim = np.ones((PATCH_PX, PATCH_PX), bool)
-    rim[RIM_PX:, RIM_PX:-RIM_PX] = False
-    return rim
+def _touching(mask: Mask, core: Mask) -> Mask:
+    """``core`` and the pieces of ``mask`` that touch it."""
+    filled = (mask | core).astype(np.uint8)
+    y, x = divmod(int(core.argmax()), core.shape[1])
+    cv2.floodFill(filled, None, (x, y), (2,))
+    return np.asarray(filled == 2)
 
 
-def _place(patch: HandPatch) -> F32:
-    return np.where(palm_mask(patch.palm, 0.0), np.float32(1.5), np.float32(0.0)) - _FAR
+def _palm(palm: Points) -> NDArray[np.uint8]:
+    canvas = np.zeros((PATCH_PX, PATCH_PX), np.uint8)
+    cv2.fillConvexPoly(canvas, cv2.convexHull(np.round(palm).astype(np.int32)), (1,))
+    return canvas
 
 
-def _colour_bins(pixels: Pixels, palm: Mask) -> NDArray[np.int32]:
+def _bones(landmarks: Points) -> NDArray[np.uint8]:
+    """1 along the fingers from their knuckles to their tips, uint8 (128, 128)."""
+    drawn = np.zeros((PATCH_PX // THIN, PATCH_PX // THIN), np.uint8)
+    chains = [landmarks[2:5], *(landmarks[first : first + 4] for first in range(5, 21, 4))]
+    cv2.polylines(drawn, [np.round(c * 16 / THIN).astype(np.int32) for c in chains], False, (1,), 2, cv2.LINE_8, 4)
+    return drawn
+
+
+def _colour_bins(pixels: NDArray[Any], core: Mask) -> NDArray[np.int32]:
     """One bin number per pixel: log chroma, which shading does not move, and log luminance, from the palm's median."""
-    red, green, blue = cv2.split(cv2.LUT(pixels, _LOG))
-    axes = (
-        (red - green, CHROMA_STEP, CHROMA_BINS),
-        (blue - green, CHROMA_STEP, CHROMA_BINS),
-        (0.3 * red + 0.6 * green + 0.1 * blue, LIGHT_STEP, LIGHT_BINS),
-    )
-    index = np.zeros(pixels.shape[:2], np.int32)
-    for values, step, n_bins in axes:
-        centred = (values - np.median(values[palm])) / step + n_bins / 2
-        index = index * n_bins + np.clip(centred, 0, n_bins - 1).astype(np.int32)
-    return index
+    logs = cv2.LUT(pixels, _LOG)
+    middle = np.median(logs.reshape(-1, 3)[np.flatnonzero(core)] @ _AXES.T, axis=0)
+    scaled = cv2.transform(logs, np.column_stack([_AXES, _MIDDLE - middle]))
+    places = cv2.LUT(np.clip(scaled, 0.0, 255.0).astype(np.uint8), _PLACES)
+    return np.asarray(cv2.transform(places, np.ones((1, 3), np.float32)), np.int32)
 
 
-def _log_density(bins: NDArray[np.int32], weights: F32, width: float) -> F32:
-    shape = (CHROMA_BINS, CHROMA_BINS, LIGHT_BINS)
-    counts = np.bincount(bins.ravel(), weights.ravel(), int(np.prod(shape))).astype(np.float32).reshape(shape)
+def _log_ratio(bins: NDArray[np.int32], hand: Mask, rest: Mask, width: float) -> F32:
+    """Log of the density of ``hand``'s colours over that of ``rest``'s, for each bin."""
+    counts = np.concatenate([np.bincount(bins[some], minlength=N_BINS) for some in (hand, rest)]).astype(np.float32)
     chroma, light = _kernel(CHROMA_BINS, width), _kernel(LIGHT_BINS, LIGHT_WIDTH * width)
-    smooth = np.tensordot(chroma, counts @ light, 1)
-    smooth = chroma @ smooth
-    return np.asarray(np.log(smooth.ravel() / max(float(counts.sum()), 1.0) + 1e-7), np.float32)
+    smooth = counts.reshape(-1, LIGHT_BINS) @ light
+    for _ in range(2):  # each turn smooths one axis of chroma and swaps the two
+        smooth = chroma @ smooth.reshape(2, CHROMA_BINS, -1)
+        smooth = smooth.reshape(2, CHROMA_BINS, CHROMA_BINS, LIGHT_BINS).swapaxes(1, 2)
+    a, b = smooth.reshape(2, -1)
+    odds = np.log((a / max(np.count_nonzero(hand), 1) + 1e-7) / (b / max(np.count_nonzero(rest), 1) + 1e-7))
+    return np.asarray(np.clip(odds, -4.0, 4.0), np.float32)
 
 
 @cache
@@ -143,19 +173,15 @@ def _kernel(n_bins: int, width: float) -> F32:
     return np.asarray(np.exp(-0.5 * apart**2) / (width * np.sqrt(2.0 * np.pi)), np.float32)
 
 
-def _piece(mask: Mask, palm: Points) -> Mask:
-    """The component under most of the palm, with holes smaller than a finger's square filled."""
-    n, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    inside = labels[palm_mask(palm, 0.0)]
-    if n < 2 or not (inside > 0).any():
-        return np.zeros_like(mask)
-    piece = labels == np.bincount(inside[inside > 0]).argmax()
-    n, labels, stats, _ = cv2.connectedComponentsWithStats((~piece).astype(np.uint8), connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] < HOLE_PX
-    return np.asarray(piece | (small[labels] & ~piece), bool)
-
-
+N_BINS = CHROMA_BINS**2 * LIGHT_BINS
+_FEW = (slice(None, None, THIN), slice(None, None, THIN))
 _rows, _columns = np.ogrid[0:PATCH_PX, 0:PATCH_PX]
-_FAR = np.clip((np.hypot(_columns - CENTRE[0], _rows - CENTRE[1]) - REACH_PX) / 8.0, 0.0, 3.0).astype(np.float32)
-"""Taken off the log odds where no finger reaches."""
+_OUT_OF_REACH = (np.hypot(_columns - CENTRE[0], _rows - CENTRE[1]) - REACH_PX).astype(np.float32)
+_RIM = (_rows < RIM_PX) | (_columns < RIM_PX) | (_columns >= PATCH_PX - RIM_PX)
 _LOG = np.log(np.arange(256, dtype=np.float32) + 20.0)
+_STEPS = np.array([[CHROMA_STEP], [CHROMA_STEP], [LIGHT_STEP]])
+_AXES = (np.array([[1.0, -1.0, 0.0], [0.0, -1.0, 1.0], [0.3, 0.6, 0.1]]) / _STEPS).astype(np.float32)
+_SIDES = np.array([CHROMA_BINS, CHROMA_BINS, LIGHT_BINS])
+_MIDDLE = _SIDES / 2
+_PLACES = np.minimum(np.arange(256)[:, None], _SIDES - 1) * [CHROMA_BINS * LIGHT_BINS, LIGHT_BINS, 1]
+_PLACES = _PLACES.reshape(1, 256, 3).astype(np.float32)

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from decay.phantom.hand import draw_hand
 from decay.phantom.parameters import FingerPose, HandParameters
@@ -14,7 +15,7 @@ from detectors.digits.branches import tree
 from detectors.digits.patch import PALM_PX, HandPatch, cut_patch
 from detectors.digits.sighting import FINGERS, PAIRS
 from detectors.digits.silhouette import sight
-from detectors.digits.skin import hand_odds, outline
+from detectors.digits.skin import away_px, hand_odds, outline, palm_core
 from detectors.trait import Box, Hand
 
 SIZE_PX = 256
@@ -40,6 +41,11 @@ def _patch(parameters: HandParameters) -> HandPatch:
     patch = cut_patch(pixels, _hand(parameters))
     assert patch is not None
     return patch
+
+
+def _mask(patch: HandPatch) -> NDArray[np.bool_]:
+    core = palm_core(patch)
+    return outline(patch, core, hand_odds(patch, core, away_px(patch)))
 
 
 def _raised(*names: str) -> HandParameters:
@@ -102,7 +108,7 @@ def test_tips_lie_at_the_ends_of_the_drawn_fingers() -> None:
 
 def test_a_wall_of_the_hands_own_colour_is_not_answered() -> None:
     patch = _patch(HandParameters())
-    mask = outline(patch, hand_odds(patch))
+    mask = _mask(patch)
     skin = np.median(patch.pixels[mask], axis=0)
     grain = np.random.default_rng(2).normal(0.0, 4.0, patch.pixels.shape)
     wall = np.clip(skin + grain, 0, 255).astype(np.uint8)
@@ -126,7 +132,7 @@ def test_shading_across_the_hand_leaves_the_outline() -> None:
     patch = _patch(HandParameters())
     fall = np.linspace(1.0, 0.6, patch.pixels.shape[1])[None, :, None]
     shaded = replace(patch, pixels=(patch.pixels * fall).astype(np.uint8))
-    before, after = outline(patch, hand_odds(patch)), outline(shaded, hand_odds(shaded))
+    before, after = _mask(patch), _mask(shaded)
     assert (before & after).sum() > 0.97 * (before | after).sum()
 
 
