@@ -180,15 +180,14 @@ def _slices(mask: Mask, palm: Points) -> tuple[list[Slice], dict[int, set[int]]]
 
 
 def _bands(mask: Mask, palm: Points) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """The level of every pixel of the silhouette, 0 elsewhere, uint8: the part of the patch that holds it, with a row
-    and a column of 0 after it; and its corner (x, y) in the patch."""
-    beyond = np.ones((PATCH_PX, PATCH_PX), np.uint8)
-    cv2.fillConvexPoly(beyond, cv2.convexHull(np.round(palm).astype(np.int32)), (0,))
-    away = cv2.distanceTransform(beyond, cv2.DIST_L2, 5)
-    solid = mask.view(np.uint8)
-    x, y, width, height = cv2.boundingRect(solid)
+    """The level of every pixel of the silhouette, 0 elsewhere, uint8: the part of the patch that holds it and the palm,
+    with a row and a column of 0 after it; and its corner (x, y) in the patch."""
+    solid = mask.astype(np.uint8)
+    hull = cv2.fillConvexPoly(np.zeros_like(solid), cv2.convexHull(np.round(palm).astype(np.int32)), (1,))
+    x, y, width, height = cv2.boundingRect(solid | hull)
     window = (slice(y, y + height), slice(x, x + width))
-    level = np.maximum((away[window] - FIRST_PX) / SLICE_PX + 1.0, 0.0).astype(np.uint8)
+    away = cv2.distanceTransform(1 - hull[window], cv2.DIST_L2, 5)
+    level = np.maximum((away - FIRST_PX) / SLICE_PX + 1.0, 0.0).astype(np.uint8)
     band = np.zeros((height + 1, width + 1), np.uint8)
     np.multiply(level, solid[window], out=band[:height, :width])
     return band, (x, y)
