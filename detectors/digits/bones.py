@@ -108,12 +108,12 @@ class Bone:
         """Points (n, 2) this far along the bone; beyond its end straight on."""
         arc = self.arc
         inside = np.stack([np.interp(distance, arc, self.joints[:, i]) for i in (0, 1)], axis=-1)
-        last = _unit(self.joints[-1] - self.joints[-2])
+        last = unit(self.joints[-1] - self.joints[-2])
         return np.asarray(inside + np.maximum(distance - arc[-1], 0.0)[:, None] * last)
 
     def strip(self, distance: NDArray[np.float64], half_width_px: float) -> Points:
         """Points (n, 5, 2) across the bone at these distances."""
-        along = _unit(self.joints[-1] - self.joints[0])
+        along = unit(self.joints[-1] - self.joints[0])
         across = np.linspace(-half_width_px, half_width_px, 5)[:, None] * np.array([-along[1], along[0]])
         return np.asarray(self.at(distance)[:, None] + across)
 
@@ -142,12 +142,12 @@ def sight(patch: HandPatch) -> Sighting:
     """
     if patch.landmarks is None:
         return Sighting(NO_LANDMARKS)
-    if _edge_on(patch.landmarks):
+    if seen_edge_on(patch.landmarks):
         return Sighting(SIDE_VIEW)
-    poses = _poses(patch.landmarks)
+    poses = finger_poses(patch.landmarks)
     if any(poses[name] is None for name in FINGERS[1:]) or (poses["thumb"] is None and not poses["index"]):
         return Sighting(AMBIGUOUS)
-    confirmed = _confirm(patch, [_bone(patch.landmarks, name) for name in FINGERS if poses[name] is not False])
+    confirmed = _confirm(patch, [bone_of(patch.landmarks, name) for name in FINGERS if poses[name] is not False])
     if confirmed is None:
         return Sighting(AMBIGUOUS)
     bones, contrast, extra = confirmed
@@ -162,10 +162,10 @@ def sight(patch: HandPatch) -> Sighting:
 
 def claimed(landmarks: Points) -> tuple[str, ...]:
     """Names of the fingers that the landmarks (21, 2), in patch pixels, show stretched out, thumb first."""
-    return tuple(name for name, extended in _poses(landmarks).items() if extended)
+    return tuple(name for name, extended in finger_poses(landmarks).items() if extended)
 
 
-def _poses(landmarks: Points) -> dict[str, bool | None]:
+def finger_poses(landmarks: Points) -> dict[str, bool | None]:
     """Per finger: stretched out, folded, or None where neither is clear."""
     return {name: (_thumb_pose if name == "thumb" else _finger_pose)(landmarks, name) for name in FINGERS}
 
@@ -195,18 +195,18 @@ def _finger_pose(landmarks: Points, name: str) -> bool | None:
 def _thumb_pose(landmarks: Points, name: str) -> bool | None:
     """A thumb laid across the palm or beside the folded fingers is as straight as one stretched out, but near them."""
     bend, turn = _angles_deg(landmarks, name)
-    outward = _unit(landmarks[5] - landmarks[17])
+    outward = unit(landmarks[5] - landmarks[17])
     away = float((landmarks[4] - landmarks[5]) @ outward) / PALM_PX
     if bend > STRAIGHT_DEG or turn > FORWARD_DEG or away <= THUMB_NEAR:
         return False
     return True if away >= THUMB_AWAY else None
 
 
-def _edge_on(landmarks: Points) -> bool:
+def seen_edge_on(landmarks: Points) -> bool:
     return float(np.linalg.norm(landmarks[17] - landmarks[5])) < EDGE_ON * PALM_PX
 
 
-def _bone(landmarks: Points, name: str) -> Bone:
+def bone_of(landmarks: Points, name: str) -> Bone:
     chain = _chain(landmarks, name)
     return Bone(name, chain[1:] if name == "thumb" else chain)
 
@@ -236,15 +236,15 @@ class Colours:
 def _colours(patch: HandPatch, bones: list[Bone]) -> Colours:
     wrist, knuckles = patch.palm[0], patch.palm[1:5]
     palm = np.concatenate([wrist + (knuckles - wrist) * share for share in (0.5, 0.65, 0.8, 0.92)])
-    seen = _look(patch.pixels, palm)
+    seen = look(patch.pixels, palm)
     if not bones:
         return Colours(seen, np.empty((0, 3), np.float32), np.empty((0, len(BEYOND_PX), 3), np.float32))
     along = np.stack([bone.strip(ALONG * bone.length, 3.0) for bone in bones])
     beyond = np.stack([bone.strip(bone.length + BEYOND_PX, 4.0) for bone in bones])
     return Colours(
         seen,
-        np.median(_look(patch.pixels, along), axis=(1, 2)),
-        np.median(_look(patch.pixels, beyond), axis=2),
+        np.median(look(patch.pixels, along), axis=(1, 2)),
+        np.median(look(patch.pixels, beyond), axis=2),
     )
 
 
@@ -284,7 +284,7 @@ def _beside(patch: HandPatch, i: int, bones: list[Bone], colours: Colours) -> Bo
 
     None where that colour is on both sides: which of two digits is meant cannot be told.
     """
-    along = _unit(bones[i].joints[-1] - bones[i].joints[0])
+    along = unit(bones[i].joints[-1] - bones[i].joints[0])
     aside = np.array([-along[1], along[0]])
     others = [other for j, other in enumerate(bones) if j != i]
     moved = {step: Bone(bones[i].name, bones[i].joints + step * aside) for step in ASIDE_PX}
@@ -293,7 +293,7 @@ def _beside(patch: HandPatch, i: int, bones: list[Bone], colours: Colours) -> Bo
         return bones[i]
     strips = np.stack([bone.strip(ALONG * bone.length, 3.0) for bone in free.values()])
     hand = np.concatenate([colours.palm, np.delete(colours.bones, i, axis=0)])
-    unlike = dict(zip(free, _nearest(np.median(_look(patch.pixels, strips), axis=(1, 2)), hand), strict=True))
+    unlike = dict(zip(free, _nearest(np.median(look(patch.pixels, strips), axis=(1, 2)), hand), strict=True))
     left, right = (min((u for s, u in unlike.items() if s * side > 0), default=np.inf) for side in (-1.0, 1.0))
     if max(left, right) < 0.5 * unlike[0.0]:
         return None
@@ -361,7 +361,7 @@ def _drawn_hand(patch: HandPatch) -> NDArray[np.uint8]:
     cv2.fillConvexPoly(drawn, outline, (1,))
     drawn = np.asarray(cv2.dilate(drawn, np.ones((5, 5), np.uint8)), np.uint8)
     for name in FINGERS:
-        bone = _bone(patch.landmarks, name)
+        bone = bone_of(patch.landmarks, name)
         chain = np.concatenate([bone.joints, bone.at(np.array([bone.length + 8.0]))]) / CELL_PX
         cv2.polylines(drawn, [np.round(chain * 16).astype(np.int32)], False, (1,), 5, cv2.LINE_8, 4)
     return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)), np.uint8)
@@ -370,7 +370,7 @@ def _drawn_hand(patch: HandPatch) -> NDArray[np.uint8]:
 def _height(patch: HandPatch) -> NDArray[np.float64]:
     """Height above the wrist along the palm, in palm lengths, float64 (64, 64)."""
     wrist, knuckles = patch.palm[0], patch.palm[1:5]
-    up = _unit(knuckles.mean(axis=0) - wrist)
+    up = unit(knuckles.mean(axis=0) - wrist)
     y, x = np.mgrid[:COARSE, :COARSE] * CELL_PX
     return np.asarray(((x - wrist[0]) * up[0] + (y - wrist[1]) * up[1]) / PALM_PX)
 
@@ -404,10 +404,10 @@ def _join(patch: HandPatch, bones: list[Bone], contrast: float) -> Sighting:
             groups.append([bone])
         else:
             groups[-1].append(bone)
-    return Sighting(OK, tuple(_digit(group) for group in groups))
+    return Sighting(OK, tuple(digit_of(group) for group in groups))
 
 
-def _digit(group: list[Bone]) -> Digit:
+def digit_of(group: list[Bone]) -> Digit:
     longest = min(group, key=lambda bone: float(bone.joints[-1, 1]))
     return Digit(tuple(bone.name for bone in group), (float(longest.joints[-1, 0]), float(longest.joints[-1, 1])))
 
@@ -430,12 +430,12 @@ def between(pixels: Pixels, pairs: list[tuple[Bone, Bone]]) -> list[Between]:
     """Look across from each finger's axis to its neighbour's, at ``N_ALONG`` stations."""
     if not pairs:
         return []
-    a, b = (np.stack(part) for part in zip(*(_stations(near, far) for near, far in pairs), strict=True))
+    a, b = (np.stack(part) for part in zip(*(stations(near, far) for near, far in pairs), strict=True))
     chord = np.maximum(np.sqrt(np.square(b - a).sum(axis=-1)), 1e-6)
     core = (np.clip(0.22 * chord, 1.5, 5.0) / chord)[..., None] * (b - a)
     starts, ends = np.stack([a, a - core, b - core]), np.stack([b, a + core, b + core])
     share = np.linspace(0.0, 1.0, N_ACROSS)[:, None]
-    lab = _look(pixels, starts[..., None, :] * (1.0 - share) + ends[..., None, :] * share)
+    lab = look(pixels, starts[..., None, :] * (1.0 - share) + ends[..., None, :] * share)
     lab = np.stack([cv2.blur(part, (1, SMOOTH_ALONG)) for part in lab.reshape(-1, *lab.shape[2:])]).reshape(lab.shape)
     flesh = np.stack([np.clip(3.0 / chord, 0.0, 0.2), np.full_like(chord, 0.15), np.full_like(chord, 0.15)])
     apart, crease = _departure(lab, flesh), _crease(lab[0, ..., 0], chord)
@@ -445,12 +445,12 @@ def between(pixels: Pixels, pairs: list[tuple[Bone, Bone]]) -> list[Between]:
     ]
 
 
-def _stations(near: Bone, far: Bone) -> tuple[Points, Points]:
+def stations(near: Bone, far: Bone) -> tuple[Points, Points]:
     """Points (n, 2) on the two axes that lie abreast, from the web to the shorter tip."""
     if _turn_deg(near.joints[-1] - near.joints[0], far.joints[-1] - far.joints[0]) > ABREAST_DEG:
         along = np.linspace(WEB, 1.0, N_ALONG) * near.length
         return near.at(along), far.at(np.minimum(along, far.length))
-    middle = _unit(_unit(near.joints[-1] - near.joints[0]) + _unit(far.joints[-1] - far.joints[0]))
+    middle = unit(unit(near.joints[-1] - near.joints[0]) + unit(far.joints[-1] - far.joints[0]))
     a, b = near.joints @ middle, far.joints @ middle
     # A thumb held to the hand reaches no farther than the index finger's root: it has no web there.
     web = 0.0 if near.name == "thumb" else WEB
@@ -484,7 +484,7 @@ def _crease(light: Numbers, chord_px: NDArray[np.float64]) -> Numbers:
     return np.asarray(np.minimum(near, far) - lowest, np.float32)
 
 
-def _look(pixels: Pixels, points: Points) -> Numbers:
+def look(pixels: Pixels, points: Points) -> Numbers:
     """CIELAB (..., 3) at points (..., 2) of the patch."""
     flat = points.reshape(-1, 1, 2).astype(np.float32)
     seen = cv2.remap(pixels, flat, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -496,7 +496,7 @@ def _lab(pixels: NDArray[Any]) -> Numbers:
     return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB), np.float32)
 
 
-def _unit(vector: Points) -> Points:
+def unit(vector: Points) -> Points:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))
 
 
