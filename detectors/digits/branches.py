@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.digits.patch import PALM_PX, PATCH_PX
+from detectors.digits.patch import PALM_PX
 from detectors.trait import Points
 
 Mask = NDArray[np.bool_]
@@ -183,7 +183,8 @@ def _bands(mask: Mask, palm: Points) -> tuple[NDArray[np.uint8], tuple[int, int]
     """The level of every pixel of the silhouette, 0 elsewhere, uint8: the part of the patch that holds it and the palm,
     with a row and a column of 0 after it; and its corner (x, y) in the patch."""
     solid = mask.astype(np.uint8)
-    hull = cv2.fillConvexPoly(np.zeros_like(solid), cv2.convexHull(np.round(palm).astype(np.int32)), (1,))
+    hull = np.zeros_like(solid)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.round(palm).astype(np.int32)), (1,))
     x, y, width, height = cv2.boundingRect(solid | hull)
     window = (slice(y, y + height), slice(x, x + width))
     away = cv2.distanceTransform(1 - hull[window], cv2.DIST_L2, 5)
