@@ -8,9 +8,10 @@ Every threshold is relative: to the contrast between the hand and what is behind
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import cv2
@@ -37,9 +38,11 @@ on the hand below the second, held beside it in between."""
 EDGE_ON = 0.38
 """A palm whose knuckles span less than this share of its length is seen from the side."""
 
-N_ALONG, N_ACROSS = 24, 25
-SMOOTH_ALONG = 7
-"""Stations averaged along the fingers: a gap or crease runs along them, wrinkles run across."""
+N_ALONG = 24
+SHARES = np.linspace(0.0, 1.0, 25)
+"""Stations from one finger's axis to the other's."""
+SMOOTHED = cv2.blur(np.eye(N_ALONG, dtype=np.float32), (1, 7))
+"""Averages stations along the fingers, seven at a time: a gap or crease runs along them, wrinkles run across."""
 INNER = slice(4, 21)
 """The part of a profile in which a gap or a crease is looked for; beyond it lie the fingers' middles."""
 WEB = 0.4
@@ -67,6 +70,8 @@ SHOULDER_PX = 3.5
 """How far from a dark line its depth is taken: farther than a line is wide, nearer than the roundness of a finger."""
 NEAREST_PX, WIDEST_PX = 8.0, 36.0
 """Axes nearer than the first are not of two fingers, axes farther apart than the second not of one digit."""
+STRIP = np.linspace(-1.0, 1.0, 5)
+"""Where across a bone, as a share of the strip's half width."""
 ALONG = np.linspace(0.45, 0.95, 10)
 """Where on a bone, as a share of its length, the finger's colour is taken."""
 ASIDE_PX = (-6.0, -3.0, 0.0, 3.0, 6.0)
@@ -77,6 +82,9 @@ BEYOND_PX = np.arange(10.0, 40.0, 3.0)
 """Where the colour beyond a tip is taken; the landmark lies about 5 px short of the finger's end."""
 COARSE = 64
 CELL_PX = PATCH_PX / COARSE
+_y, _x = np.mgrid[:COARSE:2, :COARSE:2]
+RIM = tuple(c[((_y < 2) | (_x < 2) | (_x >= COARSE - 2)) & (_y < 0.65 * COARSE)] for c in (_y, _x))
+"""Rows and columns of the coarse patch's rim but for its lower third, where the arm is."""
 LIKE, NEARER = 12.0, 0.7
 """Greatest distance in CIELAB of what is taken for the hand's colour away from its bones; and as a share of the
 distance to the nearest colour behind the hand."""
@@ -96,8 +104,8 @@ class Bone:
     @cached_property
     def arc(self) -> NDArray[np.float64]:
         """Distance of each joint from the first along the bone, in pixels."""
-        steps = np.linalg.norm(np.diff(self.joints, axis=0), axis=1)
-        return np.concatenate([[0.0], np.cumsum(steps)])
+        joints = self.joints.tolist()
+        return np.array([0.0, *accumulate(math.dist(a, b) for a, b in pairwise(joints))])
 
     @property
     def length(self) -> float:
@@ -105,16 +113,19 @@ class Bone:
         return float(self.arc[-1])
 
     def at(self, distance: NDArray[np.float64]) -> Points:
-        """Points (n, 2) this far along the bone; beyond its end straight on."""
-        arc = self.arc
-        inside = np.stack([np.interp(distance, arc, self.joints[:, i]) for i in (0, 1)], axis=-1)
-        last = unit(self.joints[-1] - self.joints[-2])
-        return np.asarray(inside + np.maximum(distance - arc[-1], 0.0)[:, None] * last)
+        """Points (n, 2) this far along the bone, in ascending order; beyond its end straight on."""
+        points = np.empty((len(distance), 2))
+        for i in (0, 1):
+            points[:, i] = np.interp(distance, self.arc, self.joints[:, i])
+        if distance[-1] > self.length:
+            last = unit(self.joints[-1] - self.joints[-2])
+            points += np.maximum(distance - self.length, 0.0)[:, None] * last
+        return points
 
     def strip(self, distance: NDArray[np.float64], half_width_px: float) -> Points:
         """Points (n, 5, 2) across the bone at these distances."""
-        along = unit(self.joints[-1] - self.joints[0])
-        across = np.linspace(-half_width_px, half_width_px, 5)[:, None] * np.array([-along[1], along[0]])
+        x, y = unit(self.joints[-1] - self.joints[0]).tolist()
+        across = np.outer(half_width_px * STRIP, (-y, x))
         return np.asarray(self.at(distance)[:, None] + across)
 
 
@@ -203,10 +214,12 @@ def _thumb_pose(landmarks: Points, name: str) -> bool | None:
 
 
 def seen_edge_on(landmarks: Points) -> bool:
+    """Whether the palm is seen from its side."""
     return float(np.linalg.norm(landmarks[17] - landmarks[5])) < EDGE_ON * PALM_PX
 
 
 def bone_of(landmarks: Points, name: str) -> Bone:
+    """The axis of one finger, from landmarks (21, 2)."""
     chain = _chain(landmarks, name)
     return Bone(name, chain[1:] if name == "thumb" else chain)
 
@@ -270,7 +283,7 @@ def _confirm(patch: HandPatch, bones: list[Bone]) -> tuple[list[Bone], float, li
 
 def _seen(i: int, colours: Colours) -> bool | None:
     """Whether a finger is at bone ``i``: of the palm's or another finger's colour, and ending at the tip; else None."""
-    hand = np.concatenate([colours.palm, np.delete(colours.bones, i, axis=0)])
+    hand = np.concatenate([colours.palm, colours.bones[:i], colours.bones[i + 1 :]])
     from_hand = float(np.linalg.norm(hand - colours.bones[i], axis=1).min())
     steps = colours.steps[i]
     behind = from_hand / max(from_hand + float(np.median(steps[:5])), 1e-6)
@@ -319,9 +332,14 @@ def _unexplained(patch: HandPatch, colours: Colours) -> list[Digit]:
     behind = np.concatenate([_rim_colours(lab, patch), colours.beyond[colours.steps > FAINT]])
     if len(behind) == 0 or not asked.any():
         return []
-    to_hand = _nearest(lab[asked], np.concatenate([colours.palm, colours.bones]))
+    places = np.flatnonzero(asked)
+    to_hand = _nearest(lab.reshape(-1, 3)[places], np.concatenate([colours.palm, colours.bones]))
+    places, to_hand = places[to_hand < LIKE], to_hand[to_hand < LIKE]
+    places = places[to_hand < NEARER * _nearest(lab.reshape(-1, 3)[places], behind)]
+    if len(places) == 0:
+        return []
     like = np.zeros((COARSE, COARSE), np.uint8)
-    like[asked] = (to_hand < NEARER * _nearest(lab[asked], behind)) & (to_hand < LIKE)
+    like.ravel()[places] = 1
     like = np.asarray(cv2.morphologyEx(like, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
     beside = cv2.dilate(hand, np.ones((5, 5), np.uint8))
     n, labels = cv2.connectedComponents(like, connectivity=8)
@@ -360,10 +378,9 @@ def _drawn_hand(patch: HandPatch) -> NDArray[np.uint8]:
     drawn = np.zeros((COARSE, COARSE), np.uint8)
     cv2.fillConvexPoly(drawn, outline, (1,))
     drawn = np.asarray(cv2.dilate(drawn, np.ones((5, 5), np.uint8)), np.uint8)
-    for name in FINGERS:
-        bone = bone_of(patch.landmarks, name)
-        chain = np.concatenate([bone.joints, bone.at(np.array([bone.length + 8.0]))]) / CELL_PX
-        cv2.polylines(drawn, [np.round(chain * 16).astype(np.int32)], False, (1,), 5, cv2.LINE_8, 4)
+    bones = [bone_of(patch.landmarks, name) for name in FINGERS]
+    chains = [np.concatenate([b.joints, b.at(np.array([b.length + 8.0]))]) * (16 / CELL_PX) for b in bones]
+    cv2.polylines(drawn, [np.round(chain).astype(np.int32) for chain in chains], False, (1,), 5, cv2.LINE_8, 4)
     return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)), np.uint8)
 
 
@@ -371,23 +388,21 @@ def _height(patch: HandPatch) -> NDArray[np.float64]:
     """Height above the wrist along the palm, in palm lengths, float64 (64, 64)."""
     wrist, knuckles = patch.palm[0], patch.palm[1:5]
     up = unit(knuckles.mean(axis=0) - wrist)
-    y, x = np.mgrid[:COARSE, :COARSE] * CELL_PX
-    return np.asarray(((x - wrist[0]) * up[0] + (y - wrist[1]) * up[1]) / PALM_PX)
+    cells = np.arange(COARSE) * CELL_PX
+    return np.asarray(np.add.outer((cells - wrist[1]) * up[1], (cells - wrist[0]) * up[0]) / PALM_PX)
 
 
 def _rim_colours(lab: Numbers, patch: HandPatch) -> Numbers:
-    """Colours on the patch's rim but for its lower third, where the arm is."""
-    y, x = np.mgrid[:COARSE:2, :COARSE:2]
-    rim = ((y < 2) | (x < 2) | (x >= COARSE - 2)) & (y < 0.65 * COARSE)
-    inside = patch.inside[:: int(CELL_PX), :: int(CELL_PX)]
-    y, x = y[rim], x[rim]
-    return np.asarray(lab[y, x][inside[y, x]], np.float32)
+    """Colours on the patch's rim."""
+    y, x = RIM
+    inside = patch.inside[y * int(CELL_PX), x * int(CELL_PX)]
+    return np.asarray(lab[y[inside], x[inside]], np.float32)
 
 
 def _nearest(lab: Numbers, examples: Numbers) -> Numbers:
     """Distance (n,) of colours (n, 3) to the nearest of the examples (m, 3)."""
-    square = np.square(lab).sum(axis=1)[:, None] + np.square(examples).sum(axis=1) - 2.0 * lab @ examples.T
-    return np.asarray(np.sqrt(np.maximum(square.min(axis=1), 0.0)), np.float32)
+    less = (np.square(examples).sum(axis=1) - 2.0 * lab @ examples.T).min(axis=1)
+    return np.asarray(np.sqrt(np.maximum(np.square(lab).sum(axis=1) + less, 0.0)), np.float32)
 
 
 def _join(patch: HandPatch, bones: list[Bone], contrast: float) -> Sighting:
@@ -408,6 +423,7 @@ def _join(patch: HandPatch, bones: list[Bone], contrast: float) -> Sighting:
 
 
 def digit_of(group: list[Bone]) -> Digit:
+    """One digit of the neighbours that have fused into it; its tip is the highest of theirs."""
     longest = min(group, key=lambda bone: float(bone.joints[-1, 1]))
     return Digit(tuple(bone.name for bone in group), (float(longest.joints[-1, 0]), float(longest.joints[-1, 1])))
 
@@ -434,9 +450,9 @@ def between(pixels: Pixels, pairs: list[tuple[Bone, Bone]]) -> list[Between]:
     chord = np.maximum(np.sqrt(np.square(b - a).sum(axis=-1)), 1e-6)
     core = (np.clip(0.22 * chord, 1.5, 5.0) / chord)[..., None] * (b - a)
     starts, ends = np.stack([a, a - core, b - core]), np.stack([b, a + core, b + core])
-    share = np.linspace(0.0, 1.0, N_ACROSS)[:, None]
+    share = SHARES[:, None]
     lab = look(pixels, starts[..., None, :] * (1.0 - share) + ends[..., None, :] * share)
-    lab = np.stack([cv2.blur(part, (1, SMOOTH_ALONG)) for part in lab.reshape(-1, *lab.shape[2:])]).reshape(lab.shape)
+    lab = (SMOOTHED @ lab.reshape(-1, N_ALONG, 3 * len(SHARES))).reshape(lab.shape)
     flesh = np.stack([np.clip(3.0 / chord, 0.0, 0.2), np.full_like(chord, 0.15), np.full_like(chord, 0.15)])
     apart, crease = _departure(lab, flesh), _crease(lab[0, ..., 0], chord)
     return [
@@ -464,12 +480,13 @@ def _departure(lab: Numbers, flesh: NDArray[np.float64]) -> Numbers:
 
     ``flesh``: share of the row (...) at either end that gives those colours.
     """
-    share = np.linspace(0.0, 1.0, lab.shape[-2], dtype=np.float32)
+    share = SHARES.astype(np.float32)
     near = (share <= flesh[..., None]).astype(np.float32)
     near /= near.sum(axis=-1, keepdims=True)
     a, b = near[..., None, :] @ lab, near[..., None, ::-1] @ lab
     rest = lab[..., INNER, :] - a - share[INNER, None] * (b - a)
-    return np.asarray(np.sqrt(np.square(rest).sum(axis=-1).max(axis=-1)), np.float32)
+    rest *= rest
+    return np.asarray(np.sqrt((rest[..., 0] + rest[..., 1] + rest[..., 2]).max(axis=-1)), np.float32)
 
 
 def _crease(light: Numbers, chord_px: NDArray[np.float64]) -> Numbers:
@@ -497,9 +514,11 @@ def _lab(pixels: NDArray[Any]) -> Numbers:
 
 
 def unit(vector: Points) -> Points:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))
+    """``vector`` (2,) at length 1."""
+    return vector / max(math.hypot(*vector.tolist()), 1e-9)
 
 
 def _turn_deg(a: Points, b: Points) -> float:
     """How far ``b`` is turned from ``a``, either way, in [0, 180]."""
-    return float(np.degrees(np.arctan2(abs(a[0] * b[1] - a[1] * b[0]), a @ b)))
+    (ax, ay), (bx, by) = a.tolist(), b.tolist()
+    return math.degrees(math.atan2(abs(ax * by - ay * bx), ax * bx + ay * by))
