@@ -1,18 +1,18 @@
 """Fingers: how many separate extended digits a hand shows, and which of them have fused, counted in pixels.
 
-The landmark model returns five fingers whatever the picture shows, so it only locates and claims. Three
-cues look at the pixels, each in its own way (flanks and gaps along the claimed bones, the outline, a small
-network); a hand is counted where two of them agree, and is ``ambiguous`` otherwise.
+The landmark model returns five fingers whatever the picture shows, so it only locates and claims. Four
+cues look at the pixels, each in its own way (colour along the claimed bones, edges across them, the outline,
+a small network); a hand is counted where two of them agree, and is ``ambiguous`` otherwise.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from detectors.digits import bones, network, silhouette
+from detectors.digits import bones, edges, network, silhouette
 from detectors.digits.patch import HandPatch, cut_patch
 from detectors.digits.sighting import PAIRS, Sighting
 from detectors.geometry import mean_of, share_above_zero
@@ -20,8 +20,17 @@ from detectors.trait import OK, Face, Family, Hand, Measurement, Points, Reading
 
 SMALLEST_PX = 48.0
 """Longer side of the hand's box below which no finger is counted."""
-CUES = (bones.sight, network.sight, silhouette.sight)
-"""Cheap ones first: the third is asked only where these two do not agree."""
+Cue = Callable[[HandPatch], Sighting]
+CUES: Mapping[str, Cue] = {
+    "bones": bones.sight,
+    "edges": edges.sight,
+    "silhouette": silhouette.sight,
+    "network": network.sight,
+}
+"""Colour along the claimed bones, edges across them, the outline, and what a small network makes of the whole: they
+fail for different reasons. The dear ones are asked only where the cheap ones do not agree."""
+BLIND_TOGETHER = {"bones", "network"}
+"""These two do not confirm one another: both overlook a digit that nothing claims, and take the rest for all."""
 MITTEN = frozenset(PAIRS[1:])
 """Index, middle, ring and little finger in one."""
 STUB_REACH = 0.2
@@ -50,21 +59,22 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     return Measurement(OK, _readings(agreed, patch, subject.landmarks_px))
 
 
-def agreement(cues: Sequence[Callable[[HandPatch], Sighting]], patch: HandPatch) -> Sighting | None:
+def agreement(cues: Mapping[str, Cue], patch: HandPatch) -> Sighting | None:
     """The first sighting that another one confirms, digits and fused pairs alike; None where no two agree.
 
-    ``cues``: the most trusted first; its names of the fingers stand where two name them differently. No cue is asked
-    once two have agreed: among three, no other two can agree on something else.
+    ``cues``: by name, the most trusted first; its names of the fingers stand where two name them differently. No cue
+    is asked once two have agreed.
     """
-    told: list[Sighting] = []
-    for cue in cues:
+    told: dict[str, Sighting] = {}
+    for name, cue in cues.items():
         seen = cue(patch)
         if seen.state != OK:
             continue
-        for earlier in told:
-            if (earlier.count, len(earlier.fused_pairs)) == (seen.count, len(seen.fused_pairs)):
+        for other, earlier in told.items():
+            alike = (earlier.count, len(earlier.fused_pairs)) == (seen.count, len(seen.fused_pairs))
+            if alike and {name, other} != BLIND_TOGETHER:
                 return earlier
-        told.append(seen)
+        told[name] = seen
     return None
 
 
@@ -121,7 +131,7 @@ def _legible(sample: Sample, reference: Sample) -> float:
     return float(np.mean(sample["finger_state"] == OK)) if len(sample) else math.nan
 
 
-_SOURCE = "agreement of two of three pixel cues (digits/bones.py, silhouette.py, network.py)"
+_SOURCE = "agreement of two pixel cues (detectors/digits: bones, edges, silhouette, network)"
 _LIMITS = "Measured on photographs of hands held up to the camera; generated hands may be read less well."
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from decay.phantom import HandParameters, draw_hand
 from detectors.digits.patch import HandPatch
 from detectors.digits.sighting import Digit, Sighting
-from detectors.fingers import FAMILY, SMALLEST_PX, agreement, measure, stubs
+from detectors.fingers import FAMILY, SMALLEST_PX, Cue, agreement, measure, stubs
 from detectors.trait import OK, Box, Hand, Measurement, Points, View
 from detectors.vision import Vision
 
@@ -27,8 +26,9 @@ OTHERWISE_FUSED = Sighting(OK, (*FIVE.digits[:3], Digit(("ring", "little"), (1.0
 UNSURE = Sighting("ambiguous")
 
 
-def cues(*sightings: Sighting) -> list[Callable[[HandPatch], Sighting]]:
-    return [lambda _, seen=seen: seen for seen in sightings]
+def cues(*sightings: Sighting) -> dict[str, Cue]:
+    names = ("edges", "silhouette", "network")
+    return {name: lambda _, seen=seen: seen for name, seen in zip(names, sightings, strict=False)}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,13 @@ def test_no_cue_is_asked_once_two_have_agreed() -> None:
     def never(patch: HandPatch) -> Sighting:
         raise AssertionError("asked all the same")
 
-    assert agreement([*cues(FIVE, FIVE), never], PATCH) == FIVE
+    assert agreement({**cues(FIVE, FIVE), "bones": never}, PATCH) == FIVE
+
+
+def test_cues_that_are_blind_to_the_same_things_do_not_confirm_one_another() -> None:
+    five, unsure = (lambda _: FIVE), (lambda _: UNSURE)
+    assert agreement({"bones": five, "edges": unsure, "network": five}, PATCH) is None
+    assert agreement({"bones": unsure, "edges": five, "network": five}, PATCH) == FIVE
 
 
 @pytest.fixture(scope="module")
