@@ -85,19 +85,24 @@ def _resample(pixels: Pixels, to_patch: Points, px_per_px: float) -> tuple[Pixel
         np.asarray(cv2.invertAffineTransform(to_patch), np.float64),
         np.array([[0.0, 0.0], [PATCH_PX, 0.0], [0.0, PATCH_PX], [PATCH_PX, PATCH_PX]]),
     )
-    height, width = pixels.shape[:2]
-    x0, y0 = np.clip(np.floor(corners.min(axis=0)) - 2, 0, [width - 1, height - 1]).astype(int)
-    x1, y1 = np.clip(np.ceil(corners.max(axis=0)) + 3, [x0 + 1, y0 + 1], [width, height]).astype(int)
-    window = pixels[y0:y1, x0:x1]
-    block = max(1, min(int(px_per_px), *window.shape[:2]))
-    small = cv2.resize(window, (window.shape[1] // block, window.shape[0] // block), interpolation=cv2.INTER_AREA)
-    # Pixel centres are integers: block b covers image pixels whose centres average to b * scale + (scale - 1) / 2.
-    scale = np.array([window.shape[1] / small.shape[1], window.shape[0] / small.shape[0]])
-    offset = np.array([x0, y0]) + (scale - 1.0) / 2.0
-    matrix = np.column_stack([to_patch[:, :2] * scale, to_patch[:, :2] @ offset + to_patch[:, 2]])
-    size = (PATCH_PX, PATCH_PX)
-    patch = cv2.warpAffine(small, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    covered = cv2.warpAffine(np.ones(small.shape[:2], np.uint8), matrix, size, flags=cv2.INTER_NEAREST)
+    size = np.array(pixels.shape[1::-1])
+    block = max(1, min(int(px_per_px), *pixels.shape[:2]))
+    first = np.clip(np.floor(corners.min(axis=0)) - 2, 0, size - 1).astype(int)
+    n_blocks = np.ceil((np.ceil(corners.max(axis=0)) + 3 - first) / block).astype(int)
+    # Whole blocks only, which average many times faster; at the image's far edge less than one is left out.
+    n_blocks = np.clip(n_blocks, 1, np.maximum((size - first) // block, 1))
+    first = np.minimum(first, size - n_blocks * block)
+    (x0, y0), (x1, y1) = first, first + n_blocks * block
+    small = pixels[y0:y1, x0:x1]
+    if block > 1:
+        small = np.asarray(cv2.resize(small, n_blocks.tolist(), interpolation=cv2.INTER_AREA), np.uint8)
+    # Pixel centres are integers: block b covers image pixels whose centres average to b * block + (block - 1) / 2.
+    matrix = np.column_stack([to_patch[:, :2] * block, to_patch[:, :2] @ (first + (block - 1) / 2.0) + to_patch[:, 2]])
+    shape = (PATCH_PX, PATCH_PX)
+    patch = cv2.warpAffine(small, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if (corners >= 0.0).all() and (corners <= size - 1.0).all():
+        return np.asarray(patch, np.uint8), np.ones(shape, bool)
+    covered = cv2.warpAffine(np.ones(small.shape[:2], np.uint8), matrix, shape, flags=cv2.INTER_NEAREST)
     return np.asarray(patch, np.uint8), np.asarray(covered, bool)
 
 
