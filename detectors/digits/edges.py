@@ -10,6 +10,7 @@ hand, is a digit that nobody claimed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -45,12 +46,15 @@ NARROW_PX, BROAD_PX, LOPSIDED_PX = 7.0, 24.0, 8.0
 """Distance between the flanks of one digit, and the most that one may be farther from the axis than the other."""
 FLANK, CAP = 0.12, 0.10
 """Weakest flank and closing edge, as shares of the hand's strong flanks: one side often fades into shadow."""
+GAP_CAP = 0.25
+"""Weakest closing edge where both flanks are the wrong way round: else the axis runs through a gap."""
 FAINT = 0.6
 """In CIELAB units per pixel: flanks below this cannot be told from noise."""
 CAP_PX = np.arange(-6.0, 26.0)
 """Where the closing edge is looked for, from the landmark of the tip."""
 
-CHORD_PX = np.arange(-40.0, 40.1, 1.25)
+CHORD_STEP_PX = 1.25
+CHORD_PX = np.arange(-40.0, 40.1, CHORD_STEP_PX)
 PARTED, JOINED = 2.0, 1.1
 """Strength in CIELAB units per pixel of the weaker of two opposite edges between two fingers: parted above the first;
 fused below the second, ..."""
@@ -58,16 +62,16 @@ STEP = 2.2
 """... if no edge at all is stronger than this."""
 DARK, DARKEST = 30.0, 0.45
 """Below this L* of the fingers those strengths shrink in proportion, down to this share."""
-WIDE_PX = 38.0
+NEAREST_PX, WIDE_PX = 8.0, 38.0
 """Axes farther apart are those of two digits, if each has a flank towards the other."""
 PEAK, CROWDED = 0.4, 3.4
 """More edges than the second, each stronger than this share of the hand's flanks, are those of more than a gap."""
 
 RADII_PX = np.arange(48.0, 122.0, 5.0)
-ARC_PX = 1.5
+ARC_PX = 2.0
 FAN_DEG = 115.0
 """Arcs about the palm's middle on which unclaimed digits are looked for, and how far they reach down on either side."""
-HALF_WIDTHS = (3, 4, 5, 6, 7, 8)
+HALF_WIDTHS = (3, 4, 5, 6)
 """Half the widths of a bar, in steps along the arc."""
 BAR, CALM, ALIKE = 0.25, 1.2, 0.5
 """Flanks of a bar: weakest, as a share of the hand's; strongest edge between, as a share of the bar's; cosine of the
@@ -76,10 +80,12 @@ CLEAR_PX, ASIDE_PX = 7.0, 11.0
 """How far the flanks and the middle of a bar must be from all axes."""
 ROOTED_PX = 24.0
 """How far from the hand a bar may begin."""
-OPEN_ROOT, OPEN_ROOT_DOUBT = 1.05, 1.0
+OPEN_ROOT, OPEN_ROOT_DOUBT = 1.05, 1.25
 """Strongest edge where a bar meets the hand, over its flanks': a digit goes on into the palm, a bar behind does not."""
-LONG, SHORT = 5, 4
-"""Arcs that a bar must cross to be a digit, and to be in doubt."""
+MANY_BARS = 4
+"""So many bars are a pattern behind the hand."""
+LONG = 4
+"""Arcs that a bar must cross to be a digit."""
 UNKNOWN_FLANK = 5.0
 """Strength of the flanks of a hand without claimed fingers."""
 
@@ -99,12 +105,12 @@ class Flanks:
     inward: Numbers
     light: float
 
-    @property
+    @cached_property
     def strong(self) -> float:
         """Strength of the hand's stronger flanks."""
         return float(np.quantile(self.strength, 0.75))
 
-    @property
+    @cached_property
     def visible(self) -> float:
         """How strong an edge must be to be seen, over that in good light."""
         return float(np.clip(self.light / DARK, DARKEST, 1.0))
@@ -164,12 +170,10 @@ def _digits(patch: HandPatch, bones: list[Bone]) -> list[Digit] | None:
     if not bones:
         return None if _unclaimed(bars(patch, UNKNOWN_FLANK, None)) != [] else []
     found = flanks(patch.pixels, bones)
-    if found.strong < FAINT * found.visible:
-        return None
-    groups = _groups(patch.pixels, bones, found)
+    groups = _groups(patch.pixels, bones, found) if found.strong >= FAINT * found.visible else None
     if groups is None or not all(_outlined(group, found) for group in groups):
         return None
-    extra = _unclaimed(bars(patch, found.strong, found.inward))
+    extra = _unclaimed(bars(patch, found.strong, found.inward.mean(axis=(0, 1))))
     return None if extra is None else [digit_of([bones[i] for i in group]) for group in groups] + extra
 
 
@@ -194,7 +198,7 @@ def _groups(pixels: Pixels, bones: list[Bone], found: Flanks) -> list[list[int]]
 
 def _parted(crossed: Crossing, visible: float, facing: bool) -> bool | None:
     """Whether two edges or none lie between two neighbours; None in between. ``facing``: both have flanks there."""
-    if crossed.n_peaks > CROWDED:
+    if crossed.n_peaks > CROWDED or crossed.chord_px < NEAREST_PX:
         return None
     if crossed.chord_px > WIDE_PX:
         return True if facing else None
@@ -209,6 +213,10 @@ def _outlined(group: list[int], found: Flanks) -> bool:
     if min(found.strength[first, 0], found.strength[last, 1]) < FLANK * found.strong:
         return False
     if found.cap[group].max() < CAP * found.strong:
+        return False
+    outer = found.inward.mean(axis=(0, 1))
+    outward = max(float(found.inward[first, 0] @ outer), float(found.inward[last, 1] @ outer)) < 0.0
+    if outward and found.cap[group].max() < GAP_CAP * found.strong:
         return False
     left, right = found.away_px[first, 0], found.away_px[last, 1]
     return len(group) > 1 or bool(NARROW_PX <= left + right <= BROAD_PX and abs(left - right) <= LOPSIDED_PX)
@@ -229,7 +237,7 @@ def flanks(pixels: Pixels, bones: list[Bone]) -> Flanks:
         np.asarray(np.median(size.max(axis=-1), axis=-1), np.float32),
         np.asarray(np.median(NEAR_PX + at, axis=-1), np.float32),
         _size(_difference(look(pixels, beyond).mean(axis=2))).max(axis=-1),
-        np.asarray(np.median(inward, axis=2).mean(axis=(0, 1)), np.float32),
+        np.asarray(np.median(inward, axis=2), np.float32),
         float(np.median(lab[..., middle, 0])),
     )
 
@@ -248,7 +256,7 @@ def crossings(pixels: Pixels, pairs: list[tuple[Bone, Bone]], strong: float) -> 
     a, b = (np.stack(part) for part in zip(*(stations(near, far) for near, far in pairs), strict=True))
     chord = np.maximum(np.sqrt(np.square(b - a).sum(axis=-1)), 1e-6)
     towards = (b - a) / chord[..., None]
-    edge = _slope(look(pixels, 0.5 * (a + b)[..., None, :] + CHORD_PX[:, None] * towards[..., None, :]), 1.25)
+    edge = _slope(look(pixels, 0.5 * (a + b)[..., None, :] + CHORD_PX[:, None] * towards[..., None, :]), CHORD_STEP_PX)
     edge *= (np.abs(CHORD_PX) <= 0.5 * chord[..., None] - 1.5)[..., None]
     size = _size(edge)
     at = size.argmax(axis=-1)[..., None]
@@ -290,8 +298,8 @@ def bars(patch: HandPatch, strong: float, inward: Numbers | None) -> list[Bar]:
     """
     edge = _difference(look(patch.pixels, ARCS)) / np.float32(ARC_PX)
     edge[~(IN_FAN & _sample(patch.inside.astype(np.uint8), ARCS).astype(bool))] = 0.0
-    axes = _axes_away(patch)
-    away = _sample(axes, ARCS / 2.0)
+    taken = _taken(patch)
+    away = _sample(taken, ARCS / 2.0)
     strength = _bar_strength(edge, away, BAR * strong, inward)
     rows, columns = np.nonzero(strength)
     hits = np.zeros((len(RADII_PX), int(2 * FAN_DEG) + 1), np.uint8)
@@ -301,9 +309,9 @@ def bars(patch: HandPatch, strong: float, inward: Numbers | None) -> list[Bar]:
     found = []
     for i in range(1, n):
         arcs = np.unique(rows[of == i])
-        if len(arcs) >= SHORT:
+        if len(arcs) >= LONG:
             start, end = (ARCS[arc, int(np.median(columns[(of == i) & (rows == arc)]))] for arc in arcs[[0, -1]])
-            gap = float(_sample(axes, start[None, None] / 2.0)[0, 0])
+            gap = float(_sample(taken, start[None, None] / 2.0)[0, 0])
             found.append(
                 Bar(
                     start,
@@ -345,7 +353,7 @@ def _root(pixels: Pixels, start: Points, end: Points, gap_px: float) -> float:
     return float(_size(_difference(look(pixels, along + across).mean(axis=1))).max())
 
 
-def _axes_away(patch: HandPatch) -> Numbers:
+def _taken(patch: HandPatch) -> Numbers:
     """Distance in patch pixels from the palm and all five axes, float32 (128, 128) on every second pixel."""
     assert patch.landmarks is not None
     far = np.full((PATCH_PX // 2, PATCH_PX // 2), 255, np.uint8)
@@ -364,16 +372,11 @@ def _axes_away(patch: HandPatch) -> Numbers:
 def _unclaimed(found: list[Bar]) -> list[Digit] | None:
     """Digits among the bars, None if one is in doubt."""
     rooted = [bar for bar in found if bar.away_px <= ROOTED_PX]
-    sure = [bar.n_arcs >= LONG and bar.root < OPEN_ROOT * bar.strength for bar in rooted]
-    if any(
-        bar.root < OPEN_ROOT_DOUBT * bar.strength for bar, is_digit in zip(rooted, sure, strict=True) if not is_digit
-    ):
+    sure = [bar for bar in rooted if bar.root < OPEN_ROOT * bar.strength]
+    likely = [bar for bar in rooted if bar.root < OPEN_ROOT_DOUBT * bar.strength]
+    if len(likely) > len(sure) or (sure and len(found) >= MANY_BARS):
         return None
-    return [
-        Digit((EXTRA,), (float(bar.end[0]), float(bar.end[1])))
-        for bar, is_digit in zip(rooted, sure, strict=True)
-        if is_digit
-    ]
+    return [Digit((EXTRA,), (float(bar.end[0]), float(bar.end[1]))) for bar in sure]
 
 
 # --------------------------------------------------------------------------- derivatives
