@@ -78,9 +78,11 @@ BAR, CALM, ALIKE = 0.25, 1.2, 0.5
 change of colour with that at the flanks of the claimed fingers."""
 CLEAR_PX, ASIDE_PX = 7.0, 11.0
 """How far the flanks and the middle of a bar must be from all axes."""
+PALM_AWAY = 3.0
+"""So much nearer may a bar be to the palm if no finger is claimed: folded ones rise little above it."""
 ROOTED_PX = 24.0
 """How far from the hand a bar may begin."""
-OPEN_ROOT, OPEN_ROOT_DOUBT = 1.05, 1.25
+OPEN_ROOT, OPEN_ROOT_DOUBT, OPEN_ROOT_FIST = 1.05, 1.25, 0.95
 """Strongest edge where a bar meets the hand, over its flanks': a digit goes on into the palm, a bar behind does not."""
 MANY_BARS = 4
 """So many bars are a pattern behind the hand."""
@@ -168,12 +170,14 @@ def sight(patch: HandPatch) -> Sighting:
 
 def _digits(patch: HandPatch, bones: list[Bone]) -> list[Digit] | None:
     if not bones:
-        return None if _unclaimed(bars(patch, UNKNOWN_FLANK, None)) != [] else []
+        return None if any(_sticks_out(bar) for bar in bars(patch, [], UNKNOWN_FLANK, None)) else []
+    assert patch.landmarks is not None
     found = flanks(patch.pixels, bones)
     groups = _groups(patch.pixels, bones, found) if found.strong >= FAINT * found.visible else None
     if groups is None or not all(_outlined(group, found) for group in groups):
         return None
-    extra = _unclaimed(bars(patch, found.strong, found.inward.mean(axis=(0, 1))))
+    axes = [bone_of(patch.landmarks, name) for name in FINGERS]
+    extra = _unclaimed(bars(patch, axes, found.strong, found.inward.mean(axis=(0, 1))))
     return None if extra is None else [digit_of([bones[i] for i in group]) for group in groups] + extra
 
 
@@ -291,16 +295,16 @@ IN_FAN = np.abs(ANGLES_DEG) <= FAN_DEG
 DEGREE = np.clip(np.round(ANGLES_DEG + FAN_DEG), 0, 2 * FAN_DEG).astype(np.intp)
 
 
-def bars(patch: HandPatch, strong: float, inward: Numbers | None) -> list[Bar]:
-    """Bars that stick out of the hand where no finger's axis is.
+def bars(patch: HandPatch, axes: list[Bone], strong: float, inward: Numbers | None) -> list[Bar]:
+    """Bars that stick out of the palm where none of these axes is.
 
     ``strong``: strength of the hand's flanks; ``inward``: change of colour across them, None where unknown.
     """
     edge = _difference(look(patch.pixels, ARCS)) / np.float32(ARC_PX)
     edge[~(IN_FAN & _sample(patch.inside.astype(np.uint8), ARCS).astype(bool))] = 0.0
-    taken = _taken(patch)
+    taken = _taken(patch.palm, axes)
     away = _sample(taken, ARCS / 2.0)
-    strength = _bar_strength(edge, away, BAR * strong, inward)
+    strength = _bar_strength(edge, away if axes else away * PALM_AWAY, BAR * strong, inward)
     rows, columns = np.nonzero(strength)
     hits = np.zeros((len(RADII_PX), int(2 * FAN_DEG) + 1), np.uint8)
     hits[rows, DEGREE[rows, columns]] = 1
@@ -353,20 +357,23 @@ def _root(pixels: Pixels, start: Points, end: Points, gap_px: float) -> float:
     return float(_size(_difference(look(pixels, along + across).mean(axis=1))).max())
 
 
-def _taken(patch: HandPatch) -> Numbers:
-    """Distance in patch pixels from the palm and all five axes, float32 (128, 128) on every second pixel."""
-    assert patch.landmarks is not None
+def _taken(palm: Points, axes: list[Bone]) -> Numbers:
+    """Distance in patch pixels from the palm and the axes, float32 (128, 128) on every second pixel."""
     far = np.full((PATCH_PX // 2, PATCH_PX // 2), 255, np.uint8)
-    wrist, knuckles = patch.palm[0], patch.palm[1:5]
+    wrist, knuckles = palm[0], palm[1:5]
     across = knuckles[3] - knuckles[0]
     heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
-    outline = cv2.convexHull(np.round(np.concatenate([patch.palm, heel]) / 2.0).astype(np.int32))
+    outline = cv2.convexHull(np.round(np.concatenate([palm, heel]) / 2.0).astype(np.int32))
     cv2.fillConvexPoly(far, outline, (0,))
-    for name in FINGERS:
-        bone = bone_of(patch.landmarks, name)
+    for bone in axes:
         chain = np.concatenate([bone.joints, bone.at(np.array([bone.length + 5.0]))]) / 2.0
         cv2.polylines(far, [np.round(chain * 16).astype(np.int32)], False, (0,), 1, cv2.LINE_8, 4)
     return np.asarray(2.0 * cv2.distanceTransform(far, cv2.DIST_L2, 3), np.float32)
+
+
+def _sticks_out(bar: Bar) -> bool:
+    """Whether a bar on a hand without claimed fingers may be a finger after all."""
+    return bar.away_px <= ROOTED_PX and bar.n_arcs > LONG and bar.root < OPEN_ROOT_FIST * bar.strength
 
 
 def _unclaimed(found: list[Bar]) -> list[Digit] | None:
