@@ -1,8 +1,9 @@
 """Digits read off the hand's silhouette: what stands out of the palm, how far and how wide.
 
 Landmarks, where there are any, only locate: they say where to learn colours and what lies too far away to belong to the
-hand (skin.py). What is left at that border, an arm or a face, is no digit. The palm's own seven points do without them;
-either way the outline alone says how many digits there are and of what width.
+hand (skin.py), so that an arm or a face cut off there is known to be none of its digits; and a fingertip of theirs that
+lies in the silhouette and in none of its parts makes the count doubtful. Hands without landmarks do with the palm's
+seven points. Either way the outline alone says how many digits there are and of what width.
 
 Two measures have to agree. The tree of the silhouette's slices (arcs that follow the palm's own shape) has a leaf for
 every part that stands out; and the outline's distance from the palm's middle has a peak at every tip. A part about as
@@ -55,6 +56,8 @@ SLENDER, WIDE = 0.5, (1.5, 1.65)
 """Below the first number of finger widths no finger, below the second one, above the third several side by side."""
 CLOSE = 1.3
 """Fingers side by side take no more finger widths than this each."""
+NARROW = 0.7
+"""And no less, else the line runs along a single one, between light and shade."""
 CREASED = 0.75
 """Share of a part's length along which a dark line must run to part two fingers."""
 VALLEY = 0.12
@@ -63,7 +66,9 @@ SMALLEST_ACROSS = 0.4 * PALM_PX
 """A palm seen narrower than this is seen from its side."""
 CUT_PX = 2.0
 """What ends so near to the belt's outer edge has been cut there."""
-AREA = (0.8 * PALM_PX**2, 3.0 * PALM_PX**2)
+WIDE_ARM = 2.3
+"""What is as many fingers wide and is cut off beside the palm is an arm or a face."""
+AREA = (0.8 * PALM_PX**2, 3.5 * PALM_PX**2)
 UNDECIDED = 0.3
 """Of the pixels along the outline, outside and inside, the shares whose colour does not tell hand from background."""
 EXTRA_COST = 0.35 * PALM_PX
@@ -100,7 +105,8 @@ def sight(patch: HandPatch) -> Sighting:
     roots = tree(mask, patch.palm)
     sockets = _sockets(patch.palm)
     parts = _standing_parts(patch, roots, sockets, away)
-    if parts is None or not _trunks_explained(roots) or _tips(patch, outer, sockets, away) != len(parts):
+    explained = parts is not None and _trunks_explained(roots) and not _misses_one(patch, mask, parts)
+    if parts is None or not explained or _tips(patch, outer, sockets, away) != len(parts):
         return Sighting("ambiguous")
     return _named(patch, parts, sockets)
 
@@ -151,8 +157,8 @@ def _standing_parts(patch: HandPatch, roots: list[Branch], sockets: Points, away
     for leaf in sorted(standing, key=lambda leaf: _turn(leaf.root)):
         part = Part(leaf, leaf.width_px / unit)
         if _is_cut(patch, leaf.slices[0].centre, away):
-            if part.widths < WIDE[1] or _holds_fingertip(patch, leaf):
-                return None
+            if part.widths < WIDE_ARM or leaf.slices[0].centre[1] < patch.palm[1:5, 1].mean():
+                return None  # it may be a finger that the landmarks do not know
             continue
         thumb = near_thumb[id(leaf)] and part.widths < WIDE[1]
         short = leaf.reach_px < (THUMB_REACH if thumb else FINGER_REACH)[1]
@@ -172,12 +178,26 @@ def _is_cut(patch: HandPatch, point: tuple[float, float], away: F32) -> bool:
     return patch.landmarks is not None and bool(away[int(y) // THIN, int(x) // THIN] > BELT_PX[1] - CUT_PX)
 
 
-def _holds_fingertip(patch: HandPatch, leaf: Branch) -> bool:
-    assert patch.landmarks is not None
-    tips = patch.landmarks[4::4]
-    centres = np.array([s.centre for s in leaf.slices])
-    half = np.array([s.width_px for s in leaf.slices]) / 2
-    return bool((np.linalg.norm(tips[:, None] - centres, axis=2) < half + SLICE_PX).any())
+def _misses_one(patch: HandPatch, mask: Mask, parts: list[Part]) -> bool:
+    """Whether the silhouette holds a fingertip of the landmarks far beyond the palm that is in none of the parts, for
+    instance in front of an arm: then the parts are not all that there are. Landmarks add no digit and take none away.
+    """
+    if patch.landmarks is None:
+        return False
+    hull = cv2.convexHull(patch.palm.astype(np.float32))
+    for i, tip in enumerate(patch.landmarks[4::4]):
+        x, y = np.clip(np.round(tip), 0, PATCH_PX - 1).astype(int).tolist()
+        reach = -cv2.pointPolygonTest(hull, tip.tolist(), True)
+        stretched = reach > (FINGER_REACH if i else THUMB_REACH)[1]
+        if mask[y, x] and stretched and not any(_holds(part.leaf, tip) for part in parts):
+            return True
+    return False
+
+
+def _holds(leaf: Branch, point: Points) -> bool:
+    """Whether ``point`` lies in a part that stands out."""
+    x, y = point.tolist()
+    return any(math.hypot(s.centre[0] - x, s.centre[1] - y) < s.width_px / 2 + SLICE_PX for s in leaf.slices)
 
 
 def _finger_px(fingers: list[Branch]) -> float:
@@ -240,7 +260,10 @@ def _tips(patch: HandPatch, line: Line, sockets: Points, away: F32) -> int:
     for x, y in line[peaks].tolist():
         if y >= palm[0, 1] or _is_cut(patch, (x, y), away):
             continue
-        thumb = int(np.square(sockets - [x, y]).sum(axis=1).argmin()) == 0
+        near = np.hypot(sockets[:, 0] - x, sockets[:, 1] - y)
+        if math.hypot(palm[0, 0] - x, palm[0, 1] - y) < near.min():
+            continue
+        thumb = int(near.argmin()) == 0
         n += -cv2.pointPolygonTest(hull, (x, y), True) > (THUMB_REACH if thumb else FINGER_REACH)[0]
     return n
 
@@ -252,7 +275,8 @@ def _named(patch: HandPatch, parts: list[Part], sockets: Points) -> Sighting:
         unclear = n == 1 and WIDE[0] < part.widths < WIDE[1] and names != (FINGERS[0],)  # thumbs are wider
         partly = n == 0 and part.widths < CLOSE * len(names)  # fused spread fingers bear lines that part nothing
         nameless = names == (EXTRA,) and (n > 1 or part.widths > WIDE[1])  # several digits and no fingers left for them
-        if unclear or partly or nameless:
+        slight = n > 1 and part.widths < NARROW * n
+        if unclear or partly or nameless or slight:
             return Sighting("ambiguous")
         groups = [(name,) for name in names] if n > 1 else [names]
         digits += [Digit(group, tip) for group, tip in zip(groups, _ends(part.leaf, max(n, 1)), strict=True)]

@@ -28,8 +28,10 @@ Mask = NDArray[np.bool_]
 REACH_PX = 1.75 * PALM_PX
 """No fingertip lies farther from the palm's middle."""
 BELT_PX = (12.0, 42.0)
-"""Distances from the landmarks' bones and palm: nearer than the first the hand's own flesh, farther than the second,
-three fingers' widths, no part of it."""
+"""Distances from the palm, the landmarks' bones and where fingers would be if they were stretched out: nearer than the
+first may be the hand's own flesh; farther than the second, three fingers' widths, is no part of it."""
+LONGEST_PX = 1.2 * PALM_PX
+"""Fingers are no longer. Where landmarks fold a finger or end too early, it is seen all the same."""
 RIM_PX = 10
 """Width of the rim that is taken for background at first where there are no landmarks."""
 CHROMA_STEP, LIGHT_STEP = 0.036, 0.24
@@ -56,12 +58,17 @@ def palm_core(patch: HandPatch) -> Mask:
 
 
 def away_px(patch: HandPatch) -> F32:
-    """Distance from the landmarks' bones and palm, float32 (128, 128), of every other pixel; the same number stands for
-    what is out of reach, ``BELT_PX[1]``, where there are no landmarks and the palm's middle tells."""
+    """Distance from the palm, the landmarks' bones and where fingers would be if they were stretched out, float32
+    (128, 128), of every other pixel. Where there are no landmarks, what is farther than ``BELT_PX[1]`` is out of reach
+    from the palm's middle."""
     if patch.landmarks is None:
         return _OUT_OF_REACH[_FEW] + np.float32(BELT_PX[1])
-    drawn = _bones(patch.landmarks)
     wrist, knuckles = patch.palm[0], patch.palm[1:5]
+    rays = knuckles - wrist
+    rays = knuckles + LONGEST_PX * rays / np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-6)
+    thumb = patch.landmarks[2:5]
+    thumb = np.vstack([thumb, thumb[2] + 0.5 * (thumb[2] - thumb[0])])
+    drawn = _lines([*_chains(patch.landmarks), thumb, *np.stack([knuckles, rays], axis=1)])
     across = knuckles[3] - knuckles[0]
     heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
     hull = cv2.convexHull(np.round(np.concatenate([patch.palm, heel]) / THIN).astype(np.int32))
@@ -82,7 +89,7 @@ def hand_odds(patch: HandPatch, core: Mask, away: F32) -> F32:
         far = np.clip((away - BELT_PX[1]) / 8.0, 0.0, 3.0)
     else:
         seen = seen & (away < BELT_PX[1])
-        hand, rest = inner | ((_bones(patch.landmarks) > 0) & seen), (away > BELT_PX[0]) & seen
+        hand, rest = inner | ((_lines(_chains(patch.landmarks)) > 0) & seen), (away > BELT_PX[0]) & seen
         far = np.clip((away - BELT_PX[1]) / 2.0, 0.0, 8.0)
     prior = np.float32(1.5) * _palm(patch.palm)[_FEW] - far
     for width in WIDTHS:
@@ -136,10 +143,14 @@ def _palm(palm: Points) -> NDArray[np.uint8]:
     return canvas
 
 
-def _bones(landmarks: Points) -> NDArray[np.uint8]:
-    """1 along the fingers from their knuckles to their tips, uint8 (128, 128)."""
+def _chains(landmarks: Points) -> list[Points]:
+    """The fingers' joints from the knuckle to the tip, the thumb's without its first, (n, 2) each."""
+    return [landmarks[2:5], *(landmarks[first : first + 4] for first in range(5, 21, 4))]
+
+
+def _lines(chains: list[Points]) -> NDArray[np.uint8]:
+    """1 along the chains, uint8 (128, 128)."""
     drawn = np.zeros((PATCH_PX // THIN, PATCH_PX // THIN), np.uint8)
-    chains = [landmarks[2:5], *(landmarks[first : first + 4] for first in range(5, 21, 4))]
     cv2.polylines(drawn, [np.round(c * 16 / THIN).astype(np.int32) for c in chains], False, (1,), 2, cv2.LINE_8, 4)
     return drawn
 
