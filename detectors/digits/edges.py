@@ -35,6 +35,10 @@ from detectors.trait import OK, Pixels, Points
 
 Numbers = NDArray[np.float32]
 
+BROAD = np.array([[-1.0, -1.0, 0.0, 1.0, 1.0]], np.float32) / 6.0
+NARROW = np.array([[-1.0, 0.0, 1.0]], np.float32) / 2.0
+"""Derivatives per sample: where samples lie about a pixel apart, and where they lie farther apart."""
+
 SPAN = 7
 """Stations over which edges are averaged along a finger: flanks run along it, wrinkles across."""
 N_STATIONS = 20
@@ -60,6 +64,8 @@ PARTED, JOINED = 2.0, 1.1
 fused below the second, ..."""
 STEP = 2.2
 """... if no edge at all is stronger than this."""
+TELLING = 2.5
+"""Strength of the hand's flanks from which no edge between two fingers means that there is no gap."""
 DARK, DARKEST = 30.0, 0.45
 """Below this L* of the fingers those strengths shrink in proportion, down to this share."""
 NEAREST_PX, WIDE_PX = 8.0, 38.0
@@ -71,9 +77,9 @@ RADII_PX = np.arange(48.0, 122.0, 5.0)
 ARC_PX = 2.0
 FAN_DEG = 115.0
 """Arcs about the palm's middle on which unclaimed digits are looked for, and how far they reach down on either side."""
-HALF_WIDTHS = (3, 4, 5, 6)
+HALF_WIDTHS = (2, 3, 4, 5, 6)
 """Half the widths of a bar, in steps along the arc."""
-BAR, CALM, ALIKE = 0.25, 1.2, 0.5
+BAR, CALM, ALIKE = 0.25, 1.0, 0.5
 """Flanks of a bar: weakest, as a share of the hand's; strongest edge between, as a share of the bar's; cosine of the
 change of colour with that at the flanks of the claimed fingers."""
 CLEAR_PX, ASIDE_PX = 7.0, 11.0
@@ -82,13 +88,13 @@ PALM_AWAY = 3.0
 """So much nearer may a bar be to the palm if no finger is claimed: folded ones rise little above it."""
 ROOTED_PX = 24.0
 """How far from the hand a bar may begin."""
-OPEN_ROOT, OPEN_ROOT_DOUBT, OPEN_ROOT_FIST = 1.05, 1.25, 0.95
+OPEN_ROOT, OPEN_ROOT_DOUBT = 0.75, 0.95
 """Strongest edge where a bar meets the hand, over its flanks': a digit goes on into the palm, a bar behind does not."""
 MANY_BARS = 4
 """So many bars are a pattern behind the hand."""
-LONG = 4
-"""Arcs that a bar must cross to be a digit."""
-UNKNOWN_FLANK = 5.0
+LONG, SHORT = 5, 4
+"""Arcs that a bar must cross to be a digit, and to be in doubt."""
+UNKNOWN_FLANK = 10.0
 """Strength of the flanks of a hand without claimed fingers."""
 
 
@@ -170,7 +176,8 @@ def sight(patch: HandPatch) -> Sighting:
 
 def _digits(patch: HandPatch, bones: list[Bone]) -> list[Digit] | None:
     if not bones:
-        return None if any(_sticks_out(bar) for bar in bars(patch, [], UNKNOWN_FLANK, None)) else []
+        sticks_out = any(_may_be_digit(bar) for bar in bars(patch, [], UNKNOWN_FLANK, None))
+        return None if sticks_out else []
     assert patch.landmarks is not None
     found = flanks(patch.pixels, bones)
     groups = _groups(patch.pixels, bones, found) if found.strong >= FAINT * found.visible else None
@@ -191,6 +198,8 @@ def _groups(pixels: Pixels, bones: list[Bone], found: Flanks) -> list[list[int]]
         if i - 1 in crossed:
             facing = min(float(found.strength[i - 1, 1]), float(found.strength[i, 0])) >= FLANK * found.strong
             parted = _parted(crossed[i - 1], found.visible, facing)
+            if parted is False and found.strong < TELLING * found.visible:
+                return None  # where flanks are faint, a gap is too
         if parted is None:
             return None
         if parted:
@@ -300,7 +309,7 @@ def bars(patch: HandPatch, axes: list[Bone], strong: float, inward: Numbers | No
 
     ``strong``: strength of the hand's flanks; ``inward``: change of colour across them, None where unknown.
     """
-    edge = _difference(look(patch.pixels, ARCS)) / np.float32(ARC_PX)
+    edge = _difference(look(patch.pixels, ARCS), NARROW) / np.float32(ARC_PX)
     edge[~(IN_FAN & _sample(patch.inside.astype(np.uint8), ARCS).astype(bool))] = 0.0
     taken = _taken(patch.palm, axes)
     away = _sample(taken, ARCS / 2.0)
@@ -313,7 +322,7 @@ def bars(patch: HandPatch, axes: list[Bone], strong: float, inward: Numbers | No
     found = []
     for i in range(1, n):
         arcs = np.unique(rows[of == i])
-        if len(arcs) >= LONG:
+        if len(arcs) >= SHORT:
             start, end = (ARCS[arc, int(np.median(columns[(of == i) & (rows == arc)]))] for arc in arcs[[0, -1]])
             gap = float(_sample(taken, start[None, None] / 2.0)[0, 0])
             found.append(
@@ -371,19 +380,19 @@ def _taken(palm: Points, axes: list[Bone]) -> Numbers:
     return np.asarray(2.0 * cv2.distanceTransform(far, cv2.DIST_L2, 3), np.float32)
 
 
-def _sticks_out(bar: Bar) -> bool:
-    """Whether a bar on a hand without claimed fingers may be a finger after all."""
-    return bar.away_px <= ROOTED_PX and bar.n_arcs > LONG and bar.root < OPEN_ROOT_FIST * bar.strength
+def _may_be_digit(bar: Bar) -> bool:
+    """Whether a bar is long enough and goes on into the hand without an edge."""
+    open_root = OPEN_ROOT_DOUBT if bar.n_arcs >= LONG else OPEN_ROOT
+    return bar.away_px <= ROOTED_PX and bar.root < open_root * bar.strength
 
 
 def _unclaimed(found: list[Bar]) -> list[Digit] | None:
-    """Digits among the bars, None if one is in doubt."""
-    rooted = [bar for bar in found if bar.away_px <= ROOTED_PX]
-    sure = [bar for bar in rooted if bar.root < OPEN_ROOT * bar.strength]
-    likely = [bar for bar in rooted if bar.root < OPEN_ROOT_DOUBT * bar.strength]
-    if len(likely) > len(sure) or (sure and len(found) >= MANY_BARS):
+    """Digits among the bars, None if one is in doubt: too short, endless, or one of a pattern's many."""
+    likely = [bar for bar in found if _may_be_digit(bar)]
+    sure = [LONG <= bar.n_arcs < len(RADII_PX) and bar.root < OPEN_ROOT * bar.strength for bar in likely]
+    if not all(sure) or (likely and len(found) >= MANY_BARS):
         return None
-    return [Digit((EXTRA,), (float(bar.end[0]), float(bar.end[1]))) for bar in sure]
+    return [Digit((EXTRA,), (float(bar.end[0]), float(bar.end[1]))) for bar in likely]
 
 
 # --------------------------------------------------------------------------- derivatives
@@ -394,9 +403,8 @@ def _slope(lab: Numbers, step_px: float) -> Numbers:
     return _difference(np.stack([cv2.blur(part, (1, SPAN)) for part in lab])) / np.float32(step_px)
 
 
-def _difference(lab: Numbers) -> Numbers:
-    """Derivative along the last but one axis of (..., n, 3), per sample, at a scale of about 1.5 samples."""
-    kernel = np.array([[-1.0, -1.0, 0.0, 1.0, 1.0]], np.float32) / 6.0
+def _difference(lab: Numbers, kernel: Numbers = BROAD) -> Numbers:
+    """Derivative along the last but one axis of (..., n, 3), per sample."""
     rows = np.ascontiguousarray(lab.reshape(-1, *lab.shape[-2:]), np.float32)
     return np.asarray(cv2.filter2D(rows, -1, kernel, borderType=cv2.BORDER_REPLICATE), np.float32).reshape(lab.shape)
 
