@@ -58,7 +58,8 @@ CAP_PX = np.arange(-6.0, 26.0)
 """Where the closing edge is looked for, from the landmark of the tip."""
 
 CHORD_STEP_PX = 1.25
-CHORD_PX = np.arange(-40.0, 40.1, CHORD_STEP_PX)
+CHORD_PX = np.arange(-32.5, 32.6, CHORD_STEP_PX)
+"""Places from one finger to the next, about the middle between their axes."""
 PARTED, JOINED = 2.0, 1.1
 """Strength in CIELAB units per pixel of the weaker of two opposite edges between two fingers: parted above the first;
 fused below the second, ..."""
@@ -69,7 +70,8 @@ TELLING = 2.5
 DARK, DARKEST = 30.0, 0.45
 """Below this L* of the fingers those strengths shrink in proportion, down to this share."""
 NEAREST_PX, WIDE_PX = 8.0, 38.0
-"""Axes farther apart are those of two digits, if each has a flank towards the other."""
+"""Axes nearer than the first are not of two fingers; those farther apart than the second are of two digits, if each has
+a flank towards the other."""
 PEAK, CROWDED = 0.4, 3.4
 """More edges than the second, each stronger than this share of the hand's flanks, are those of more than a gap."""
 
@@ -103,8 +105,8 @@ class Flanks:
     """Edges beside bones, medians along each.
 
     ``strength`` and ``away_px``, float32 (m, 2), left and right: in CIELAB units per pixel, and the distance from the
-    axis. ``cap`` float32 (m,): strength of the edge at the tip. ``inward`` float32 (3,): change of colour from outside
-    to inside. ``light``: L* of the fingers.
+    axis. ``cap`` float32 (m,): strength of the edge at the tip. ``inward`` float32 (m, 2, 3): change of colour from
+    outside to inside. ``light``: L* of the fingers.
     """
 
     strength: Numbers
