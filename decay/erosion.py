@@ -1,7 +1,8 @@
 """Pure statistics: traits over generations -> retention, onset, order, verdict. Randomness comes in as draws.
 
-Shapes: B resamples, G generations. Every array of draws is paired: draw b of one trait used the same
-slots as draw b of another, so whole rankings can be compared draw by draw.
+Shapes: B resamples, G generations, T traits. Every array of draws is paired: draw b of one trait used the
+same slots as draw b of another, so whole rankings can be compared draw by draw. The method, its formulas and
+sources: docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -9,35 +10,48 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
+from scipy.stats import norm, wasserstein_distance
+from scipy.stats import t as student_t
 
 Array = NDArray[np.float64]
 NEVER = math.inf
 
-THRESHOLD = 0.5
-"""Onset is the first generation from which retention stays below this."""
-SURE = 0.975
-"""A trait counts as eroded when at least this share of the draws shows an onset."""
 FEWEST_SLOTS = 12
 """Below this many slots no trait is called eroded: resampling few readings of a skewed trait understates its error
 (shown by simulation in tests/decay/test_traits.py; compare Hesterberg 2015, doi:10.1080/00031305.2015.1089789)."""
-P_FIRST = 0.8
-"""A first trait or family is named only when it comes first in at least this share of the draws."""
-
-
+NEAR_THE_LARGEST = 2.0
+"""Standard errors by which a trait's loss may lie below its family's largest and still be a candidate for it."""
+_TAIL_SCORES = norm.ppf([0.975, 0.995])
 CONTENDERS = ("eroded", "cannot_tell")
 """What may have come first. Undecided traits too: one that may have fallen before the winner takes from its share."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is called erosion. ``margin``: the loss of retention (0 to 1) that an onset goes beyond. ``coverage``: of
+    the simultaneous intervals. ``p_first``: a first trait or family is named at or above this share of the draws.
+    ``interval`` False: the flat threshold of public trackers instead, without any interval, for comparison only."""
+
+    margin: float = 0.1
+    coverage: float = 0.95
+    p_first: float = 0.8
+    interval: bool = True
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.margin < 1.0 and 0.5 < self.coverage < 1.0 and 0.5 < self.p_first <= 1.0):
+            raise ValueError(f"margin in 0..1, coverage and p_first in 0.5..1 are wanted, got {self}")
 
 
 @dataclass(frozen=True)
 class Retention:
     """Retention of one trait: ``value`` (G,), ``draws`` (B, G); 1 at the reference, 0 at the floor, NaN unmeasured.
 
+    ``measured`` (G,): share of the subjects that were measured, over the same share in the reference, at most 1.
     ``n_slots``: how many slots stand behind its reference. ``n_reference``: how many of the first
     generations are the reference itself (1, or 0 with a ``real/`` folder).
     """
@@ -47,17 +61,46 @@ class Retention:
     group: str
     value: Array
     draws: Array
+    measured: Array
     n_slots: int
     n_reference: int = 1
+
+    @property
+    def error(self) -> Array:
+        """Standard error (G,): of the draws; NaN where there is no value."""
+        return np.where(np.isnan(self.value), np.nan, _quietly(np.nanstd, self.draws, axis=0))
+
+    @property
+    def reach(self) -> tuple[Array, Array]:
+        """(below, above), (G,) each: the standard error of a normal distribution with this side's tail.
+
+        A tail that is heavier than normal widens the interval of its own trait, not of every trait.
+        """
+        levels = 2.0 * norm.cdf(-_TAIL_SCORES)  # two-sided
+        ends = [interval(self.draws, 1.0 - level) for level in levels]
+        below = np.max([(self.value - low) / z for (low, _), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
+        above = np.max([(high - self.value) / z for (_, high), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
+        return np.maximum(below, 0.0), np.maximum(above, 0.0)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Simultaneous interval of a trait's retention, (G,) each."""
+
+    low: Array
+    high: Array
 
 
 @dataclass(frozen=True)
 class Onset:
-    """When one trait fell for good. ``value`` and ``low``..``high`` are generation numbers, inf for never.
+    """When one trait fell for good.
 
-    ``p_eroded``: share of draws with an onset. ``p_first``: share of draws in which no other trait,
-    eroded or undecided, fell earlier (ties shared). ``smallest_detectable``: the loss of retention that would just
-    have been called erosion. ``state``: ``eroded``, ``held``, ``cannot_tell`` or ``not_measured``.
+    ``value``: the generation from which the estimate stays beyond the margin. ``low``..``high``: from the first
+    generation from which it may have (the simultaneous interval allows it) to the first from which it must have;
+    ``inf``: not within these generations. The fall itself lies in the interval (low - 1, high].
+    ``p_first``: share of draws in which no other trait, eroded or undecided, fell earlier (ties shared).
+    ``smallest_detectable``: the loss that would have been called erosion in half of all repetitions.
+    ``state``: ``eroded``, ``held``, ``cannot_tell``, ``not_rankable`` or ``not_measured``.
     """
 
     value: float
@@ -71,8 +114,22 @@ class Onset:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """Every trait's band and onset, and what the draws say of their order.
+
+    ``before``: for every two eroded traits, the share of draws in which the first fell before the second, ties halved.
+    """
+
+    rule: Rule
+    bands: Mapping[str, Band]
+    onsets: Mapping[str, Onset]
+    before: Mapping[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """Which family and which trait fell first, or None where that cannot be told."""
+    """Which family and which trait fell first, or None where that cannot be told. ``p_families``: every family's
+    share of first places."""
 
     first_group: tuple[str, float, float] | None
     first_trait: tuple[str, float, float] | None
@@ -80,9 +137,8 @@ class Verdict:
     ties: tuple[tuple[str, ...], ...]
     not_rankable: tuple[str, ...]
     not_measured: tuple[str, ...]
+    p_families: Mapping[str, float]
     sentence: str
-
-
 def level_retention(value: Array, reference: Array | float, floor: float) -> Array:
     """(value - floor) / (reference - floor); NaN where the reference already lies at the floor."""
     span = np.asarray(reference, dtype=np.float64) - floor
@@ -159,11 +215,59 @@ def _quietly(reduce: Callable[..., Array], draws: Array, **how: object) -> Array
         return reduce(draws, **how)
 
 
-def onsets(retention: Array, generations: Sequence[int], threshold: float = THRESHOLD) -> Array:
+# --------------------------------------------------------------------------- intervals that hold together
+
+
+def critical_value(retentions: Sequence[Retention], coverage: float) -> float:
+    """How many standard errors wide intervals must be to hold for all traits and generations at once.
+
+    Quantile of the draws' largest studentised deviation (max-|T|; Romano & Wolf 2005, doi:10.1198/016214504000000539;
+    Montiel Olea & Plagborg-Moller 2019, doi:10.1002/jae.2656), at most Bonferroni's. NaN where nothing varies.
+    """
+    if not retentions:
+        return math.nan
+    deviations = np.abs(np.concatenate([_deviations(r) for r in retentions], axis=1))
+    n_cells = int((~np.isnan(deviations).all(axis=0)).sum())
+    if n_cells == 0:
+        return math.nan
+    largest = float(np.quantile(_quietly(np.nanmax, deviations, axis=1), coverage))
+    return min(largest, float(norm.ppf(1.0 - (1.0 - coverage) / (2 * n_cells))))
+
+
+def _deviations(retention: Retention) -> Array:
+    """(draw - estimate) / standard error of its side, (B, G); NaN in the reference itself and where nothing varies."""
+    below, above = (np.where(side < 1e-12, np.nan, side) for side in retention.reach)
+    off = retention.draws - retention.value
+    scaled = np.where(off < 0.0, off / below, off / above)
+    scaled[:, : retention.n_reference] = np.nan
+    return np.asarray(scaled, dtype=np.float64)
+
+
+def band(retention: Retention, critical: float) -> Band:
+    """Estimate plus and minus ``critical`` standard errors, by Student's distribution: few slots, wider intervals."""
+    degrees = max(retention.n_slots - 1, 1)
+    wide = float(student_t.ppf(norm.cdf(critical), degrees))
+    below, above = retention.reach
+    return Band(retention.value - wide * below, retention.value + wide * above)
+
+
+def worst_case(retention: Retention, high: Array) -> Array:
+    """Upper bound of retention (G,) if every subject that cannot be measured any more had kept all (Manski 1990).
+
+    Subjects go unmeasured because they decay, so what is left over is no fair sample of them. The other bound, that
+    all of them have lost all, would make erosion out of missing readings and is not used.
+    """
+    share = np.clip(retention.measured, 0.0, 1.0)
+    return np.asarray(share * high + (1.0 - share) * np.maximum(high, 1.0), dtype=np.float64)
+
+
+# --------------------------------------------------------------------------- onset
+
+
+def onsets(retention: Array, generations: Sequence[int], threshold: float) -> Array:
     """First generation from which retention stays below the threshold to the end; inf for never.
 
     ``retention`` (..., G). Unmeasured generations are passed over; an onset needs a measured generation below.
-    The generation of the reference itself (retention exactly 1) can be none.
     """
     stays = np.ones(retention.shape[:-1], dtype=bool)
     onset = np.full(retention.shape[:-1], NEVER)
@@ -172,6 +276,21 @@ def onsets(retention: Array, generations: Sequence[int], threshold: float = THRE
         stays &= np.isnan(column) | (column < threshold)
         onset = np.where(stays & ~np.isnan(column), float(generations[index]), onset)
     return onset
+
+
+def shown_onset(retention: Retention, band: Band, generations: Sequence[int], threshold: float) -> float:
+    """First generation in which the fall is shown whatever the unmeasured subjects hold, and from which the interval
+    of what is measured stays below the threshold; inf for never."""
+    beyond = worst_case(retention, band.high) < threshold
+    stays = onsets(band.high, generations, threshold)
+    return next((float(g) for g, shown in zip(generations, beyond, strict=True) if shown and g >= stays), NEVER)
+
+
+def first_below(value: Array, generations: Sequence[int], drop: float) -> float:
+    """The flat rule of public trackers: first generation whose value lies below (1 - drop) x generation 0; inf for
+    never. No interval, and nothing need stay. ``value`` (G,): as read, not its retention."""
+    below = np.flatnonzero(np.asarray(value) < (1.0 - drop) * value[0])
+    return float(generations[below[0]]) if below.size else NEVER
 
 
 def half_life(retention: Array, generations: Sequence[int], n_reference: int) -> float:
@@ -188,6 +307,9 @@ def half_life(retention: Array, generations: Sequence[int], n_reference: int) ->
     return NEVER
 
 
+# --------------------------------------------------------------------------- order
+
+
 def share_first(onset_draws: Array) -> Array:
     """Share of draws (B, T) in which each trait's onset is the earliest; ties share, draws without onset give none."""
     if onset_draws.shape[1] == 0:
@@ -198,89 +320,102 @@ def share_first(onset_draws: Array) -> Array:
     return np.asarray((first / winners).mean(axis=0), dtype=np.float64)
 
 
-def rank(retentions: Sequence[Retention], generations: Sequence[int]) -> dict[str, Onset]:
-    """Onset of every trait, with its interval and its share of first places over the draws."""
-    draws = {r.name: onsets(r.draws, generations) for r in retentions}
-    states = {r.name: _state(r, onsets(r.value, generations), draws[r.name]) for r in retentions}
-    contenders = [r.name for r in retentions if states[r.name] in CONTENDERS]
-    p_first = _shares({name: draws[name] for name in contenders})
-    return {r.name: _onset(r, generations, draws[r.name], states[r.name], p_first.get(r.name, 0.0)) for r in retentions}
+def share_before(a: Array, b: Array) -> float:
+    """Share of draws (B,) in which ``a`` fell before ``b``; where they fell together, or neither fell, half."""
+    return float(np.mean(np.where(a == b, 0.5, a < b)))
 
 
-def _state(retention: Retention, onset: Array, onset_draws: Array) -> str:
-    if np.isnan(retention.value[retention.n_reference :]).all():
-        return "not_measured"
-    p_eroded = float(np.isfinite(onset_draws).mean())
-    if math.isfinite(float(onset)) and p_eroded >= SURE and retention.n_slots >= FEWEST_SLOTS:
-        return "eroded"
-    return "held" if p_eroded <= 1 - SURE else "cannot_tell"
+def family_draws(retentions: Sequence[Retention]) -> Array:
+    """Retention of a family's most eroded trait, (B, G), free of the luck that many traits bring.
+
+    The least of k noisy retentions lies below the least true one, by more the larger k. Each candidate is raised by
+    the median of what that luck is worth before the least is taken, which makes the result median-unbiased; only
+    traits near the least count (Chernozhukov, Lee & Rosen 2013, doi:10.3982/ECTA8718, eq. 9 with their set of
+    near-binding inequalities). Both the estimate and its resampling are noisy, hence the root of 2.
+    """
+    value = np.stack([r.value for r in retentions])
+    error = np.nan_to_num(np.stack([r.error for r in retentions]))
+    draws = np.stack([r.draws for r in retentions])
+    least = _quietly(np.nanmin, value + NEAR_THE_LARGEST * error, axis=0)
+    near = value - NEAR_THE_LARGEST * error <= least
+    deviations = np.where(near[:, None, :], np.stack([-_deviations(r) for r in retentions]), np.nan)
+    luck = _quietly(np.nanmedian, _quietly(np.nanmax, deviations, axis=0), axis=0)
+    raised = np.where(near[:, None, :], draws + math.sqrt(2.0) * np.nan_to_num(luck) * error[:, None, :], np.nan)
+    return np.asarray(_quietly(np.nanmin, raised, axis=0), dtype=np.float64)
 
 
-def _onset(retention: Retention, generations: Sequence[int], onset_draws: Array, state: str, p_first: float) -> Onset:
-    measured = state != "not_measured"
-    low, high = interval(retention.draws[:, retention.n_reference :]) if measured else (np.zeros(1), np.zeros(1))
-    # An interval end may fall between a finite onset and never: order statistics, not interpolation.
-    onset_low, onset_high = np.quantile(onset_draws, [0.025, 0.975], method="inverted_cdf")
+def rank(retentions: Sequence[Retention], generations: Sequence[int], rule: Rule) -> Ranking:
+    """Bands, onsets and order of every trait."""
+    threshold = 1.0 - rule.margin
+    measured = [r for r in retentions if not np.isnan(r.value[r.n_reference :]).all()]
+    critical = critical_value(measured, rule.coverage)
+    bands = {r.name: band(r, critical) for r in retentions}
+    draws = {r.name: onsets(r.draws, generations, threshold) for r in retentions}
+    found = {r.name: _onset(r, bands[r.name], draws[r.name], generations, rule, critical) for r in retentions}
+    contenders = {name: draws[name] for name, onset in found.items() if onset.state in CONTENDERS}
+    p_first = _shares(contenders)
+    found = {name: replace(onset, p_first=p_first.get(name, 0.0)) for name, onset in found.items()}
+    eroded = [name for name, onset in found.items() if onset.state == "eroded"]
+    before = {(a, b): share_before(draws[a], draws[b]) for a in eroded for b in eroded if a != b}
+    return Ranking(rule, bands, found, before)
+
+
+def _onset(
+    r: Retention, band: Band, draws: Array, generations: Sequence[int], rule: Rule, critical: float
+) -> Onset:
+    threshold = 1.0 - rule.margin
+    if np.isnan(r.value[r.n_reference :]).all():
+        return Onset(*(math.nan,) * 5, p_first=0.0, smallest_detectable=math.nan, state="not_measured")
+    detectable = rule.margin + critical * float(_quietly(np.nanmedian, r.error[r.n_reference :]))
+    high = shown_onset(r, band, generations, threshold)
+    state = _state(r, band, high, detectable, threshold)
     return Onset(
-        value=float(onsets(retention.value, generations)) if state == "eroded" else math.nan,
-        low=float(onset_low) if measured else math.nan,
-        high=float(onset_high) if measured else math.nan,
-        half_life_generations=half_life(retention.value, generations, retention.n_reference) if measured else math.nan,
-        p_eroded=float(np.isfinite(onset_draws).mean()) if measured else math.nan,
-        p_first=p_first,
-        smallest_detectable=_smallest_loss(retention, low, high) if measured else math.nan,
+        value=float(onsets(r.value, generations, threshold)) if state == "eroded" else math.nan,
+        low=float(onsets(band.low, generations, threshold)),
+        high=high,
+        half_life_generations=half_life(r.value, generations, r.n_reference),
+        p_eroded=float(np.isfinite(draws).mean()),
+        p_first=0.0,
+        smallest_detectable=detectable,
         state=state,
     )
 
 
-def _smallest_loss(retention: Retention, low: Array, high: Array) -> float:
-    """The loss that would just have been called erosion: down to the threshold, and the interval's reach beyond it.
+def _state(r: Retention, band: Band, shown: float, detectable: float, threshold: float) -> str:
+    if math.isfinite(shown) and r.n_slots >= FEWEST_SLOTS:
+        return "eroded"
+    known = band.low[r.n_reference :]
+    if (known[~np.isnan(known)] > threshold).all():
+        return "held"
+    return "cannot_tell" if detectable < 1.0 and r.n_slots >= FEWEST_SLOTS else "not_rankable"
+# --------------------------------------------------------------------------- verdict
 
-    The reach is the longer arm of the interval, in the median over generations: near 1, the upper arm of a location
-    trait is cut off.
-    """
-    value = retention.value[retention.n_reference :]
-    reach = float(_quietly(np.nanmedian, np.maximum(high - value, value - low)))
-    return 1.0 - THRESHOLD + reach
 
-
-def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generations: Sequence[int]) -> Verdict:
+def judge(retentions: Sequence[Retention], ranking: Ranking, generations: Sequence[int]) -> Verdict:
     """The one-line answer. Families of traits first (a person asks "hands or eyes?"), then traits inside the first."""
-    eroded = [r for r in retentions if ranked[r.name].state == "eroded"]
-    contenders = [r for r in retentions if ranked[r.name].state in CONTENDERS]
-    draws = {r.name: onsets(r.draws, generations) for r in contenders}
-    by_group: dict[str, list[Array]] = {}
-    for r in contenders:
-        by_group.setdefault(r.group, []).append(draws[r.name])
-    p_group = _shares({group: np.min(columns, axis=0) for group, columns in by_group.items()})
-    onset_of = {g: min(ranked[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
-    first_group = _first(p_group, onset_of)
+    threshold = 1.0 - ranking.rule.margin
+    found = ranking.onsets
+    eroded = [r for r in retentions if found[r.name].state == "eroded"]
+    contenders = [r for r in retentions if found[r.name].state in CONTENDERS]
+    groups = {r.group: [c for c in contenders if c.group == r.group] for r in contenders}
+    p_group = _shares({g: onsets(family_draws(members), generations, threshold) for g, members in groups.items()})
+    earliest = {g: min(found[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
+    first_group = _first(p_group, earliest, ranking.rule.p_first)
     inside = [r for r in contenders if first_group and r.group == first_group[0]]
-    p_trait = _shares({r.name: draws[r.name] for r in inside})
-    first_trait = _first(p_trait, {r.name: ranked[r.name].value for r in eroded})
-    labels = {r.name: r.label for r in retentions}
-    named = (labels[first_trait[0]], first_trait[1]) if first_trait else None
-    order = tuple(sorted((r.name for r in eroded), key=lambda name: (ranked[name].value, -ranked[name].p_first, name)))
-    undecided = tuple(r.name for r in retentions if ranked[r.name].state == "cannot_tell")
-    not_measured = tuple(r.name for r in retentions if ranked[r.name].state == "not_measured")
-    return Verdict(
+    p_trait = _shares({r.name: onsets(r.draws, generations, threshold) for r in inside})
+    first_trait = _first(p_trait, {r.name: found[r.name].value for r in eroded}, ranking.rule.p_first)
+    order = tuple(sorted((r.name for r in eroded), key=lambda n: (found[n].value, -found[n].p_first, n)))
+    verdict = Verdict(
         first_group=first_group,
         first_trait=first_trait,
         order=order,
-        ties=_ties(order, ranked),
-        not_rankable=undecided,
-        not_measured=not_measured,
-        sentence=_sentence(
-            first_group,
-            named,
-            order,
-            p_group,
-            n_undecided=len(undecided),
-            n_measured=len(retentions) - len(not_measured),
-            n_slots=max((r.n_slots for r in retentions), default=0),
-            n_generations=len(generations),
-        ),
+        ties=_ties(order, ranking),
+        not_rankable=tuple(r.name for r in retentions if found[r.name].state in ("cannot_tell", "not_rankable")),
+        not_measured=tuple(r.name for r in retentions if found[r.name].state == "not_measured"),
+        p_families=p_group,
+        sentence="",
     )
+    return replace(verdict, sentence=_sentence(verdict, retentions, ranking, len(generations)))
 
 
 def _shares(draws: Mapping[str, Array]) -> dict[str, float]:
@@ -290,50 +425,50 @@ def _shares(draws: Mapping[str, Array]) -> dict[str, float]:
     return dict(zip(draws, share_first(np.stack(list(draws.values()), axis=1)).tolist(), strict=True))
 
 
-def _first(p: Mapping[str, float], onset: Mapping[str, float]) -> tuple[str, float, float] | None:
+def _first(p: Mapping[str, float], onset: Mapping[str, float], sure: float) -> tuple[str, float, float] | None:
     """(name, share of first places, onset) of a clear winner that is sure to have eroded, else None."""
     name = max(p, key=lambda key: p[key], default="")
-    return (name, p[name], onset[name]) if name in onset and p[name] >= P_FIRST else None
+    return (name, p[name], onset[name]) if name in onset and p[name] >= sure else None
 
 
-def _ties(order: Sequence[str], ranked: Mapping[str, Onset]) -> tuple[tuple[str, ...], ...]:
-    """Traits that share an onset generation."""
-    by_onset: dict[float, list[str]] = {}
-    for name in order:
-        by_onset.setdefault(ranked[name].value, []).append(name)
-    return tuple(tuple(names) for names in by_onset.values() if len(names) > 1)
+def _ties(order: Sequence[str], ranking: Ranking) -> tuple[tuple[str, ...], ...]:
+    """Runs of the order in which no trait is surely before the one that follows it."""
+    runs: list[list[str]] = [[name] for name in order[:1]]
+    for ahead, name in pairwise(order):
+        if ranking.before[ahead, name] >= ranking.rule.p_first:
+            runs.append([name])
+        else:
+            runs[-1].append(name)
+    return tuple(tuple(run) for run in runs if len(run) > 1)
 
 
-def _sentence(
-    first_group: tuple[str, float, float] | None,
-    first_trait: tuple[str, float] | None,
-    order: Sequence[str],
-    p_group: Mapping[str, float],
-    n_undecided: int,
-    n_measured: int,
-    n_slots: int,
-    n_generations: int,
-) -> str:
+def _sentence(verdict: Verdict, retentions: Sequence[Retention], ranking: Ranking, n_generations: int) -> str:
+    n_measured = len(retentions) - len(verdict.not_measured)
+    n_slots = max((r.n_slots for r in retentions), default=0)
     if n_measured == 0:
         why = "there is only one generation" if n_generations < 2 else "no trait could be measured in two generations"
         return f"Cannot tell what erodes: {why}."
     if n_slots < FEWEST_SLOTS:
         return f"Cannot tell what erodes: {n_slots} slots were measured; it takes {FEWEST_SLOTS} to decide anything."
-    if not order:
+    lost = _percent(ranking.rule.margin)
+    if not verdict.order:
         return (
-            f"None of the {n_measured} traits that could be measured is sure to have fallen below half of its "
+            f"None of the {n_measured} traits that could be measured is sure to have lost more than {lost} of its "
             "reference for good: nothing can be said to erode first."
         )
-    if first_group is None:
-        rivals = ", ".join(f"{name} {_percent(p)}" for name, p in sorted(p_group.items(), key=lambda x: -x[1]) if p > 0)
-        return f"Cannot tell what erodes first: {len(order)} traits eroded, but the order is not sure ({rivals})."
-    undecided = f" {n_undecided} of {n_measured} traits are undecided." if n_undecided else ""
-    group, p, onset = first_group
+    if verdict.first_group is None:
+        shares = sorted(verdict.p_families.items(), key=lambda item: -item[1])
+        rivals = ", ".join(f"{name} {_percent(p)}" for name, p in shares if p > 0)
+        return f"Cannot tell what erodes first: {len(verdict.order)} traits eroded, but the order is not sure ({rivals})."
+    group, p, onset = verdict.first_group
     start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"
-    sentence = f"{start}, at generation {onset:.0f} (first in {_percent(p)} of resamples)"
-    if first_trait is None:
+    sentence = f"{start}, from generation {onset:.0f} on (first in {_percent(p)} of resamples)"
+    undecided = f" {len(verdict.not_rankable)} of {n_measured} traits are undecided." if verdict.not_rankable else ""
+    if verdict.first_trait is None:
         return f"{sentence}; which of its traits leads cannot be told.{undecided}"
-    return f"{sentence}, led by: {first_trait[0]} ({_percent(first_trait[1])}).{undecided}"
+    labels = {r.name: r.label for r in retentions}
+    name, share, _ = verdict.first_trait
+    return f"{sentence}, led by: {labels[name]} ({_percent(share)}).{undecided}"
 
 
 def _percent(share: float) -> str:

@@ -138,13 +138,13 @@ def conclude(lineage: Lineage, outcomes: Mapping[str, Outcome], settings: Measur
     generations = [generation.index for generation in lineage.generations]
     series = readings_to_traits(tables, generations, settings.n_resamples, settings.seed)
     retentions = traits_to_retentions(series)
-    ranked = erosion.rank(retentions, generations)
-    verdict = erosion.judge(retentions, ranked, generations)
+    ranking = erosion.rank(retentions, generations, settings.rule)
+    verdict = erosion.judge(retentions, ranking, generations)
     reference = "real/" if lineage.reference else f"generation {generations[0]}"
     return Results(
         tables=tables,
-        traits=traits_table(series, generations),
-        erosion=erosion_table(series, ranked, verdict.order),
+        traits=traits_table(series, ranking, generations),
+        erosion=erosion_table(series, ranking, verdict.order),
         verdict=verdict_record(verdict, reference),
         run={},
     )
@@ -199,11 +199,6 @@ def _run_record(
     return {
         "format_version": FORMAT_VERSION,
         "settings": asdict(settings),
-        "thresholds": {
-            "retention_onset": erosion.THRESHOLD,
-            "sure": erosion.SURE,
-            "p_first": erosion.P_FIRST,
-        },
         "embedder": embedder,
         "reader": version,
         "versions": {"python": platform.python_version(), **_versions()},

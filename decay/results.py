@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from decay.erosion import Onset, Verdict
+from decay.erosion import Ranking, Verdict
 from decay.files import csv_text, move_files, scratch_folder
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word
@@ -33,21 +33,22 @@ class Results:
     run: Mapping[str, Any]
 
 
-def erosion_table(series: Sequence[TraitSeries], ranked: Mapping[str, Onset], order: Sequence[str]) -> pd.DataFrame:
+def erosion_table(series: Sequence[TraitSeries], ranking: Ranking, order: Sequence[str]) -> pd.DataFrame:
     """``erosion.csv``: one row per trait, the eroded ones first in their order, then by what can be said of them.
 
     ``onset_high`` may be ``inf``: not within the generations that there are.
     """
     places = {name: place for place, name in enumerate(order, start=1)}
-    states = ("eroded", "cannot_tell", "held", "not_measured")
-    rows = [_erosion_row(s, ranked[s.trait.name], places.get(s.trait.name)) for s in series]
+    states = ("eroded", "cannot_tell", "held", "not_rankable", "not_measured")
+    rows = [_erosion_row(s, ranking, places.get(s.trait.name)) for s in series]
     rows.sort(key=lambda row: (row["rank"] or len(rows) + states.index(row["verdict"]), row["trait"]))
     frame = pd.DataFrame.from_records(rows)
     frame["rank"] = frame["rank"].astype("Int64")
     return frame
 
 
-def _erosion_row(series: TraitSeries, onset: Onset, rank: int | None) -> dict[str, Any]:
+def _erosion_row(series: TraitSeries, ranking: Ranking, rank: int | None) -> dict[str, Any]:
+    onset = ranking.onsets[series.trait.name]
     return {
         "trait": series.trait.name,
         "label": series.trait.label,
@@ -61,6 +62,7 @@ def _erosion_row(series: TraitSeries, onset: Onset, rank: int | None) -> dict[st
         "p_eroded": onset.p_eroded,
         "p_first": onset.p_first,
         "smallest_detectable": onset.smallest_detectable,
+        "margin": ranking.rule.margin,
         "verdict": onset.state,
         "embedder": series.embedder,
     }
@@ -77,6 +79,7 @@ def verdict_record(verdict: Verdict, reference: str) -> dict[str, Any]:
         "ties": [list(names) for names in verdict.ties],
         "not_rankable": list(verdict.not_rankable),
         "not_measured": list(verdict.not_measured),
+        "p_families": dict(verdict.p_families),
         "sentence": verdict.sentence,
         "reference": reference,
     }

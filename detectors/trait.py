@@ -249,6 +249,23 @@ class Sample:
 
 Statistic = Callable[[Sample, Sample], float]
 """(generation, reference) -> value. NaN where the sample is too small to say."""
+Counts = NDArray[np.float64]
+"""(B, n): how often each of n subjects was drawn in each of B resamples."""
+
+
+@dataclass(frozen=True)
+class ResampledStatistic:
+    """A statistic that can also tell its value in many resamples at once; plain functions are called once for each.
+
+    ``over``: (sample, counts) -> (B,), what ``once`` gives with the subjects repeated as ``counts`` says.
+    """
+
+    once: Callable[[Sample, Sample], float]
+    over: Callable[[Sample, Counts], NDArray[np.float64]]
+
+    def __call__(self, sample: Sample, reference: Sample) -> float:
+        """The value of one sample."""
+        return self.once(sample, reference)
 
 
 @dataclass(frozen=True)
