@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -65,12 +66,12 @@ class Retention:
     n_slots: int
     n_reference: int = 1
 
-    @property
+    @cached_property
     def error(self) -> Array:
         """Standard error (G,): of the draws; NaN where there is no value."""
         return np.where(np.isnan(self.value), np.nan, _quietly(np.nanstd, self.draws, axis=0))
 
-    @property
+    @cached_property
     def reach(self) -> tuple[Array, Array]:
         """(below, above), (G,) each: the standard error of a normal distribution with this side's tail.
 
