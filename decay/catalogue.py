@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from decay.rates import errors_in_words
 from detectors.registry import families
 from detectors.trait import Family, Trait
 
@@ -40,6 +41,8 @@ def _trait_text(family: Family, trait: Trait) -> str:
     ]
     if trait.limits:
         lines.append(f"    limits: {trait.limits}")
+    if trait.errors:
+        lines.append(f"    corrected: {errors_in_words(trait.errors)}")
     return "\n".join(lines) + "\n"
 
 
@@ -48,7 +51,7 @@ def _family_markdown(family: Family) -> str:
     states = [f"| `{state}` | {_cell(meaning)} |" for state, meaning in family.states.items()]
     traits = [
         f"| `{t.name}` | {_cell(t.label)} | {_cell(t.unit)} | {t.direction} | "
-        f"{'1 spread away' if t.kind == 'location' else f'{t.floor:g}'} | {_cell(t.source)} | {_cell(t.limits)} |"
+        f"{'1 spread away' if t.kind == 'location' else f'{t.floor:g}'} | {_cell(t.source)} | {_cell(_limits(t))} |"
         for t in family.traits
     ]
     return "\n".join(
@@ -63,6 +66,10 @@ def _family_markdown(family: Family) -> str:
             "",
         ]
     )
+
+
+def _limits(trait: Trait) -> str:
+    return f"{trait.limits} Corrected: {errors_in_words(trait.errors)}".strip() if trait.errors else trait.limits
 
 
 def _cell(text: str) -> str:

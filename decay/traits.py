@@ -27,12 +27,17 @@ from decay.erosion import (
     location_distance,
     location_retention,
 )
+from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_slot
 from decay.tables import EMBEDDING, REFERENCE, Tables
 from detectors.registry import families
-from detectors.trait import OK, Family, Resampling, Sample, Trait
+from detectors.trait import OK, ErrorRates, Family, Resampling, Sample, Trait
 
 SUBSETS = 4
 """Random subsets averaged when a size-dependent statistic is brought to the size of the smallest generation."""
+
+AT_FLOOR = 0.025
+"""A share has no retention where more than this of the reference's draws lie at the floor: there may be nothing to
+lose, and a ratio to next to nothing is noise."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Counted:
 class TraitSeries:
     """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``.
 
+    ``uncorrected`` (G,): the share as read, where ``value`` is corrected for the reading's errors; else NaN.
     ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
     ``n_slots``: slots behind the reference.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
@@ -76,6 +82,7 @@ class TraitSeries:
     n_expected: NDArray[np.intp]
     n_measured: NDArray[np.intp]
     n_slots: int
+    uncorrected: Array
     embedder: str = ""
 
 
@@ -160,7 +167,11 @@ def _series(
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
     value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
     drawn = np.array([_draw(trait, everyone, counts, size, rng) for counts in draws.of(trait.resampling)])
-    drawn = _widened(trait, value, drawn.reshape(-1, len(everyone)), everyone)
+    drawn = drawn.reshape(-1, len(everyone))
+    drawn = _share_draws(value, drawn, everyone, rng) if trait.is_share else _widened(trait, value, drawn, everyone)
+    uncorrected = value if trait.errors else np.full_like(value, np.nan)
+    if trait.errors:
+        value, drawn = _corrected(trait.errors, value, drawn, rng)
     retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng)
     compared = slice(1 if own_reference else 0, None)
     return TraitSeries(
@@ -175,6 +186,7 @@ def _series(
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
         n_slots=reference.n_slots,
+        uncorrected=uncorrected[compared],
         embedder=_embedder(tables.faces) if EMBEDDING in trait.readings else "",
     )
 
@@ -196,6 +208,27 @@ def _widened(trait: Trait, value: Array, drawn: Array, everyone: Sequence[Counte
         widen = widen * np.sqrt(n_slots / (n_slots - 1))
     spread = (centred(value, drawn) - value) * widen
     return np.clip(np.where(np.isnan(value), np.nan, value + spread), *trait.bounds)
+
+
+def _share_draws(value: Array, drawn: Array, everyone: Sequence[Counted], rng: np.random.Generator) -> Array:
+    """Draws of a share, each with one slot more.
+
+    Neither centred nor widened: they lean away from 0 and 1 as the truth may, and cover it at few slots as they are.
+    """
+    n_slots = np.array([max(c.n_slots, 1) for c in everyone], dtype=np.intp)
+    return np.where(np.isnan(value), np.nan, with_one_more_slot(drawn, n_slots, rng))
+
+
+def _corrected(errors: ErrorRates, value: Array, drawn: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Shares (N,) and their draws (B, N) corrected for the reading's errors; all NaN where that cannot be done.
+
+    One draw of the error rates serves all generations and the reference: it is one detector that read them.
+    """
+    sensitivity, specificity = rate_draws(errors, len(drawn), rng)
+    if not correctable(errors, sensitivity, specificity):
+        return np.full_like(value, np.nan), np.full_like(drawn, np.nan)
+    draws = corrected(drawn, sensitivity[:, None], specificity[:, None])
+    return corrected(value, errors.sensitivity, errors.specificity), draws
 
 
 def _value(trait: Trait, sample: Sample, reference: Sample, size: int, rng: np.random.Generator) -> float:
@@ -233,6 +266,8 @@ def _retentions(
     trait: Trait, everyone: Sequence[Counted], value: Array, drawn: Array, draws: Draws, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Retention of ``everyone``, the reference first: (N,) and (B, N)."""
+    if trait.is_share and float(np.mean(drawn[:, 0] == trait.floor)) > AT_FLOOR:
+        return np.full_like(value, np.nan), np.full_like(drawn, np.nan)
     if trait.kind == "level":
         retention = level_retention(value, value[0], trait.floor)
         return retention, level_retention(drawn, drawn[:, :1], trait.floor)
@@ -321,6 +356,7 @@ def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, obj
             "n_measured": int(series.n_measured[index]),
             "frac_measured": float(shares[index]) if series.n_expected[index] else math.nan,
             "value": series.value[index],
+            "value_uncorrected": series.uncorrected[index],
             "ci_low": low[index],
             "ci_high": high[index],
             "retention": series.retention[index],
@@ -331,9 +367,24 @@ def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, obj
             "kind": trait.kind,
             "family": family_word(trait.name),
             "group": series.family.group,
-            "limits": trait.limits,
+            "limits": _limits(series),
             "source": trait.source,
             "embedder": series.embedder,
         }
         for index, generation in enumerate(generations)
     ]
+
+
+def _limits(series: TraitSeries) -> str:
+    """The trait's limits and what its correction rests on."""
+    trait, errors = series.trait, series.trait.errors
+    if errors is None:
+        return trait.limits
+    measured = not np.isnan(series.uncorrected).all()
+    refused = measured and np.isnan(series.value).all()
+    done = (
+        "Cannot be corrected, so no value is given (the reading may be no better than chance)"
+        if refused
+        else "Corrected"
+    )
+    return f"{trait.limits} {done}: {errors_in_words(errors)}".strip()

@@ -269,6 +269,40 @@ class ResampledStatistic:
 
 
 @dataclass(frozen=True)
+class ErrorRates:
+    """How often a yes/no reading errs: counts on labelled material that the detector was not tuned on.
+
+    Of ``n_positive`` true cases ``n_found`` were read as such; of ``n_negative`` true non-cases ``n_false`` were
+    read as cases. A case is the event whose share the trait states: for "hands with the right count" it is the right
+    hand, not the faulty one. ``source``: in words, what was counted. Raises ValueError for impossible counts.
+    """
+
+    n_positive: int
+    n_found: int
+    n_negative: int
+    n_false: int
+    source: str
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.n_found <= self.n_positive and self.n_positive > 0):
+            raise ValueError(f"expected 0 <= n_found <= n_positive, and n_positive > 0; got {self}")
+        if not (0 <= self.n_false <= self.n_negative and self.n_negative > 0):
+            raise ValueError(f"expected 0 <= n_false <= n_negative, and n_negative > 0; got {self}")
+        if not self.source:
+            raise ValueError("error rates name their source")
+
+    @property
+    def sensitivity(self) -> float:
+        """Share of the true cases that are read as such, 0..1."""
+        return self.n_found / self.n_positive
+
+    @property
+    def specificity(self) -> float:
+        """Share of the true non-cases that are read as such, 0..1."""
+        return 1.0 - self.n_false / self.n_negative
+
+
+@dataclass(frozen=True)
 class Trait:
     """A generation's statistic over the readings of its subjects.
 
@@ -280,6 +314,7 @@ class Trait:
     ``resolution``: for ``location``, the error of one reading; a reference that varies by less is taken to vary by
     this much, so that noise is not counted in units of next to nothing.
     ``limits``: in words, where the trait stops meaning anything.
+    ``errors``: how often the yes/no reading behind a share errs; the share is then corrected for it. Shares only.
     """
 
     name: str
@@ -300,6 +335,7 @@ class Trait:
     bounds: tuple[float, float] = (-math.inf, math.inf)
     resolution: float = 0.0
     limits: str = ""
+    errors: ErrorRates | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -311,6 +347,14 @@ class Trait:
             raise ValueError(f"{self.name}: a location trait has direction 'reference'")
         if self.resolution and self.kind != "location":
             raise ValueError(f"{self.name}: only a location trait has a resolution")
+        if self.errors and not self.is_share:
+            raise ValueError(f"{self.name}: error rates are for shares of a yes/no reading (see is_share)")
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is the share of its subjects that a yes/no reading says yes to; it then says so in its unit."""
+        of_subjects = self.kind == "level" and self.resampling == "bootstrap" and not self.equal_n
+        return of_subjects and self.unit == "share" and self.bounds == (0.0, 1.0)
 
 
 Measure = Callable[[View, Face | Hand | None], Measurement]

@@ -2,11 +2,12 @@
 
 from decay.phantom.degrade import degrade
 from decay.phantom.face import draw_face
-from decay.phantom.hand import draw_hand
+from decay.phantom.hand import draw_hand, label_hand
 from decay.phantom.lineage import make_lineage
 from decay.phantom.parameters import (
     FINGERS,
     PAIRS,
+    Backdrop,
     Camera,
     Expression,
     EyeParameters,
@@ -15,6 +16,7 @@ from decay.phantom.parameters import (
     Framing,
     Glint,
     Hair,
+    HandLight,
     HandParameters,
     Lighting,
     Skin,
@@ -27,6 +29,7 @@ __all__ = [
     "FINGERS",
     "PAIRS",
     "PRESETS",
+    "Backdrop",
     "Camera",
     "Channel",
     "Decay",
@@ -37,6 +40,7 @@ __all__ = [
     "Framing",
     "Glint",
     "Hair",
+    "HandLight",
     "HandParameters",
     "Lighting",
     "Plan",
@@ -46,6 +50,7 @@ __all__ = [
     "degrade",
     "draw_face",
     "draw_hand",
+    "label_hand",
     "load_plan",
     "make_lineage",
 ]

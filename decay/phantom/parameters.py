@@ -14,6 +14,10 @@ FINGERS = ("thumb", "index", "middle", "ring", "little")
 PAIRS = ("thumb-index", "index-middle", "middle-ring", "ring-little")
 FingerPose = Literal["extended", "folded", "missing"]
 Fusion = Literal["plain", "crease"]
+HandView = Literal["palm", "back"]
+HeldThing = Literal["stick", "ball"]
+ExtraPlace = Literal["outer", "thumbside", "index", "middle", "ring", "little"]
+BackdropKind = Literal["plain", "gradient", "edge", "stripes", "checks", "clutter", "blobs", "flesh"]
 
 
 @dataclass(frozen=True)
@@ -161,40 +165,91 @@ class FaceParameters:
 
 
 @dataclass(frozen=True)
-class HandParameters:
-    """One hand held up, palm to the camera. ``fingers`` and ``PAIRS`` run from thumb to little finger.
+class Backdrop:
+    """What stands behind a hand. ``colour``, ``other``: its two colours. ``angle_deg``: of its edge or stripes.
+    ``pattern_mm``: size of its stripes, spots or clutter. ``shade``: how unevenly it is lit, 1 = naturally.
+    """
 
-    ``fused``: per pair None, ``plain`` (one surface, no valley) or ``crease`` (one surface with a faint line).
-    ``together``: per pair, held side by side with a valley between: not fused. ``n_extra``: additional digits
-    beside the little finger. ``mirrored``: thumb on the image's right.
+    kind: BackdropKind = "plain"
+    colour: str = "#8a8f96"
+    other: str = "#6d6a66"
+    angle_deg: float = 20.0
+    pattern_mm: float = 40.0
+    shade: float = 1.0
+
+
+@dataclass(frozen=True)
+class HandLight:
+    """``azimuth_deg``: from the camera axis toward the image's right; ``elevation_deg``: above it. ``ambient``: light
+    from everywhere, of about 1 in all. ``shadow``: strength of cast shadows. ``colour``: cast of all the light.
+    ``gloss``: of the skin, 1 = natural."""
+
+    azimuth_deg: float = -35.0
+    elevation_deg: float = 40.0
+    ambient: float = 0.30
+    shadow: float = 0.5
+    colour: str = "#ffffff"
+    exposure: float = 1.0
+    gloss: float = 1.0
+
+
+@dataclass(frozen=True)
+class HandParameters:
+    """One hand held up. ``fingers``, ``curl`` and ``PAIRS`` run from thumb to little finger.
+
+    ``fused``: per pair None, ``plain`` (one surface, no valley) or ``crease`` (one surface with a faint line);
+    ``fused_gap``: 0 = as close as held together, 1 = spread as they were, with a sheet of skin between.
+    ``together``: per pair, held side by side with a dark line of strength ``touch_line`` between: not fused.
+    ``curl``: 0 to 1; bends an extended finger a little and opens a folded one a little. ``thumb_deg``: how far the
+    thumb stands off. ``n_extra``: additional digits, at ``extra_places``: ``outer`` (beside the little finger, where
+    none are named), ``thumbside`` (between thumb and index finger) or a finger's name (beside it).
+
+    ``view``: the side that the camera sees; ``mirrored``: thumb on the image's right, in either view.
+    ``yaw_deg``, ``pitch_deg``: turned about the hand's long axis, tipped toward the camera.
     ``rotation_deg`` > 0: clockwise as seen. ``frame_mm``: width of the image in mm. Not ``present``: an empty sleeve.
+    ``sleeve_mm``: where the sleeve begins below the wrist; None: a bare arm. ``arm_bend_deg``: of the forearm.
+    ``unevenness``: of the skin's colour, 1 = natural. ``held``: something in the hand. ``behind``: another hand.
     """
 
     fingers: tuple[FingerPose, ...] = ("extended",) * 5
     fused: tuple[Fusion | None, ...] = (None,) * 4
     together: tuple[bool, ...] = (False,) * 4
     n_extra: int = 0
+    extra_places: tuple[ExtraPlace, ...] = ()
     present: bool = True
     spread_deg: float = 9.0
+    thumb_deg: float = 36.0
+    curl: tuple[float, ...] = (0.0,) * 5
+    fused_gap: float = 0.0
+    touch_line: float = 0.6
     finger_length_mm: float = 78.0
     finger_radius_mm: float = 8.4
     palm_half_width_mm: float = 41.0
+    view: HandView = "palm"
     mirrored: bool = False
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
     rotation_deg: float = 0.0
+    arm_bend_deg: float = 0.0
     frame_mm: float = 285.0
     shift_x: float = 0.0
     shift_y: float = 0.0
     skin: Skin = field(default_factory=Skin)
-    light_azimuth_deg: float = -35.0
-    light_elevation_deg: float = 40.0
+    unevenness: float = 1.0
+    light: HandLight = field(default_factory=HandLight)
     camera: Camera = field(default_factory=Camera)
-    background: str = "#8a8f96"
+    backdrop: Backdrop = field(default_factory=Backdrop)
     sleeve: str = "#2f4558"
+    sleeve_mm: float | None = 30.0
+    held: HeldThing | None = None
+    behind: HandParameters | None = None
     texture_seed: int = 0
 
     def __post_init__(self) -> None:
         if len(self.fingers) != len(FINGERS):
             raise ValueError(f"fingers wants five poses, thumb first, got {self.fingers}")
+        if len(self.curl) != len(FINGERS):
+            raise ValueError(f"curl wants five numbers, thumb first, got {self.curl}")
         if len(self.fused) != len(PAIRS) or len(self.together) != len(PAIRS):
             raise ValueError(f"fused and together want one entry for each of {', '.join(PAIRS)}")
         for name, fusion, i in zip(PAIRS, self.fused, range(4), strict=True):

@@ -313,7 +313,7 @@ def _hand_presence(hand: HandParameters, kept: float, draws: Draws) -> HandParam
 
 
 def _hand_pose(hand: HandParameters, kept: float, _: Draws) -> HandParameters:
-    return _toward(hand, HandParameters(), kept, ("rotation_deg", "spread_deg", "frame_mm"))
+    return _toward(hand, HandParameters(), kept, ("rotation_deg", "yaw_deg", "pitch_deg", "spread_deg", "frame_mm"))
 
 
 CHANNELS: dict[str, Channel] = {

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from decay.phantom.canvas import lch_to_linear, linear_to_srgb
 from decay.phantom.parameters import (
+    FINGERS,
     PAIRS,
+    Backdrop,
+    BackdropKind,
     Camera,
     Expression,
+    ExtraPlace,
     EyeParameters,
     FaceParameters,
     FaceShape,
     FingerPose,
     Framing,
+    Fusion,
     Glint,
     GlintShape,
     Hair,
+    HandLight,
     HandParameters,
     Lighting,
     Skin,
@@ -98,7 +106,48 @@ EXTENDED: dict[str, tuple[str, ...]] = {
     "two": ("index", "middle"),
     "one": ("index",),
     "fist": (),
+    "thumb_up": ("thumb",),
+    "thumb_index": ("thumb", "index"),
+    "thumb_three": ("thumb", "index", "middle"),
+    "ok": ("middle", "ring", "little"),
+    "rock": ("index", "little"),
+    "love": ("thumb", "index", "little"),
+    "call": ("thumb", "little"),
+    "little": ("little",),
 }
+VARIED_POSES: tuple[tuple[str, float], ...] = (
+    ("five", 0.36),
+    ("four", 0.14),
+    ("three", 0.07),
+    ("two", 0.09),
+    ("one", 0.07),
+    ("fist", 0.07),
+    ("thumb_up", 0.03),
+    ("thumb_index", 0.03),
+    ("thumb_three", 0.05),
+    ("ok", 0.03),
+    ("rock", 0.02),
+    ("love", 0.01),
+    ("call", 0.02),
+    ("little", 0.01),
+)
+FAULTS: tuple[tuple[str, float], ...] = (
+    ("none", 0.55),
+    ("fused", 0.20),
+    ("mitten", 0.06),
+    ("missing", 0.10),
+    ("extra", 0.09),
+)
+BACKDROPS: tuple[tuple[str, float], ...] = (
+    ("plain", 0.24),
+    ("gradient", 0.12),
+    ("edge", 0.18),
+    ("stripes", 0.07),
+    ("checks", 0.06),
+    ("clutter", 0.12),
+    ("blobs", 0.10),
+    ("flesh", 0.11),
+)
 
 
 @dataclass(frozen=True)
@@ -252,12 +301,27 @@ class Population:
             shift_x=float(rng.normal(0.0, 0.02)),
             shift_y=float(rng.normal(0.0, 0.02)),
             skin=Skin(self.lightness.draw(rng), Spread(55.0, 5.0, 44.0, 68.0).draw(rng), 21.0, 1.0),
-            light_azimuth_deg=float(rng.uniform(-50.0, 50.0)),
+            light=HandLight(azimuth_deg=float(rng.uniform(-50.0, 50.0))),
             camera=Camera(blur_mm=float(rng.uniform(0.15, 0.35)), noise=float(rng.uniform(0.6, 2.0))),
-            background=_muted(rng, 0.1, 0.85),
+            backdrop=Backdrop(colour=_muted(rng, 0.1, 0.85)),
             sleeve=_muted(rng, 0.08, 0.75),
             texture_seed=int(rng.integers(2**31)),
         )
+
+    def sample_varied_hand(self, rng: np.random.Generator) -> HandParameters:
+        """One hand from all that can be drawn: either side, any pose, turned, fused, with digits too many or missing,
+        any skin, light and background, at times holding something or before another hand."""
+        hand = replace(_varied_pose(rng), **_varied_build(rng), **_varied_scene(rng))
+        if rng.uniform() < 0.04:
+            other = replace(hand, **_varied_build(rng), n_extra=0, held=None)
+            away = float(rng.choice([-1.0, 1.0])) * rng.uniform(0.12, 0.3)
+            turned = hand.rotation_deg + float(rng.normal(0.0, 35.0))
+            shift_y = hand.shift_y + float(rng.normal(0.0, 0.08))
+            behind = replace(
+                other, shift_x=hand.shift_x + away, shift_y=shift_y, rotation_deg=turned, mirrored=not hand.mirrored
+            )
+            return replace(hand, behind=behind)
+        return hand
 
     def vary_hand(self, hand: HandParameters, rng: np.random.Generator) -> HandParameters:
         """The same hand a moment later."""
@@ -269,6 +333,131 @@ class Population:
             shift_x=hand.shift_x + 0.003 * float(shift[2]),
             shift_y=hand.shift_y + 0.003 * float(shift[3]),
         )
+
+
+def _varied_pose(rng: np.random.Generator) -> HandParameters:
+    """Which digits are shown and how, and what is wrong with them."""
+    pose = _pick(VARIED_POSES, rng)
+    shown = EXTENDED[pose]
+    fingers: list[FingerPose] = ["extended" if name in shown else "folded" for name in FINGERS]
+    fault = _pick(FAULTS, rng)
+    if fault == "missing":
+        fingers[int(rng.integers(5))] = "missing"
+        if rng.uniform() < 0.2:
+            fingers[int(rng.integers(5))] = "missing"
+    fused = _varied_fusion(rng, fingers) if fault in ("fused", "mitten") else [None] * 4
+    if fault == "mitten" and pose in ("five", "four"):
+        kind: Fusion = "crease" if rng.uniform() < 0.3 else "plain"
+        fused = [kind if i and fingers[i] == fingers[i + 1] == "extended" else None for i in range(4)]
+    closed = rng.uniform() < 0.3
+    together = tuple(
+        bool(fusion is None and (rng.uniform() < (0.75 if closed else 0.06)) and (i > 0 or rng.uniform() < 0.4))
+        for i, fusion in enumerate(fused)
+    )
+    n_extra = 0 if fault != "extra" else (2 if rng.uniform() < 0.12 else 1)
+    view_back = rng.uniform() < 0.35
+    places: tuple[ExtraPlace, ...] = ("outer", "thumbside", "index", "middle", "ring", "little")
+    return HandParameters(
+        fingers=tuple(fingers),
+        fused=tuple(fused),
+        together=together,
+        n_extra=n_extra,
+        extra_places=tuple(places[int(rng.choice(6, p=[0.35, 0.25, 0.1, 0.1, 0.1, 0.1]))] for _ in range(n_extra)),
+        fused_gap=float(rng.uniform(0.0, 0.9)) if rng.uniform() < 0.5 else 0.0,
+        touch_line=float(rng.uniform(0.35, 0.85)),
+        spread_deg=Spread(8.0, 3.5, 2.5, 16.0).draw(rng),
+        thumb_deg=Spread(34.0, 12.0, 8.0, 62.0).draw(rng),
+        curl=tuple(float(c) for c in np.clip(rng.beta(0.9, 3.0, 5) * rng.uniform(0.2, 1.4), 0.0, 1.0)),
+        view="back" if view_back else "palm",
+        held=None if rng.uniform() > 0.03 else ("ball" if rng.uniform() < 0.4 else "stick"),
+    )
+
+
+def _varied_fusion(rng: np.random.Generator, fingers: list[FingerPose]) -> list[Fusion | None]:
+    """One or two neighbouring pairs fused, wherever both are extended; the thumb seldom."""
+    able = [i for i in range(4) if fingers[i] == fingers[i + 1] == "extended"]
+    fused: list[Fusion | None] = [None] * 4
+    if not able:
+        return fused
+    weights = np.array([0.15 if i == 0 else 1.0 for i in able])
+    n = 2 if len(able) > 1 and rng.uniform() < 0.25 else 1
+    for i in rng.choice(able, n, replace=False, p=weights / weights.sum()):
+        fused[int(i)] = "crease" if rng.uniform() < 0.35 else "plain"
+    return fused
+
+
+def _varied_build(rng: np.random.Generator) -> dict[str, Any]:
+    """The shape of the hand, and how it is turned to the camera."""
+    turned = rng.uniform()
+    yaw_sd, pitch_sd = (10.0, 9.0) if turned < 0.75 else ((28.0, 22.0) if turned < 0.96 else (75.0, 25.0))
+    return {
+        "finger_length_mm": Spread(78.0, 6.0, 60.0, 95.0).draw(rng),
+        "finger_radius_mm": Spread(8.2, 0.8, 6.4, 10.4).draw(rng),
+        "palm_half_width_mm": Spread(40.5, 3.2, 33.0, 49.0).draw(rng),
+        "mirrored": bool(rng.uniform() < 0.5),
+        "yaw_deg": Spread(0.0, yaw_sd, -85.0, 85.0).draw(rng),
+        "pitch_deg": Spread(0.0, pitch_sd, -55.0, 55.0).draw(rng),
+        "rotation_deg": Spread(0.0, 18.0, -90.0, 90.0).draw(rng) if rng.uniform() < 0.9 else rng.uniform(-180.0, 180.0),
+        "arm_bend_deg": Spread(0.0, 12.0, -35.0, 35.0).draw(rng),
+        "sleeve_mm": None if rng.uniform() < 0.55 else Spread(35.0, 45.0, -4.0, 170.0).draw(rng),
+    }
+
+
+def _varied_scene(rng: np.random.Generator) -> dict[str, Any]:
+    """Skin, light, camera and what stands behind."""
+    skin = Skin(
+        lightness=float(rng.uniform(24.0, 84.0)),
+        hue_deg=float(rng.uniform(36.0, 74.0)),
+        chroma=float(rng.uniform(11.0, 30.0)),
+        texture=float(rng.uniform(0.3, 2.2)),
+    )
+    flesh = _hex(255.0 * linear_to_srgb(lch_to_linear(skin.lightness, skin.chroma, skin.hue_deg)).astype(np.float64))
+    near_skin = np.array([int(flesh[i : i + 2], 16) for i in (1, 3, 5)]) * rng.uniform(0.75, 1.35) + rng.normal(
+        0, 12, 3
+    )
+    walls = (_muted(rng, 0.03, 0.97), _muted(rng, 0.6, 0.98), _hex(np.clip(near_skin, 0.0, 255.0)), _vivid(rng))
+    warm = rng.normal(0.0, 0.07)
+    cast = np.clip([255.0 * (1.0 + min(warm, 0.0)), 250.0, 255.0 * (1.0 - max(warm, 0.0))], 120.0, 255.0)
+    kind = _pick(BACKDROPS, rng)
+    kinds: dict[str, BackdropKind] = {
+        name: name for name in ("plain", "gradient", "edge", "stripes", "checks", "clutter", "blobs", "flesh")
+    }
+    return {
+        "skin": skin,
+        "unevenness": float(rng.uniform(0.2, 2.5)),
+        "light": HandLight(
+            azimuth_deg=float(rng.uniform(-75.0, 75.0)),
+            elevation_deg=float(rng.uniform(-15.0, 70.0)),
+            ambient=float(rng.uniform(0.12, 0.75)),
+            shadow=float(rng.uniform(0.1, 0.95)),
+            colour=_hex(cast),
+            exposure=float(np.exp(rng.normal(0.0, 0.25))),
+            gloss=float(rng.uniform(0.0, 2.5)),
+        ),
+        "camera": Camera(
+            blur_mm=float(rng.uniform(0.1, 0.9) if rng.uniform() < 0.8 else rng.uniform(0.9, 2.2)),
+            noise=float(rng.gamma(1.5, 1.6)),
+            contrast=float(rng.uniform(0.75, 1.2)),
+            saturation=float(rng.uniform(0.55, 1.3)),
+        ),
+        "backdrop": Backdrop(
+            kind=kinds[kind],
+            colour=walls[int(rng.choice(4, p=[0.35, 0.25, 0.25, 0.15]))],
+            other=flesh if kind == "flesh" else (walls[0] if rng.uniform() < 0.4 else _vivid(rng)),
+            angle_deg=float(rng.uniform(-90.0, 90.0)),
+            pattern_mm=float(np.exp(rng.uniform(np.log(8.0), np.log(70.0)))),
+            shade=float(rng.uniform(0.2, 1.8)),
+        ),
+        "sleeve": _muted(rng, 0.02, 0.9),
+        "frame_mm": Spread(290.0, 30.0, 235.0, 400.0).draw(rng),
+        "shift_x": float(rng.normal(0.0, 0.02)),
+        "shift_y": float(rng.normal(0.0, 0.02)),
+        "texture_seed": int(rng.integers(2**31)),
+    }
+
+
+def _vivid(rng: np.random.Generator) -> str:
+    return _hex(np.clip(255.0 * rng.beta(1.0, 1.3, 3), 0.0, 255.0))
 
 
 def lamp_to_glint(azimuth_deg: float, elevation_deg: float, iris_radius_mm: float) -> tuple[float, float]:

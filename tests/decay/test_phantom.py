@@ -17,6 +17,7 @@ from decay.phantom import (
     CHANNELS,
     PAIRS,
     PRESETS,
+    Backdrop,
     Camera,
     Decay,
     EyeParameters,
@@ -199,7 +200,7 @@ def test_fused_fingers_have_no_valley_and_held_ones_do() -> None:
 
 
 def test_box_holds_the_hand_and_little_more() -> None:
-    hand = HandParameters(camera=CLEAN, background="#103060", rotation_deg=12.0)
+    hand = HandParameters(camera=CLEAN, backdrop=Backdrop(colour="#103060"), rotation_deg=12.0)
     pixels, truth = draw_hand(hand, 256, np.random.default_rng(0))
     skin = pixels[..., 0].astype(int) > pixels[..., 2].astype(int) + 10
     x0, y0, x1, _ = truth["box"]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from decay import erosion, traits
-from decay.tables import Tables
-from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Sample, Trait, View
+from decay.catalogue import traits_markdown, traits_text
+from decay.lineage import Generation, ImageRecord, Lineage
+from decay.tables import Outcome, Tables, build_tables
+from detectors.hand_presence import FAMILY as HAND_PRESENCE
+from detectors.reader import ImageReadings
+from detectors.trait import OK, ErrorRates, Face, Family, Hand, Measurement, Reading, Sample, Trait, View
 
 N = 40
 
@@ -228,3 +233,173 @@ def test_resampling_few_skewed_readings_sees_erosion_where_there_is_none(monkeyp
     few, enough = false_share(5), false_share(erosion.FEWEST_SLOTS)
     assert enough <= 0.05
     assert few > enough
+
+
+# --------------------------------------------------------------------------- shares of a yes/no reading
+
+ERRORS = ErrorRates(n_positive=500, n_found=460, n_negative=500, n_false=15, source="this test")
+
+
+def share(errors: ErrorRates | None = None, **changes: object) -> Trait:
+    def of_yes(sample: Sample, reference: Sample) -> float:
+        return float(sample.numbers("face_toy").mean())
+
+    return trait(unit="share", bounds=(0.0, 1.0), statistic=of_yes, errors=errors, **changes)
+
+
+def yes(n_yes: int, n: int = N) -> np.ndarray:
+    return np.repeat([1.0, 0.0], [n_yes, n - n_yes])
+
+
+def test_none_of_n_has_an_interval_that_holds_0_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = run(monkeypatch, share(), tables({0: yes(N), 1: yes(0)}), [0, 1], n=1000)
+    low, high = erosion.interval(series.draws)
+    assert (low[1], high[0]) == (0, 1)
+    assert high[1] == pytest.approx(3 / N, rel=0.2)
+    assert low[0] == pytest.approx(1 - 3 / N, rel=0.2)
+    np.testing.assert_array_equal(series.value, [1, 0])
+    assert np.isnan(series.uncorrected).all()
+
+
+def test_two_subjects_of_one_slot_are_one_witness(monkeypatch: pytest.MonkeyPatch) -> None:
+    single = tables({0: yes(30), 1: yes(10)})
+    double = replace(single, faces=pd.concat([single.faces, single.faces.assign(face=1)]))
+    one, two = (run(monkeypatch, share(), data, [0, 1]) for data in (single, double))
+    np.testing.assert_allclose(one.draws, two.draws)
+
+
+def test_a_share_is_corrected_and_told_uncorrected_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tables({0: yes(30), 1: yes(10), 2: yes(0)})
+    series = run(monkeypatch, share(ERRORS), data, [0, 1, 2], n=500)
+    np.testing.assert_allclose(series.uncorrected, [0.75, 0.25, 0])
+    np.testing.assert_allclose(series.value, [0.72 / 0.89, 0.22 / 0.89, 0])
+    assert series.reference == series.value[0]
+    np.testing.assert_allclose(series.retention, [1, 0.22 / 0.72, 0])
+    low, high = erosion.interval(series.draws)
+    assert (low <= series.value).all()
+    assert (series.value <= high).all()
+    assert high[2] > 0
+    table = traits.traits_table([series], [0, 1, 2])
+    np.testing.assert_allclose(table["value_uncorrected"], series.uncorrected)
+    assert "460 of 500" in table["limits"][0]
+
+
+def test_one_draw_of_the_error_rates_serves_all_generations(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = ErrorRates(n_positive=20, n_found=18, n_negative=20, n_false=2, source="this test")
+    series = run(monkeypatch, share(few), tables({0: yes(600, 1200), 1: yes(600, 1200)}), [0, 1])
+    # 1,200 slots leave little but the error of the rates, and that is one and the same in both generations
+    assert np.corrcoef(series.draws.T)[0, 1] > 0.8
+    assert series.retention_draws[:, 1].std() < 0.3 * series.draws[:, 1].std() / series.value[1]
+
+
+def test_the_uncertainty_of_the_error_rates_widens_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = ErrorRates(n_positive=25, n_found=23, n_negative=25, n_false=1, source="this test")
+    data = tables({0: yes(200, 400)})
+    widths = [np.ptp(erosion.interval(run(monkeypatch, share(e), data, [0]).draws)) for e in (few, ERRORS, None)]
+    assert widths[0] > 1.3 * widths[1] > 1.3 * widths[2]
+
+
+def test_a_reading_no_better_than_chance_gives_no_corrected_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    coin = ErrorRates(n_positive=30, n_found=18, n_negative=30, n_false=14, source="this test")
+    series = run(monkeypatch, share(coin), tables({0: yes(30), 1: yes(10)}), [0, 1])
+    for nothing in (series.value, series.draws, series.retention, series.retention_draws, [series.reference]):
+        assert np.isnan(nothing).all()
+    np.testing.assert_allclose(series.uncorrected, [0.75, 0.25])
+    assert "Cannot be corrected" in traits.traits_table([series], [0, 1])["limits"][0]
+
+
+def test_too_few_subjects_give_no_corrected_share_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = run(monkeypatch, share(ERRORS, n_min=20), tables({0: yes(30), 1: yes(10, 19)}), [0, 1])
+    assert math.isnan(series.value[1])
+    assert math.isnan(series.uncorrected[1])
+    assert np.isnan(series.draws[:, 1]).all()
+    assert not np.isnan(series.draws[:, 0]).any()
+
+
+def test_a_reference_that_may_lie_at_the_floor_has_nothing_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of 40 read as cases are what the false ones alone may give."""
+    series = run(monkeypatch, share(ERRORS), tables({0: yes(2), 1: yes(20)}), [0, 1])
+    assert np.isnan(series.retention).all()
+    assert np.isnan(series.retention_draws).all()
+    assert not np.isnan(series.value).any()
+    lower = run(monkeypatch, share(ERRORS, floor=1.0, direction="lower"), tables({0: yes(2), 1: yes(20)}), [0, 1])
+    assert lower.retention[0] == 1  # the same share, far from a floor of all
+    assert lower.retention[1] < 0.6
+
+
+def test_generations_of_one_population_do_not_erode(monkeypatch: pytest.MonkeyPatch) -> None:
+    sure = 0
+    for seed in range(40):
+        rng = np.random.default_rng([seed, 9])
+        data = tables({g: (rng.random(20) < 0.5).astype(float) for g in (0, 1)})
+        series = run(monkeypatch, share(ERRORS), data, [0, 1], n=100)
+        sure += float((series.retention_draws[:, 1] < erosion.THRESHOLD).mean()) >= erosion.SURE
+    assert sure <= 2
+
+
+def test_error_rates_are_for_shares_only() -> None:
+    for changes in ({"unit": "px"}, {"bounds": (0.0, 2.0)}, {"resampling": "half"}, {"equal_n": True}):
+        with pytest.raises(ValueError, match="shares"):
+            replace(share(ERRORS), **changes)  # type: ignore[arg-type]
+
+
+# --------------------------------------------------------------------------- a lost hand
+
+
+def lineage_tables(expects: dict[int, list[frozenset[str] | None]], hands: dict[int, list[int | None]]) -> Tables:
+    """Images with so many hands found (None: the file could not be read), slot i in every generation."""
+    generations, outcomes = [], {}
+    for generation, counts in hands.items():
+        images = []
+        for slot, (n, said) in enumerate(zip(counts, expects[generation], strict=True)):
+            name = f"{generation}/{slot}.png"
+            images.append(ImageRecord(Path(name), name, str(slot), expects=said))
+            row = {"n_faces": 0, "n_hands": n, "hand_presence_state": OK, "hand_found": float(bool(n))}
+            readings = None if n is None else ImageReadings(image=row)
+            outcomes[name] = Outcome(name, "unreadable" if n is None else OK, readings)
+        generations.append(Generation(generation, Path(str(generation)), tuple(images)))
+    return build_tables(Lineage(Path(), tuple(generations)), outcomes)
+
+
+def presence(monkeypatch: pytest.MonkeyPatch, data: Tables, generations: list[int]) -> traits.TraitSeries:
+    monkeypatch.setattr(traits, "families", lambda: (HAND_PRESENCE,))
+    return traits.readings_to_traits(data, generations, 200, seed=0)[0]
+
+
+def test_a_hand_that_was_asked_for_and_is_not_found_is_an_observation(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [frozenset({"hand"})] * 20
+    data = lineage_tables({0: asked, 1: asked}, {0: [1] * 20, 1: [1] * 5 + [0] * 15})
+    series = presence(monkeypatch, data, [0, 1])
+    np.testing.assert_array_equal(series.n_expected, [20, 20])
+    np.testing.assert_array_equal(series.n_measured, [20, 20])
+    np.testing.assert_allclose(series.uncorrected, [1, 0.25])
+    assert series.value[1] < 0.25  # some of those found are no hands
+    assert erosion.interval(series.retention_draws)[1][1] < erosion.THRESHOLD
+
+
+def test_an_unreadable_file_is_no_lost_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [frozenset({"hand"})] * 20
+    data = lineage_tables({0: asked, 1: asked}, {0: [1] * 20, 1: [1] * 16 + [None] * 4})
+    series = presence(monkeypatch, data, [0, 1])
+    np.testing.assert_array_equal(series.n_expected, [20, 20])
+    np.testing.assert_array_equal(series.n_measured, [20, 16])
+    np.testing.assert_allclose(series.uncorrected, [1, 1])
+
+
+def test_where_nobody_says_the_slot_in_the_reference_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten slots of which nothing is said, eight with a hand; ten that ask for a face, whatever they show."""
+    nobody, face = [None] * 10, [frozenset({"face"})] * 10
+    shown = [1] * 8 + [0] * 2
+    data = lineage_tables({g: [*nobody, *face] for g in (0, 1)}, {0: shown * 2, 1: [1] * 4 + [0] * 6 + [1] * 10})
+    assert list(data.images["expects_hand"]) == (shown + [0] * 10) * 2
+    series = presence(monkeypatch, data, [0, 1])
+    np.testing.assert_array_equal(series.n_measured, [8, 8])
+    np.testing.assert_allclose(series.uncorrected, [1, 0.5])
+
+
+def test_the_catalogue_tells_sensitivity_and_specificity() -> None:
+    errors = HAND_PRESENCE.traits[0].errors
+    assert errors is not None
+    for text in (traits_text(), traits_markdown()):
+        assert f"sensitivity {errors.sensitivity:.3f}" in text
+        assert f"specificity {errors.specificity:.3f}" in text
