@@ -73,15 +73,8 @@ class Retention:
 
     @cached_property
     def reach(self) -> tuple[Array, Array]:
-        """(below, above), (G,) each: the standard error of a normal distribution with this side's tail.
-
-        A tail that is heavier than normal widens the interval of its own trait, not of every trait.
-        """
-        levels = 2.0 * norm.cdf(-_TAIL_SCORES)  # two-sided
-        ends = [interval(self.draws, 1.0 - level) for level in levels]
-        below = np.max([(self.value - low) / z for (low, _), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
-        above = np.max([(high - self.value) / z for (_, high), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
-        return np.maximum(below, 0.0), np.maximum(above, 0.0)
+        """(below, above), (G,) each: see ``reach``."""
+        return reach(self.value, self.draws)
 
 
 @dataclass(frozen=True)
@@ -118,10 +111,12 @@ class Onset:
 class Ranking:
     """Every trait's band and onset, and what the draws say of their order.
 
+    ``critical``: standard errors that make the bands hold for all traits and generations at once.
     ``before``: for every two eroded traits, the share of draws in which the first fell before the second, ties halved.
     """
 
     rule: Rule
+    critical: float
     bands: Mapping[str, Band]
     onsets: Mapping[str, Onset]
     before: Mapping[tuple[str, str], float]
@@ -140,6 +135,8 @@ class Verdict:
     not_measured: tuple[str, ...]
     p_families: Mapping[str, float]
     sentence: str
+
+
 def level_retention(value: Array, reference: Array | float, floor: float) -> Array:
     """(value - floor) / (reference - floor); NaN where the reference already lies at the floor."""
     span = np.asarray(reference, dtype=np.float64) - floor
@@ -197,6 +194,28 @@ def chance_distance(
     return float(np.mean([wasserstein_distance(a, b) for a, b in pairs])) / spread
 
 
+def resampled_distances(
+    sample: Array, reference: Array, counts: Array, reference_counts: Array, resolution: float
+) -> Array:
+    """``location_distance`` in B resamples at once: (B,).
+
+    ``sample`` (n,), ``reference`` (m,): readings; ``counts`` (B, n), ``reference_counts`` (B, m): how often each was
+    drawn. The distance is the area between the two distribution functions.
+    """
+    both = np.concatenate([sample, reference])
+    order = np.argsort(both, kind="stable")
+    n, m = counts.sum(axis=1, keepdims=True), reference_counts.sum(axis=1, keepdims=True)
+    shares = np.concatenate([counts / np.maximum(n, 1.0), -reference_counts / np.maximum(m, 1.0)], axis=1)
+    area = np.abs(shares[:, order].cumsum(axis=1)[:, :-1]) @ np.diff(both[order])
+    off = reference - reference.mean()
+    variance = (reference_counts @ np.square(off) - np.square(reference_counts @ off) / np.maximum(m[:, 0], 1.0)) / (
+        np.maximum(m[:, 0] - 1.0, 1.0)
+    )
+    spread = np.maximum(np.sqrt(np.maximum(variance, 0.0)), resolution)
+    enough = (n[:, 0] >= 2.0) & (m[:, 0] >= 2.0) & (spread >= 1e-12)
+    return np.where(enough, area / np.maximum(spread, 1e-12), np.nan)
+
+
 def centred(value: Array, draws: Array) -> Array:
     """Shift the draws (B, ...) so that their mean is the estimate: resampling bias is not error of the estimate."""
     return draws - _quietly(np.nanmean, draws, axis=0) + value
@@ -244,12 +263,22 @@ def _deviations(retention: Retention) -> Array:
     return np.asarray(scaled, dtype=np.float64)
 
 
-def band(retention: Retention, critical: float) -> Band:
+def reach(value: Array, draws: Array) -> tuple[Array, Array]:
+    """(below, above), (G,) each: the standard error of the normal distribution that has this side's tail.
+
+    ``value`` (G,), ``draws`` (B, G). A tail that is heavier than normal widens its own trait's interval, not everyone's.
+    """
+    levels = 2.0 * norm.cdf(-_TAIL_SCORES)  # two-sided
+    ends = [interval(draws, 1.0 - level) for level in levels]
+    below = np.max([(value - low) / z for (low, _), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
+    above = np.max([(high - value) / z for (_, high), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
+    return np.maximum(below, 0.0), np.maximum(above, 0.0)
+
+
+def band(value: Array, reach: tuple[Array, Array], critical: float, n_slots: int) -> Band:
     """Estimate plus and minus ``critical`` standard errors, by Student's distribution: few slots, wider intervals."""
-    degrees = max(retention.n_slots - 1, 1)
-    wide = float(student_t.ppf(norm.cdf(critical), degrees))
-    below, above = retention.reach
-    return Band(retention.value - wide * below, retention.value + wide * above)
+    wide = float(student_t.ppf(norm.cdf(critical), max(n_slots - 1, 1)))
+    return Band(value - wide * reach[0], value + wide * reach[1])
 
 
 def worst_case(retention: Retention, high: Array) -> Array:
@@ -350,7 +379,7 @@ def rank(retentions: Sequence[Retention], generations: Sequence[int], rule: Rule
     threshold = 1.0 - rule.margin
     measured = [r for r in retentions if not np.isnan(r.value[r.n_reference :]).all()]
     critical = critical_value(measured, rule.coverage)
-    bands = {r.name: band(r, critical) for r in retentions}
+    bands = {r.name: band(r.value, r.reach, critical, r.n_slots) for r in retentions}
     draws = {r.name: onsets(r.draws, generations, threshold) for r in retentions}
     found = {r.name: _onset(r, bands[r.name], draws[r.name], generations, rule, critical) for r in retentions}
     contenders = {name: draws[name] for name, onset in found.items() if onset.state in CONTENDERS}
@@ -358,12 +387,10 @@ def rank(retentions: Sequence[Retention], generations: Sequence[int], rule: Rule
     found = {name: replace(onset, p_first=p_first.get(name, 0.0)) for name, onset in found.items()}
     eroded = [name for name, onset in found.items() if onset.state == "eroded"]
     before = {(a, b): share_before(draws[a], draws[b]) for a in eroded for b in eroded if a != b}
-    return Ranking(rule, bands, found, before)
+    return Ranking(rule, critical, bands, found, before)
 
 
-def _onset(
-    r: Retention, band: Band, draws: Array, generations: Sequence[int], rule: Rule, critical: float
-) -> Onset:
+def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], rule: Rule, critical: float) -> Onset:
     threshold = 1.0 - rule.margin
     if np.isnan(r.value[r.n_reference :]).all():
         return Onset(*(math.nan,) * 5, p_first=0.0, smallest_detectable=math.nan, state="not_measured")
@@ -389,6 +416,8 @@ def _state(r: Retention, band: Band, shown: float, detectable: float, threshold:
     if (known[~np.isnan(known)] > threshold).all():
         return "held"
     return "cannot_tell" if detectable < 1.0 and r.n_slots >= FEWEST_SLOTS else "not_rankable"
+
+
 # --------------------------------------------------------------------------- verdict
 
 
@@ -460,7 +489,9 @@ def _sentence(verdict: Verdict, retentions: Sequence[Retention], ranking: Rankin
     if verdict.first_group is None:
         shares = sorted(verdict.p_families.items(), key=lambda item: -item[1])
         rivals = ", ".join(f"{name} {_percent(p)}" for name, p in shares if p > 0)
-        return f"Cannot tell what erodes first: {len(verdict.order)} traits eroded, but the order is not sure ({rivals})."
+        return (
+            f"Cannot tell what erodes first: {len(verdict.order)} traits eroded, but the order is not sure ({rivals})."
+        )
     group, p, onset = verdict.first_group
     start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"
     sentence = f"{start}, from generation {onset:.0f} on (first in {_percent(p)} of resamples)"

@@ -14,24 +14,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student_t
 
 from decay.erosion import (
+    FEWEST_SLOTS,
     Array,
+    Ranking,
     Retention,
+    band,
     centred,
     chance_distance,
-    interval,
     level_retention,
     location_distance,
     location_retention,
+    reach,
+    resampled_distances,
 )
 from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_slot
 from decay.tables import EMBEDDING, REFERENCE, Tables
 from detectors.registry import families
-from detectors.trait import OK, ErrorRates, Family, Resampling, Sample, Trait
+from detectors.trait import OK, ErrorRates, Family, ResampledStatistic, Resampling, Sample, Trait
 
+N_COSTLY = 200
+"""Draws in which a statistic of vectors is told."""
 SUBSETS = 4
 """Random subsets averaged when a size-dependent statistic is brought to the size of the smallest generation."""
 
@@ -65,6 +69,7 @@ class Counted:
 class TraitSeries:
     """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``.
 
+    ``measured`` (G,): share of subjects measured over the same share in the reference, at most 1.
     ``uncorrected`` (G,): the share as read, where ``value`` is corrected for the reading's errors; else NaN.
     ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
     ``n_slots``: slots behind the reference.
@@ -81,21 +86,25 @@ class TraitSeries:
     retention_draws: Array
     n_expected: NDArray[np.intp]
     n_measured: NDArray[np.intp]
+    measured: Array
     n_slots: int
     uncorrected: Array
     embedder: str = ""
 
 
 class Draws:
-    """Slot counts per draw: int (B, n_slots), the same for every trait of a resampling kind."""
+    """Slot counts per draw: int (B, n_slots), the same for every trait of a resampling kind.
 
-    def __init__(self, n_slots: int, n_resamples: int, rng: np.random.Generator) -> None:
-        uniform = np.full(max(n_slots, 1), 1 / max(n_slots, 1))
-        self.bootstrap = rng.multinomial(n_slots, uniform, size=n_resamples)
-        halves = np.zeros((n_resamples, n_slots), dtype=np.intp)
+    ``clusters`` (n_slots,): which slots are drawn together.
+    """
+
+    def __init__(self, clusters: NDArray[np.intp], n_resamples: int, rng: np.random.Generator) -> None:
+        n = int(clusters.max()) + 1 if len(clusters) else 0
+        self.bootstrap = rng.multinomial(n, np.full(max(n, 1), 1 / max(n, 1)), size=n_resamples)[:, clusters]
+        halves = np.zeros((n_resamples, n), dtype=np.intp)
         for row in halves:
-            row[rng.permutation(n_slots)[: (n_slots + 1) // 2]] = 1
-        self.half = halves
+            row[rng.permutation(n)[: (n + 1) // 2]] = 1
+        self.half = halves[:, clusters]
 
     def of(self, kind: Resampling) -> NDArray[np.intp]:
         """The counts for one kind of resampling."""
@@ -111,7 +120,7 @@ def readings_to_traits(
     other traits exist.
     """
     slots = {slot: index for index, slot in enumerate(sorted(set(tables.images["slot"])))}
-    draws = Draws(len(slots), n_resamples, np.random.default_rng([seed, 0]))
+    draws = Draws(clusters(tables.images), n_resamples, np.random.default_rng([seed, 0]))
     return tuple(
         _series(
             tables, generations, family, trait, slots, draws, np.random.default_rng([seed, 1, *trait.name.encode()])
@@ -130,6 +139,7 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
             group=s.family.group,
             value=s.retention,
             draws=s.retention_draws,
+            measured=s.measured,
             n_slots=s.n_slots,
             n_reference=int(s.is_reference),
         )
@@ -137,9 +147,23 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
     )
 
 
-def traits_table(series: Sequence[TraitSeries], generations: Sequence[int]) -> pd.DataFrame:
+def traits_table(series: Sequence[TraitSeries], ranking: Ranking, generations: Sequence[int]) -> pd.DataFrame:
     """``traits.csv``: one row per generation and trait, columns as in the contract, then what charts need."""
-    return pd.DataFrame.from_records([row for s in series for row in _rows(s, generations)])
+    return pd.DataFrame.from_records([row for s in series for row in _rows(s, ranking, generations)])
+
+
+def clusters(images: pd.DataFrame) -> NDArray[np.intp]:
+    """Which slots are drawn together (n_slots,), in the order of the slots' names.
+
+    Slots of one prompt group vary together, so groups are drawn whole (Davison & Hinkley 1997, section 3.8), where
+    there are at least ``FEWEST_SLOTS`` of them. Fewer are taken for what they are, all the groups there are; then each
+    slot is drawn by itself.
+    """
+    first = images.drop_duplicates("slot").sort_values("slot", kind="stable")
+    groups = first["group"].where(first["group"] != "", first["slot"])
+    if groups.nunique() < FEWEST_SLOTS:
+        groups = first["slot"]
+    return np.asarray(pd.factorize(groups)[0], dtype=np.intp)
 
 
 def family_word(trait_name: str) -> str:
@@ -166,8 +190,7 @@ def _series(
     everyone = [reference, *counted] if own_reference else counted
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
     value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
-    drawn = np.array([_draw(trait, everyone, counts, size, rng) for counts in draws.of(trait.resampling)])
-    drawn = drawn.reshape(-1, len(everyone))
+    drawn = _drawn(trait, everyone, draws.of(trait.resampling), size, rng)
     drawn = _share_draws(value, drawn, everyone, rng) if trait.is_share else _widened(trait, value, drawn, everyone)
     uncorrected = value if trait.errors else np.full_like(value, np.nan)
     if trait.errors:
@@ -185,6 +208,7 @@ def _series(
         retention_draws=retention_draws[:, compared],
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
+        measured=_still_measured(reference, counted),
         n_slots=reference.n_slots,
         uncorrected=uncorrected[compared],
         embedder=_embedder(tables.faces) if EMBEDDING in trait.readings else "",
@@ -198,14 +222,10 @@ def _embedder(faces: pd.DataFrame) -> str:
 def _widened(trait: Trait, value: Array, drawn: Array, everyone: Sequence[Counted]) -> Array:
     """Draws centred on the estimate and spread as widely as the number of slots, n, asks for.
 
-    The bootstrap's variance is (n - 1) / n of the truth, and intervals as narrow as a normal distribution's leave out
-    too much where n is small: both are undone here, the latter by Student's quantile over the normal one (Hesterberg
-    2015, doi:10.1080/00031305.2015.1089789).
+    The bootstrap's variance is (n - 1) / n of the truth (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
     """
-    n_slots = np.array([max(len(set(c.slots.tolist())), 2) for c in everyone])
-    widen = student_t.ppf(0.975, n_slots - 1) / norm.ppf(0.975)
-    if trait.resampling == "bootstrap":
-        widen = widen * np.sqrt(n_slots / (n_slots - 1))
+    n_slots = np.array([max(c.n_slots, 2) for c in everyone])
+    widen = np.sqrt(n_slots / (n_slots - 1)) if trait.resampling == "bootstrap" else 1.0
     spread = (centred(value, drawn) - value) * widen
     return np.clip(np.where(np.isnan(value), np.nan, value + spread), *trait.bounds)
 
@@ -236,6 +256,40 @@ def _value(trait: Trait, sample: Sample, reference: Sample, size: int, rng: np.r
     if len(sample) < trait.n_min or len(reference) < trait.n_min:
         return math.nan
     return _at_size(trait, sample, reference, size, rng, SUBSETS)
+
+
+def _still_measured(reference: Counted, counted: Sequence[Counted]) -> Array:
+    """Share of subjects measured, over the same share in the reference: what has gone unmeasured since."""
+    before = len(reference) / max(reference.n_expected, 1)
+    return np.array([min(len(c) / max(c.n_expected, 1) / max(before, 1e-12), 1.0) for c in counted])
+
+
+def _drawn(
+    trait: Trait, everyone: Sequence[Counted], counts: NDArray[np.intp], size: int, rng: np.random.Generator
+) -> Array:
+    """The statistic in every resample, (B, N), the reference first.
+
+    A statistic of vectors costs too much to be told two thousand times: it is told for the first ``N_COSTLY`` draws,
+    which then stand for the others.
+    """
+    statistic = trait.statistic
+    if isinstance(statistic, ResampledStatistic) and not trait.equal_n:
+        return np.stack([_over(statistic, trait, c, counts) for c in everyone], axis=1)
+    few = counts[:N_COSTLY] if trait.equal_n or EMBEDDING in trait.readings else counts
+    drawn = np.array([_draw(trait, everyone, row, size, rng) for row in few]).reshape(len(few), len(everyone))
+    return np.resize(drawn, (len(counts), len(everyone)))
+
+
+def _over(statistic: ResampledStatistic, trait: Trait, c: Counted, counts: NDArray[np.intp]) -> Array:
+    if len(c) < trait.n_min:
+        return np.full(len(counts), np.nan)
+    parts = (statistic.over(c.sample, part[:, c.slots].astype(np.float64)) for part in _parts(counts))
+    return np.concatenate(list(parts))
+
+
+def _parts(counts: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Some hundred draws at a time: enough for speed, and little memory."""
+    return [counts[start : start + 250] for start in range(0, len(counts), 250)]
 
 
 def _draw(
@@ -277,16 +331,30 @@ def _retentions(
     slots, sizes = everyone[0].slots, [len(np.unique(c.slots)) for c in everyone]
     chance = np.array([0.0, *(chance_distance(numbers[0], slots, n, rng, trait.resolution) for n in sizes[1:])])
     point = np.where(np.isnan(value), np.nan, [location_distance(n, numbers[0], trait.resolution) for n in numbers])
-    resampled = np.array([_distances(trait, everyone, counts) for counts in draws.of(trait.resampling)])
-    distances = _widened(replace(trait, bounds=(0.0, math.inf)), point, resampled.reshape(-1, len(everyone)), everyone)
+    resampled = np.stack([_distances(trait, c, everyone[0], draws.of(trait.resampling)) for c in everyone], axis=1)
+    distances = _widened(replace(trait, bounds=(0.0, math.inf)), point, resampled, everyone)
     return location_retention(point, chance), location_retention(distances, chance)
 
 
-def _distances(trait: Trait, everyone: Sequence[Counted], counts: NDArray[np.intp]) -> list[float]:
-    """How far each generation lies from the reference in one resample, the reference first."""
+def _distances(trait: Trait, c: Counted, reference: Counted, counts: NDArray[np.intp]) -> Array:
+    """How far a generation lies from the reference in each resample, (B,)."""
     name = trait.readings[0]
-    reference = everyone[0].drawn(counts).numbers(name)
-    return [location_distance(c.drawn(counts).numbers(name), reference, trait.resolution) for c in everyone]
+    if c is reference:
+        return np.zeros(len(counts))
+    if len(c) < 2 or len(reference) < 2:
+        return np.full(len(counts), np.nan)
+    numbers, others = c.sample.numbers(name), reference.sample.numbers(name)
+    parts = (
+        resampled_distances(
+            numbers,
+            others,
+            part[:, c.slots].astype(np.float64),
+            part[:, reference.slots].astype(np.float64),
+            trait.resolution,
+        )
+        for part in _parts(counts)
+    )
+    return np.concatenate(list(parts))
 
 
 def _count(tables: Tables, generation: int, family: Family, trait: Trait, slots: dict[str, int]) -> Counted:
@@ -340,10 +408,11 @@ def _n_expected(images: pd.DataFrame, trait: Trait) -> int:
     return 2 * expected if trait.subject == "eye" else expected
 
 
-def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, object]]:
+def _rows(series: TraitSeries, ranking: Ranking, generations: Sequence[int]) -> list[dict[str, object]]:
     trait = series.trait
-    low, high = interval(series.draws)
-    retention_low, retention_high = interval(series.retention_draws)
+    values = band(series.value, reach(series.value, series.draws), ranking.critical, series.n_slots)
+    low, high = np.clip(values.low, *trait.bounds), np.clip(values.high, *trait.bounds)
+    retention = ranking.bands[trait.name]
     shares = series.n_measured / np.maximum(series.n_expected, 1)
     return [
         {
@@ -360,8 +429,8 @@ def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, obj
             "ci_low": low[index],
             "ci_high": high[index],
             "retention": series.retention[index],
-            "retention_low": retention_low[index],
-            "retention_high": retention_high[index],
+            "retention_low": retention.low[index],
+            "retention_high": retention.high[index],
             "reference_value": series.reference,
             "floor": trait.floor if trait.kind == "level" else math.nan,
             "kind": trait.kind,
