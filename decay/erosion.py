@@ -38,7 +38,7 @@ class Rule:
     the simultaneous intervals. ``p_first``: a first trait or family is named at or above this share of the draws.
     ``interval`` False: the flat threshold of public trackers instead, without any interval, for comparison only."""
 
-    margin: float = 0.1
+    margin: float = 0.2
     coverage: float = 0.95
     p_first: float = 0.8
     interval: bool = True
