@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm, wasserstein_distance
 from scipy.stats import t as student_t
 
+from decay.settings import Rule
+
 Array = NDArray[np.float64]
 NEVER = math.inf
 
@@ -30,22 +32,6 @@ NEAR_THE_LARGEST = 2.0
 _TAIL_SCORES = norm.ppf([0.975, 0.995])
 CONTENDERS = ("eroded", "cannot_tell")
 """What may have come first. Undecided traits too: one that may have fallen before the winner takes from its share."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What is called erosion. ``margin``: the loss of retention (0 to 1) that an onset goes beyond. ``coverage``: of
-    the simultaneous intervals. ``p_first``: a first trait or family is named at or above this share of the draws.
-    ``interval`` False: the flat threshold of public trackers instead, without any interval, for comparison only."""
-
-    margin: float = 0.2
-    coverage: float = 0.95
-    p_first: float = 0.8
-    interval: bool = True
-
-    def __post_init__(self) -> None:
-        if not (0.0 < self.margin < 1.0 and 0.5 < self.coverage < 1.0 and 0.5 < self.p_first <= 1.0):
-            raise ValueError(f"margin in 0..1, coverage and p_first in 0.5..1 are wanted, got {self}")
 
 
 @dataclass(frozen=True)
@@ -185,13 +171,10 @@ def chance_distance(
     spread = max(float(np.std(reference, ddof=1)), resolution) if len(reference) > 1 else 0.0
     if n_slots < 1 or spread < 1e-12:
         return 0.0
-    of_slot = [reference[slots == slot] for slot in np.unique(slots)]
-
-    def drawn(n: int) -> Array:
-        return np.concatenate([of_slot[index] for index in rng.integers(len(of_slot), size=n)])
-
-    pairs = ((drawn(n_slots), drawn(len(of_slot))) for _ in range(n_repeats))
-    return float(np.mean([wasserstein_distance(a, b) for a, b in pairs])) / spread
+    _, slot = np.unique(slots, return_inverse=True)
+    n = int(slot.max()) + 1
+    one, other = (rng.multinomial(size, np.full(n, 1 / n), n_repeats)[:, slot].astype(float) for size in (n_slots, n))
+    return float(np.mean(_areas(reference, reference, one, other))) / spread
 
 
 def resampled_distances(
@@ -200,20 +183,26 @@ def resampled_distances(
     """``location_distance`` in B resamples at once: (B,).
 
     ``sample`` (n,), ``reference`` (m,): readings; ``counts`` (B, n), ``reference_counts`` (B, m): how often each was
-    drawn. The distance is the area between the two distribution functions.
+    drawn.
     """
+    n, m = counts.sum(axis=1), reference_counts.sum(axis=1)
+    off = reference - reference.mean()
+    variance = (
+        reference_counts @ np.square(off) - np.square(reference_counts @ off) / np.maximum(m, 1.0)
+    ) / np.maximum(m - 1.0, 1.0)
+    spread = np.maximum(np.sqrt(np.maximum(variance, 0.0)), resolution)
+    enough = (n >= 2.0) & (m >= 2.0) & (spread >= 1e-12)
+    area = _areas(sample, reference, counts, reference_counts)
+    return np.where(enough, area / np.maximum(spread, 1e-12), np.nan)
+
+
+def _areas(sample: Array, reference: Array, counts: Array, reference_counts: Array) -> Array:
+    """Wasserstein-1 distances (B,): the area between the two distribution functions."""
     both = np.concatenate([sample, reference])
     order = np.argsort(both, kind="stable")
     n, m = counts.sum(axis=1, keepdims=True), reference_counts.sum(axis=1, keepdims=True)
     shares = np.concatenate([counts / np.maximum(n, 1.0), -reference_counts / np.maximum(m, 1.0)], axis=1)
-    area = np.abs(shares[:, order].cumsum(axis=1)[:, :-1]) @ np.diff(both[order])
-    off = reference - reference.mean()
-    variance = (reference_counts @ np.square(off) - np.square(reference_counts @ off) / np.maximum(m[:, 0], 1.0)) / (
-        np.maximum(m[:, 0] - 1.0, 1.0)
-    )
-    spread = np.maximum(np.sqrt(np.maximum(variance, 0.0)), resolution)
-    enough = (n[:, 0] >= 2.0) & (m[:, 0] >= 2.0) & (spread >= 1e-12)
-    return np.where(enough, area / np.maximum(spread, 1e-12), np.nan)
+    return np.asarray(np.abs(shares[:, order].cumsum(axis=1)[:, :-1]) @ np.diff(both[order]), dtype=np.float64)
 
 
 def centred(value: Array, draws: Array) -> Array:
@@ -374,11 +363,14 @@ def family_draws(retentions: Sequence[Retention]) -> Array:
     return np.asarray(_quietly(np.nanmin, raised, axis=0), dtype=np.float64)
 
 
-def rank(retentions: Sequence[Retention], generations: Sequence[int], rule: Rule) -> Ranking:
-    """Bands, onsets and order of every trait."""
+def rank(
+    retentions: Sequence[Retention], generations: Sequence[int], rule: Rule, critical: float | None = None
+) -> Ranking:
+    """Bands, onsets and order of every trait. ``critical``: given where bands of several runs are to hold at once."""
     threshold = 1.0 - rule.margin
-    measured = [r for r in retentions if not np.isnan(r.value[r.n_reference :]).all()]
-    critical = critical_value(measured, rule.coverage)
+    if critical is None:
+        measured = [r for r in retentions if not np.isnan(r.value[r.n_reference :]).all()]
+        critical = critical_value(measured, rule.coverage)
     bands = {r.name: band(r.value, r.reach, critical, r.n_slots) for r in retentions}
     draws = {r.name: onsets(r.draws, generations, threshold) for r in retentions}
     found = {r.name: _onset(r, bands[r.name], draws[r.name], generations, rule, critical) for r in retentions}

@@ -8,8 +8,9 @@ be compared draw by draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -29,10 +30,11 @@ from decay.erosion import (
     reach,
     resampled_distances,
 )
+from decay.metadata import EXPECTABLE
 from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_slot
 from decay.tables import EMBEDDING, REFERENCE, Tables
 from detectors.registry import families
-from detectors.trait import OK, ErrorRates, Family, ResampledStatistic, Resampling, Sample, Trait
+from detectors.trait import OK, ErrorRates, Family, ResampledStatistic, Resampling, Sample, Subject, Trait
 
 N_COSTLY = 200
 """Draws in which a statistic of vectors is told."""
@@ -74,6 +76,7 @@ class TraitSeries:
     ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
     ``n_slots``: slots behind the reference.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
+    ``control``: the run whose drift is taken off the retention, "" for none.
     """
 
     trait: Trait
@@ -90,6 +93,21 @@ class TraitSeries:
     n_slots: int
     uncorrected: Array
     embedder: str = ""
+    control: str = ""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """One generation's subjects of one kind, in the order of their slots, whatever the files are called: what is
+    drawn at random is drawn by position. ``rows``: of their table. ``slots``, ``groups`` (n,): of their images.
+    ``expected`` (n,) by what: whether their image should show one. ``images``: the generation's.
+    """
+
+    images: pd.DataFrame
+    rows: pd.DataFrame
+    slots: NDArray[np.intp]
+    groups: NDArray[np.object_]
+    expected: Mapping[str, NDArray[np.bool_]]
 
 
 class Draws:
@@ -106,26 +124,50 @@ class Draws:
             row[rng.permutation(n)[: (n + 1) // 2]] = 1
         self.half = halves[:, clusters]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Draws], places: Sequence[NDArray[np.intp]], n_slots: int) -> Draws:
+        """Draws of several sets of slots put together; ``places``: where the slots of each part belong."""
+        whole = cls.__new__(cls)
+        whole.bootstrap = np.zeros((len(parts[0].bootstrap), n_slots), dtype=np.intp)
+        whole.half = np.zeros_like(whole.bootstrap)
+        for part, columns in zip(parts, places, strict=True):
+            whole.bootstrap[:, columns], whole.half[:, columns] = part.bootstrap, part.half
+        return whole
+
     def of(self, kind: Resampling) -> NDArray[np.intp]:
         """The counts for one kind of resampling."""
         return np.asarray(self.bootstrap if kind == "bootstrap" else self.half, dtype=np.intp)
 
 
 def readings_to_traits(
-    tables: Tables, generations: Sequence[int], n_resamples: int, seed: int
+    tables: Tables,
+    generations: Sequence[int],
+    n_resamples: int,
+    seed: int,
+    of: Sequence[Family] | None = None,
+    draws: Draws | None = None,
 ) -> tuple[TraitSeries, ...]:
-    """Every trait of every family over the generations, in the order of the families.
+    """Every trait of every family over the generations, in the order of the families (``of``: instead of all known).
 
     Each trait has its own random stream (from ``seed`` and its name), so that no value depends on which
-    other traits exist.
+    other traits exist. ``draws``: of this run's slots in the order of their names, where other runs share them.
     """
     slots = {slot: index for index, slot in enumerate(sorted(set(tables.images["slot"])))}
-    draws = Draws(clusters(tables.images), n_resamples, np.random.default_rng([seed, 0]))
+    draws = draws or Draws(clusters(tables.images), n_resamples, np.random.default_rng([seed, 0]))
+    subjects = cache(lambda generation, subject: _subjects(tables, generation, subject, slots))
+    own_reference = bool((tables.images["generation"] == REFERENCE).any())
+    everyone = [REFERENCE, *generations] if own_reference else list(generations)
     return tuple(
         _series(
-            tables, generations, family, trait, slots, draws, np.random.default_rng([seed, 1, *trait.name.encode()])
+            [_count(subjects(generation, trait.subject), family, trait) for generation in everyone],
+            own_reference,
+            family,
+            trait,
+            draws,
+            np.random.default_rng([seed, 1, *trait.name.encode()]),
+            _embedder(tables.faces) if EMBEDDING in trait.readings else "",
         )
-        for family in families()
+        for family in (families() if of is None else of)
         for trait in family.traits
     )
 
@@ -175,19 +217,16 @@ def family_word(trait_name: str) -> str:
 
 
 def _series(
-    tables: Tables,
-    generations: Sequence[int],
+    everyone: Sequence[Counted],
+    own_reference: bool,
     family: Family,
     trait: Trait,
-    slots: dict[str, int],
     draws: Draws,
     rng: np.random.Generator,
+    embedder: str,
 ) -> TraitSeries:
-    counted = [_count(tables, generation, family, trait, slots) for generation in generations]
-    own_reference = bool((tables.images["generation"] == REFERENCE).any())
-    reference = _count(tables, REFERENCE, family, trait, slots) if own_reference else counted[0]
     # The reference comes first, once: where it is generation 0 itself, both are the same number, not two estimates.
-    everyone = [reference, *counted] if own_reference else counted
+    reference, counted = everyone[0], everyone[1 if own_reference else 0 :]
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
     value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
     drawn = _drawn(trait, everyone, draws.of(trait.resampling), size, rng)
@@ -211,7 +250,7 @@ def _series(
         measured=_still_measured(reference, counted),
         n_slots=reference.n_slots,
         uncorrected=uncorrected[compared],
-        embedder=_embedder(tables.faces) if EMBEDDING in trait.readings else "",
+        embedder=embedder,
     )
 
 
@@ -357,23 +396,35 @@ def _distances(trait: Trait, c: Counted, reference: Counted, counts: NDArray[np.
     return np.concatenate(list(parts))
 
 
-def _count(tables: Tables, generation: int, family: Family, trait: Trait, slots: dict[str, int]) -> Counted:
-    """The subjects of one generation in which the trait was measured."""
+def _subjects(tables: Tables, generation: int, subject: Subject, slots: Mapping[str, int]) -> Subjects:
     images = tables.images[tables.images["generation"] == generation]
+    table = tables.of(subject)
+    rows = table[table["generation"] == generation]
+    place = pd.Index(images["image"]).get_indexer(pd.Index(rows["image"]))
+    rows, place = rows[place >= 0], place[place >= 0]
+    order = np.argsort(images["slot"].to_numpy(dtype=str)[place], kind="stable")
+    rows, place = rows.iloc[order], place[order]
+    return Subjects(
+        images=images,
+        rows=rows,
+        slots=np.array([slots[slot] for slot in images["slot"]], dtype=np.intp)[place],
+        groups=images["group"].to_numpy(dtype=object)[place],
+        expected={what: (images[f"expects_{what}"] > 0).to_numpy()[place] for what in EXPECTABLE},
+    )
+
+
+def _count(subjects: Subjects, family: Family, trait: Trait) -> Counted:
+    """The subjects of one generation in which the trait was measured."""
+    images = subjects.images
+    measured = _measured(subjects.rows, family, trait).to_numpy(dtype=bool)
     if trait.expects:
         images = images[images[f"expects_{trait.expects}"] > 0]
-    table = tables.of(trait.subject)
-    rows = table[(table["generation"] == generation) & table["image"].isin(images["image"])]
-    rows = rows[_measured(rows, family, trait)]
-    place = images.set_index("image")
-    # In the order of slots, whatever the files are called: what is drawn at random is drawn by position.
-    rows = rows.iloc[np.argsort(rows["image"].map(place["slot"]).to_numpy(dtype=str), kind="stable")]
+        measured &= subjects.expected[trait.expects]
+    rows = subjects.rows[measured]
     sample = Sample(
-        columns={name: _column(rows[name], family, name) for name in trait.readings},
-        groups=np.asarray(rows["image"].map(place["group"]), dtype=object),
+        columns={name: _column(rows[name], family, name) for name in trait.readings}, groups=subjects.groups[measured]
     )
-    own_slots = np.asarray(rows["image"].map(place["slot"]).map(slots), dtype=np.intp)
-    return Counted(sample, own_slots, _n_expected(images, trait))
+    return Counted(sample, subjects.slots[measured], _n_expected(images, trait))
 
 
 def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> pd.Series:
@@ -444,16 +495,22 @@ def _rows(series: TraitSeries, ranking: Ranking, generations: Sequence[int]) -> 
     ]
 
 
+SIDED = "Without a control arm, mirror images among the training pictures cannot be told from decay."
+"""Said of every trait whose meaning is left against right (random flips make those symmetric by themselves)."""
+
+
 def _limits(series: TraitSeries) -> str:
-    """The trait's limits and what its correction rests on."""
+    """The trait's limits, and what its retention and its correction rest on."""
     trait, errors = series.trait, series.trait.errors
-    if errors is None:
-        return trait.limits
-    measured = not np.isnan(series.uncorrected).all()
-    refused = measured and np.isnan(series.value).all()
-    done = (
-        "Cannot be corrected, so no value is given (the reading may be no better than chance)"
-        if refused
-        else "Corrected"
-    )
-    return f"{trait.limits} {done}: {errors_in_words(errors)}".strip()
+    parts = [trait.limits, SIDED if trait.sided and not series.control else ""]
+    if series.control:
+        parts.append(f"From its retention the drift of the control arm {series.control} is taken off.")
+    if errors is not None:
+        refused = not np.isnan(series.uncorrected).all() and np.isnan(series.value).all()
+        done = (
+            "Cannot be corrected, so no value is given (the reading may be no better than chance)"
+            if refused
+            else "Corrected"
+        )
+        parts.append(f"{done}: {errors_in_words(errors)}")
+    return " ".join(part for part in parts if part)

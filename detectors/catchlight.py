@@ -550,6 +550,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, math.inf),
             limits=_SMALL_IRIS,
+            sided=True,
         ),
         Trait(
             name="catchlight_clock_spread",
@@ -564,6 +565,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, 1.0),
             limits=f"Glints within {NO_CLOCK_RHO:g} iris radii of the centre have no clock position. {_SMALL_IRIS}",
+            sided=True,
         ),
         Trait(
             name="catchlight_same_disparity",
@@ -580,6 +582,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, math.inf),
             limits=_ONE_LAMP + _PAIR,
+            sided=True,
         ),
         Trait(
             name="catchlight_mirror_disparity",
@@ -596,6 +599,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, math.inf),
             limits=_ONE_LAMP + _PAIR,
+            sided=True,
         ),
         Trait(
             name="catchlight_angle_difference",
@@ -613,6 +617,7 @@ FAMILY = Family(
             bounds=(0.0, 180.0),
             limits=f"Only faces whose glints both lie {NO_CLOCK_RHO:g} iris radii or more from the centre. "
             + _ONE_LAMP,
+            sided=True,
         ),
         Trait(
             name="catchlight_iou",

@@ -93,6 +93,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, math.inf),
             limits=_LIMITS,
+            sided=True,
         ),
         Trait(
             name="gaze_vergence",

@@ -134,6 +134,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, math.inf),
             limits="Side light alone makes a difference of a few units. " + _COLOUR_LIMITS,
+            sided=True,
         ),
         Trait(
             name="iris_contrast",

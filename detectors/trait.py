@@ -315,6 +315,7 @@ class Trait:
     this much, so that noise is not counted in units of next to nothing.
     ``limits``: in words, where the trait stops meaning anything.
     ``errors``: how often the yes/no reading behind a share errs; the share is then corrected for it. Shares only.
+    ``sided``: it means left against right, so that mirror images among the training pictures change it by themselves.
     """
 
     name: str
@@ -336,6 +337,7 @@ class Trait:
     resolution: float = 0.0
     limits: str = ""
     errors: ErrorRates | None = None
+    sided: bool = False
 
     def __post_init__(self) -> None:
         _check_name(self.name)
