@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -133,6 +134,12 @@ class Draws:
         for part, columns in zip(parts, places, strict=True):
             whole.bootstrap[:, columns], whole.half[:, columns] = part.bootstrap, part.half
         return whole
+
+    def of_slots(self, places: NDArray[np.intp]) -> Draws:
+        """The same draws of some of the slots, in this order."""
+        part = copy(self)
+        part.bootstrap, part.half = self.bootstrap[:, places], self.half[:, places]
+        return part
 
     def of(self, kind: Resampling) -> NDArray[np.intp]:
         """The counts for one kind of resampling."""
