@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from decay.erosion import Ranking, Verdict
-from decay.files import csv_text, move_files, scratch_folder
+from decay.erosion import NEVER, Ranking, Verdict, first_below, judge, rank
+from decay.files import csv_text, move_files, scratch_folder, to_json
+from decay.settings import MeasureSettings, Rule
 from decay.tables import Tables
-from decay.traits import TraitSeries, family_word
+from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
 from reports.charts import write_charts
 from reports.page import write_page
 
@@ -31,6 +32,52 @@ class Results:
     erosion: pd.DataFrame
     verdict: Mapping[str, Any]
     run: Mapping[str, Any]
+
+
+def draw_conclusion(
+    tables: Tables,
+    series: Sequence[TraitSeries],
+    generations: Sequence[int],
+    settings: MeasureSettings,
+    reference: str,
+) -> Results:
+    """Traits -> what is written of them; ``run`` is left to whoever measured. ``reference``: in words."""
+    retentions = traits_to_retentions(series)
+    ranking = rank(retentions, generations, settings.rule)
+    verdict = judge(retentions, ranking, generations)
+    table = erosion_table(series, ranking, verdict.order)
+    record = verdict_record(verdict, reference, settings.rule)
+    if control := next((s.control for s in series if s.control), ""):
+        kept = np.isfinite([s.retention for s in series]).any(axis=0)
+        record["control"] = {"name": control, "generations": [g for g, k in zip(generations, kept, strict=True) if k]}
+        record["sentence"] += f" The drift of the control arm {control} is taken off."
+    if settings.flat_drop is not None:
+        table["onset_flat"] = table["trait"].map(flat_onsets(series, generations, settings.flat_drop))
+        record["flat_rule"] = {"drop": settings.flat_drop, "sentence": flat_sentence(table, settings.flat_drop)}
+    return Results(tables, traits_table(series, ranking, generations), table, record, run={})
+
+
+def flat_onsets(series: Sequence[TraitSeries], generations: Sequence[int], drop: float) -> dict[str, float]:
+    """Onset by public trackers' flat rule, see ``erosion.first_below``; inf for never.
+
+    NaN where the rule means nothing: for traits that are healthy when low, and for those that can only drift.
+    """
+    falls = {s.trait.name: s.trait.kind == "level" and s.trait.direction != "lower" for s in series}
+    return {s.trait.name: first_below(s.value, generations, drop) if falls[s.trait.name] else math.nan for s in series}
+
+
+def flat_sentence(erosion: pd.DataFrame, drop: float) -> str:
+    """What the flat rule says, beside the verdict and for comparison only."""
+    fallen = erosion[(erosion["onset_flat"] < NEVER)].sort_values(["onset_flat", "trait"])
+    rule = f"By the flat rule (first value below {1 - drop:g} x generation 0, no interval; for comparison only)"
+    if fallen.empty:
+        return f"{rule} nothing fell."
+    first = fallen.iloc[0]
+    n_first = int((fallen["onset_flat"] == first["onset_flat"]).sum())
+    return (
+        f"{rule} {len(fallen)} of {int(erosion['onset_flat'].notna().sum())} traits fell; "
+        f"{n_first} of them first, at generation {first['onset_flat']:.0f}."
+    )
 
 
 def erosion_table(series: Sequence[TraitSeries], ranking: Ranking, order: Sequence[str]) -> pd.DataFrame:
@@ -68,7 +115,7 @@ def _erosion_row(series: TraitSeries, ranking: Ranking, rank: int | None) -> dic
     }
 
 
-def verdict_record(verdict: Verdict, reference: str) -> dict[str, Any]:
+def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, Any]:
     """``verdict.json``. A family here is one of eyes, hands, face, light, image: the answer a person wants."""
     group, trait = verdict.first_group, verdict.first_trait
     return {
@@ -82,6 +129,8 @@ def verdict_record(verdict: Verdict, reference: str) -> dict[str, Any]:
         "p_families": dict(verdict.p_families),
         "sentence": verdict.sentence,
         "reference": reference,
+        "control": None,
+        "rule": asdict(rule),
     }
 
 
@@ -101,18 +150,3 @@ def publish(results: Results, folder: Path) -> None:
         write_charts(results.traits, results.erosion, results.verdict, scratch / "charts")
         write_page(results.traits, results.erosion, results.verdict, results.run, scratch / "report.html")
         move_files(scratch, folder)
-
-
-def to_json(record: Mapping[str, Any]) -> str:
-    """Indented JSON; numbers that are NaN or infinite become null, paths become text."""
-    return json.dumps(_json_ready(record), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
-
-
-def _json_ready(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _json_ready(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_ready(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
