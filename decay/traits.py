@@ -42,6 +42,9 @@ N_COSTLY = 200
 SUBSETS = 4
 """Random subsets averaged when a size-dependent statistic is brought to the size of the smallest generation."""
 
+N_SPLITS = 60
+"""Splits of the reference into halves behind a noise floor."""
+
 AT_FLOOR = 0.025
 """A share has no retention where more than this of the reference's draws lie at the floor: there may be nothing to
 lose, and a ratio to next to nothing is noise."""
@@ -78,6 +81,7 @@ class TraitSeries:
     ``n_slots``: slots behind the reference.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
     ``control``: the run whose drift is taken off the retention, "" for none.
+    ``noise_floor``: see ``noise_floor``.
     """
 
     trait: Trait
@@ -95,6 +99,7 @@ class TraitSeries:
     uncorrected: Array
     embedder: str = ""
     control: str = ""
+    noise_floor: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,8 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
             measured=s.measured,
             n_slots=s.n_slots,
             n_reference=int(s.is_reference),
+            falls=s.trait.kind == "level",
+            noise_floor=s.noise_floor,
         )
         for s in series
     )
@@ -238,6 +245,8 @@ def _series(
     value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
     drawn = _drawn(trait, everyone, draws.of(trait.resampling), size, rng)
     drawn = _share_draws(value, drawn, everyone, rng) if trait.is_share else _widened(trait, value, drawn, everyone)
+    if isinstance(trait.statistic, ResampledStatistic) and trait.statistic.is_scale:
+        drawn = np.clip(_with_pooled_error(value, drawn), *trait.bounds)
     uncorrected = value if trait.errors else np.full_like(value, np.nan)
     if trait.errors:
         value, drawn = _corrected(trait.errors, value, drawn, rng)
@@ -258,6 +267,7 @@ def _series(
         n_slots=reference.n_slots,
         uncorrected=uncorrected[compared],
         embedder=embedder,
+        noise_floor=noise_floor(trait, reference, value[0], draws, rng),
     )
 
 
@@ -274,6 +284,20 @@ def _widened(trait: Trait, value: Array, drawn: Array, everyone: Sequence[Counte
     widen = np.sqrt(n_slots / (n_slots - 1)) if trait.resampling == "bootstrap" else 1.0
     spread = (centred(value, drawn) - value) * widen
     return np.clip(np.where(np.isnan(value), np.nan, value + spread), *trait.bounds)
+
+
+def _with_pooled_error(value: Array, drawn: Array) -> Array:
+    """Draws (B, N) of a spread, none narrower in proportion to its value than the generations are on average.
+
+    A sample without outliers understates both a spread and its error. What decays scales with its spread, so the
+    error as a share of the value is one number, which all generations tell better than each by itself.
+    """
+    error = np.where(value > 0.0, drawn.std(axis=0) / np.where(value > 0.0, value, 1.0), np.nan)
+    known = error > 0.0
+    if not known.any():
+        return drawn
+    pooled = math.sqrt(float(np.mean(np.square(error[known]))))
+    return np.asarray(value + (drawn - value) * np.where(known, np.maximum(pooled / np.where(known, error, 1.0), 1), 1))
 
 
 def _share_draws(value: Array, drawn: Array, everyone: Sequence[Counted], rng: np.random.Generator) -> Array:
@@ -382,6 +406,35 @@ def _retentions(
     return location_retention(point, chance), location_retention(distances, chance)
 
 
+def noise_floor(trait: Trait, reference: Counted, value: float, draws: Draws, rng: np.random.Generator) -> float:
+    """The loss that chance shows in 2.5 % of cases: of one half of the reference's slots against the other half.
+
+    Scaled by the root of 2 from halves to the full size. NaN where a half is too small to be measured, or where the
+    reference has nothing to lose.
+    """
+    halves = draws.half[:N_SPLITS]
+    if len(halves) == 0 or reference.n_slots < 2 * trait.n_min or math.isnan(value):
+        return math.nan
+    losses = [_loss_of_halves(trait, reference, row, rng) for row in halves]
+    return float(np.nanquantile(losses, 0.975)) / math.sqrt(2.0) if not np.isnan(losses).all() else math.nan
+
+
+def _loss_of_halves(trait: Trait, reference: Counted, half: NDArray[np.intp], rng: np.random.Generator) -> float:
+    one, other = reference.drawn(half), reference.drawn(1 - half)
+    if min(len(one), len(other)) < 2:
+        return math.nan
+    if trait.kind == "location":
+        first, second = (s.numbers(trait.readings[0]) for s in (one, other))
+        return location_distance(second, first, trait.resolution)
+    size = min(len(one), len(other))
+    before, after = (_at_size(trait, sample, one, size, rng, 1) for sample in (one, other))
+    if trait.errors:
+        before, after = (
+            float(corrected(np.float64(v), trait.errors.sensitivity, trait.errors.specificity)) for v in (before, after)
+        )
+    return 1.0 - float(level_retention(np.asarray(after), before, trait.floor))
+
+
 def _distances(trait: Trait, c: Counted, reference: Counted, counts: NDArray[np.intp]) -> Array:
     """How far a generation lies from the reference in each resample, (B,)."""
     name = trait.readings[0]
@@ -426,7 +479,7 @@ def _count(subjects: Subjects, family: Family, trait: Trait) -> Counted:
     measured = _measured(subjects.rows, family, trait).to_numpy(dtype=bool)
     if trait.expects:
         images = images[images[f"expects_{trait.expects}"] > 0]
-        measured &= subjects.expected[trait.expects]
+        measured = measured & subjects.expected[trait.expects]
     rows = subjects.rows[measured]
     sample = Sample(
         columns={name: _column(rows[name], family, name) for name in trait.readings}, groups=subjects.groups[measured]
