@@ -24,6 +24,10 @@ from decay.settings import Rule
 Array = NDArray[np.float64]
 NEVER = math.inf
 
+NOTHING_LEFT = 0.1
+"""Retention below which a facet is gone."""
+_LEAST_LOG = 0.01
+"""Retention is held to be no less where its logarithm is taken: below it there is only noise."""
 FEWEST_SLOTS = 12
 """Below this many slots no trait is called eroded: resampling few readings of a skewed trait understates its error
 (shown by simulation in tests/decay/test_traits.py; compare Hesterberg 2015, doi:10.1080/00031305.2015.1089789)."""
@@ -41,6 +45,8 @@ class Retention:
     ``measured`` (G,): share of the subjects that were measured, over the same share in the reference, at most 1.
     ``n_slots``: how many slots stand behind its reference. ``n_reference``: how many of the first
     generations are the reference itself (1, or 0 with a ``real/`` folder).
+    ``falls``: whether it can lose all (location traits drift instead). ``noise_floor``: the loss that chance alone
+    shows in 2.5 % of cases, NaN where that is not known.
     """
 
     name: str
@@ -51,6 +57,8 @@ class Retention:
     measured: Array
     n_slots: int
     n_reference: int = 1
+    falls: bool = True
+    noise_floor: float = math.nan
 
     @cached_property
     def error(self) -> Array:
@@ -76,10 +84,11 @@ class Onset:
     """When one trait fell for good.
 
     ``value``: the generation from which the estimate stays beyond the margin. ``low``..``high``: from the first
-    generation from which it may have (the simultaneous interval allows it) to the first from which it must have;
-    ``inf``: not within these generations. The fall itself lies in the interval (low - 1, high].
+    generation from which it may have (the simultaneous interval allows it, or what is unmeasured could hide it) to the
+    first from which it must have; ``inf``: not within these generations. The fall itself lies in (low - 1, high].
     ``p_first``: share of draws in which no other trait, eroded or undecided, fell earlier (ties shared).
-    ``smallest_detectable``: the loss that would have been called erosion in half of all repetitions.
+    ``smallest_detectable``: the loss that would have been called erosion in half of all repetitions, and no less than
+    what chance shows (``noise_floor``).
     ``state``: ``eroded``, ``held``, ``cannot_tell``, ``not_rankable`` or ``not_measured``.
     """
 
@@ -109,6 +118,17 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class NothingLeft:
+    """The generation from which no facet is left, and its interval; ``inf``: not within these generations, or never.
+    ``extrapolated``: it lies beyond what was measured."""
+
+    generation: float
+    low: float
+    high: float
+    extrapolated: bool
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Which family and which trait fell first, or None where that cannot be told. ``p_families``: every family's
     share of first places."""
@@ -120,6 +140,7 @@ class Verdict:
     not_rankable: tuple[str, ...]
     not_measured: tuple[str, ...]
     p_families: Mapping[str, float]
+    nothing_left: NothingLeft
     sentence: str
 
 
@@ -239,7 +260,7 @@ def critical_value(retentions: Sequence[Retention], coverage: float) -> float:
     n_cells = int((~np.isnan(deviations).all(axis=0)).sum())
     if n_cells == 0:
         return math.nan
-    largest = float(np.quantile(_quietly(np.nanmax, deviations, axis=1), coverage))
+    largest = float(np.nanquantile(_quietly(np.nanmax, deviations, axis=1), coverage))
     return min(largest, float(norm.ppf(1.0 - (1.0 - coverage) / (2 * n_cells))))
 
 
@@ -270,14 +291,20 @@ def band(value: Array, reach: tuple[Array, Array], critical: float, n_slots: int
     return Band(value - wide * reach[0], value + wide * reach[1])
 
 
-def worst_case(retention: Retention, high: Array) -> Array:
-    """Upper bound of retention (G,) if every subject that cannot be measured any more had kept all (Manski 1990).
+def worst_case(retention: Retention, band: Band) -> Band:
+    """Bounds of retention whatever the subjects hold that cannot be measured any more (Manski 1990, "Nonparametric
+    bounds on treatment effects"): from all of them having lost all to all of them having kept all.
 
-    Subjects go unmeasured because they decay, so what is left over is no fair sample of them. The other bound, that
-    all of them have lost all, would make erosion out of missing readings and is not used.
+    Subjects go unmeasured because they decay, so what is left over is no fair sample of them. The upper bound decides
+    whether a fall is shown, the lower one whether a trait has held: neither may come of missing readings. Exact for
+    means and shares, an approximation for other statistics, which are no averages of their parts.
     """
-    share = np.clip(retention.measured, 0.0, 1.0)
-    return np.asarray(share * high + (1.0 - share) * np.maximum(high, 1.0), dtype=np.float64)
+    share = np.where(np.isnan(retention.value), 0.0, np.clip(retention.measured, 0.0, 1.0))
+    low, high = np.where(share > 0.0, [band.low, band.high], [[0.0], [1.0]])
+    return Band(
+        np.asarray(share * low + (1.0 - share) * np.minimum(low, 0.0)),
+        np.asarray(share * high + (1.0 - share) * np.maximum(high, 1.0)),
+    )
 
 
 # --------------------------------------------------------------------------- onset
@@ -300,7 +327,7 @@ def onsets(retention: Array, generations: Sequence[int], threshold: float) -> Ar
 def shown_onset(retention: Retention, band: Band, generations: Sequence[int], threshold: float) -> float:
     """First generation in which the fall is shown whatever the unmeasured subjects hold, and from which the interval
     of what is measured stays below the threshold; inf for never."""
-    beyond = worst_case(retention, band.high) < threshold
+    beyond = worst_case(retention, band).high < threshold
     stays = onsets(band.high, generations, threshold)
     return next((float(g) for g, shown in zip(generations, beyond, strict=True) if shown and g >= stays), NEVER)
 
@@ -324,6 +351,52 @@ def half_life(retention: Array, generations: Sequence[int], n_reference: int) ->
         if r0 >= 0.5 > r1:
             return float(g0 + (r0 - 0.5) / (r0 - r1) * (g1 - g0) - known[0][0])
     return NEVER
+
+
+# --------------------------------------------------------------------------- the end
+
+
+def nothing_left(
+    retentions: Sequence[Retention], ranking: Ranking, generations: Sequence[int], extrapolate: bool = False
+) -> NothingLeft:
+    """From when on every trait that can fall and was measured is below ``NOTHING_LEFT``: as estimated, and from the
+    first generation in which the simultaneous intervals allow it to the first in which they leave nothing else.
+
+    ``extrapolate``: where that was not seen, go on along each trait's course. Never beyond a trait that holds: then
+    nothing is said.
+    """
+    falling = [r for r in retentions if r.falls and ranking.onsets[r.name].state != "not_measured"]
+
+    def latest(courses: Sequence[Array]) -> float:
+        return max((float(onsets(course, generations, NOTHING_LEFT)) for course in courses), default=NEVER)
+
+    bands = [ranking.bands[r.name] for r in falling]
+    seen = NothingLeft(
+        latest([r.value for r in falling]), latest([b.low for b in bands]), latest([b.high for b in bands]), False
+    )
+    if math.isfinite(seen.generation) or not extrapolate:
+        return seen
+    if not falling or any(ranking.onsets[r.name].state != "eroded" for r in falling):
+        return NothingLeft(NEVER, NEVER, NEVER, extrapolated=True)
+    ends = [_end(r, generations, ranking.onsets[r.name].value) for r in falling]
+    low, high = np.quantile(np.max([draws for _, draws in ends], axis=0), [0.025, 0.975], method="nearest")
+    return NothingLeft(max(end for end, _ in ends), float(low), float(high), extrapolated=True)
+
+
+def _end(r: Retention, generations: Sequence[int], onset: float) -> tuple[float, Array]:
+    """When the estimate and each draw (B,) of an eroded trait reach ``NOTHING_LEFT``, along the straight line that fits
+    the logarithm of retention best from the generation before the onset on; inf where that line does not fall."""
+    known = ~np.isnan(r.value)
+    first = max((g for g, k in zip(generations, known, strict=True) if k and g < onset), default=generations[0])
+    used = known & (np.asarray(generations) >= first)
+    x = np.asarray(generations, dtype=np.float64)[used]
+    y = np.log(np.maximum(np.vstack([r.value, r.draws])[:, used], _LEAST_LOG))
+    off = x - x.mean()
+    slope = y @ off / max(float(off @ off), 1e-12)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        end = x.mean() + (math.log(NOTHING_LEFT) - y.mean(axis=1)) / slope
+    end = np.where(slope < 0.0, end, NEVER)
+    return float(end[0]), end[1:]
 
 
 # --------------------------------------------------------------------------- order
@@ -386,12 +459,14 @@ def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], r
     threshold = 1.0 - rule.margin
     if np.isnan(r.value[r.n_reference :]).all():
         return Onset(*(math.nan,) * 5, p_first=0.0, smallest_detectable=math.nan, state="not_measured")
-    detectable = rule.margin + critical * float(_quietly(np.nanmedian, r.error[r.n_reference :]))
+    half_width = float(_quietly(np.nanmedian, (band.high - r.value)[r.n_reference :]))
+    detectable = float(np.fmax(rule.margin + half_width, r.noise_floor))
+    lowest = worst_case(r, band).low
     high = shown_onset(r, band, generations, threshold)
-    state = _state(r, band, high, detectable, threshold)
+    state = _state(r, lowest, high, detectable, threshold)
     return Onset(
         value=float(onsets(r.value, generations, threshold)) if state == "eroded" else math.nan,
-        low=float(onsets(band.low, generations, threshold)),
+        low=float(onsets(lowest, generations, threshold)),
         high=high,
         half_life_generations=half_life(r.value, generations, r.n_reference),
         p_eroded=float(np.isfinite(draws).mean()),
@@ -401,11 +476,11 @@ def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], r
     )
 
 
-def _state(r: Retention, band: Band, shown: float, detectable: float, threshold: float) -> str:
+def _state(r: Retention, lowest: Array, shown: float, detectable: float, threshold: float) -> str:
     if math.isfinite(shown) and r.n_slots >= FEWEST_SLOTS:
         return "eroded"
-    known = band.low[r.n_reference :]
-    if (known[~np.isnan(known)] > threshold).all():
+    known = lowest[r.n_reference :][~np.isnan(r.value[r.n_reference :])]
+    if (known > threshold).all() and not math.isnan(r.value[-1]):
         return "held"
     return "cannot_tell" if detectable < 1.0 and r.n_slots >= FEWEST_SLOTS else "not_rankable"
 
@@ -413,8 +488,13 @@ def _state(r: Retention, band: Band, shown: float, detectable: float, threshold:
 # --------------------------------------------------------------------------- verdict
 
 
-def judge(retentions: Sequence[Retention], ranking: Ranking, generations: Sequence[int]) -> Verdict:
-    """The one-line answer. Families of traits first (a person asks "hands or eyes?"), then traits inside the first."""
+def judge(
+    retentions: Sequence[Retention], ranking: Ranking, generations: Sequence[int], extrapolate: bool = False
+) -> Verdict:
+    """The one-line answer. Families of traits first (a person asks "hands or eyes?"), then traits inside the first.
+
+    ``extrapolate``: also say when nothing will be left, beyond what was measured.
+    """
     threshold = 1.0 - ranking.rule.margin
     found = ranking.onsets
     eroded = [r for r in retentions if found[r.name].state == "eroded"]
@@ -435,9 +515,11 @@ def judge(retentions: Sequence[Retention], ranking: Ranking, generations: Sequen
         not_rankable=tuple(r.name for r in retentions if found[r.name].state in ("cannot_tell", "not_rankable")),
         not_measured=tuple(r.name for r in retentions if found[r.name].state == "not_measured"),
         p_families=p_group,
+        nothing_left=nothing_left(retentions, ranking, generations, extrapolate),
         sentence="",
     )
-    return replace(verdict, sentence=_sentence(verdict, retentions, ranking, len(generations)))
+    sentence = _sentence(verdict, retentions, ranking, len(generations)) + _end_sentence(verdict.nothing_left)
+    return replace(verdict, sentence=sentence)
 
 
 def _shares(draws: Mapping[str, Array]) -> dict[str, float]:
@@ -493,6 +575,19 @@ def _sentence(verdict: Verdict, retentions: Sequence[Retention], ranking: Rankin
     labels = {r.name: r.label for r in retentions}
     name, share, _ = verdict.first_trait
     return f"{sentence}, led by: {labels[name]} ({_percent(share)}).{undecided}"
+
+
+def _end_sentence(end: NothingLeft) -> str:
+    if not math.isfinite(end.generation):
+        return ""
+    if not end.extrapolated:
+        sure = "" if math.isfinite(end.high) else ", though not surely"
+        return f" No facet is left from generation {end.generation:.0f} on{sure}."
+    high = f"{end.high:.1f}" if math.isfinite(end.high) else "never"
+    return (
+        f" If every trait goes on as it fell, no facet is left from about generation {end.generation:.1f} on "
+        f"(interval {end.low:.1f} to {high}; extrapolated, resampling error only)."
+    )
 
 
 def _percent(share: float) -> str:

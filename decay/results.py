@@ -44,7 +44,7 @@ def draw_conclusion(
     """Traits -> what is written of them; ``run`` is left to whoever measured. ``reference``: in words."""
     retentions = traits_to_retentions(series)
     ranking = rank(retentions, generations, settings.rule)
-    verdict = judge(retentions, ranking, generations)
+    verdict = judge(retentions, ranking, generations, settings.extrapolate)
     table = erosion_table(series, ranking, verdict.order)
     record = verdict_record(verdict, reference, settings.rule)
     if control := next((s.control for s in series if s.control), ""):
@@ -109,6 +109,7 @@ def _erosion_row(series: TraitSeries, ranking: Ranking, rank: int | None) -> dic
         "p_eroded": onset.p_eroded,
         "p_first": onset.p_first,
         "smallest_detectable": onset.smallest_detectable,
+        "noise_floor": series.noise_floor,
         "margin": ranking.rule.margin,
         "verdict": onset.state,
         "embedder": series.embedder,
@@ -127,6 +128,7 @@ def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, An
         "not_rankable": list(verdict.not_rankable),
         "not_measured": list(verdict.not_measured),
         "p_families": dict(verdict.p_families),
+        "nothing_left": asdict(verdict.nothing_left),
         "sentence": verdict.sentence,
         "reference": reference,
         "control": None,

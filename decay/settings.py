@@ -26,6 +26,7 @@ class MeasureSettings:
     folder whose ``models/`` holds the pack. ``n_resamples``: draws behind every interval. ``seed``: of those draws.
     ``rule``: what is called erosion. ``reference``: a folder of pictures to compare with, in place of ``real/`` or
     generation 0. ``control``: a run whose drift is taken off (the arm that was trained on no generated picture).
+    ``extrapolate``: also say when nothing will be left, beyond the generations that there are.
     ``flat_drop``: also say where public trackers' flat rule falls, the first value below (1 - drop) x generation 0.
     """
 
@@ -37,3 +38,4 @@ class MeasureSettings:
     reference: Path | None = None
     control: Path | None = None
     flat_drop: float | None = None
+    extrapolate: bool = False

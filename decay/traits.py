@@ -415,8 +415,14 @@ def noise_floor(trait: Trait, reference: Counted, value: float, draws: Draws, rn
     halves = draws.half[:N_SPLITS]
     if len(halves) == 0 or reference.n_slots < 2 * trait.n_min or math.isnan(value):
         return math.nan
-    losses = [_loss_of_halves(trait, reference, row, rng) for row in halves]
-    return float(np.nanquantile(losses, 0.975)) / math.sqrt(2.0) if not np.isnan(losses).all() else math.nan
+    losses = np.array([_loss_of_halves(trait, reference, row, rng) for row in halves]) / math.sqrt(2.0)
+    if np.isnan(losses).all():
+        return math.nan
+    if trait.kind == "location":
+        numbers = reference.sample.numbers(trait.readings[0])
+        chance = chance_distance(numbers, reference.slots, reference.n_slots, rng, trait.resolution)
+        losses = 1.0 - location_retention(losses, chance)
+    return float(np.nanquantile(losses, 0.975))
 
 
 def _loss_of_halves(trait: Trait, reference: Counted, half: NDArray[np.intp], rng: np.random.Generator) -> float:
@@ -427,12 +433,10 @@ def _loss_of_halves(trait: Trait, reference: Counted, half: NDArray[np.intp], rn
         first, second = (s.numbers(trait.readings[0]) for s in (one, other))
         return location_distance(second, first, trait.resolution)
     size = min(len(one), len(other))
-    before, after = (_at_size(trait, sample, one, size, rng, 1) for sample in (one, other))
+    values = np.array([_at_size(trait, sample, one, size, rng, 1) for sample in (one, other)])
     if trait.errors:
-        before, after = (
-            float(corrected(np.float64(v), trait.errors.sensitivity, trait.errors.specificity)) for v in (before, after)
-        )
-    return 1.0 - float(level_retention(np.asarray(after), before, trait.floor))
+        values = corrected(values, trait.errors.sensitivity, trait.errors.specificity)
+    return 1.0 - float(level_retention(values[1], values[0], trait.floor))
 
 
 def _distances(trait: Trait, c: Counted, reference: Counted, counts: NDArray[np.intp]) -> Array:

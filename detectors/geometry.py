@@ -264,7 +264,7 @@ def spread_of(*names: str, root: bool = True) -> Statistic:
             total += _ratio(np.maximum(squares, 0.0), np.maximum(n - 1.0, 0.0))
         return np.sqrt(total) if root else total
 
-    return ResampledStatistic(spread, spreads)
+    return ResampledStatistic(spread, spreads, is_scale=True)
 
 
 def _ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -258,10 +258,12 @@ class ResampledStatistic:
     """A statistic that can also tell its value in many resamples at once; plain functions are called once for each.
 
     ``over``: (sample, counts) -> (B,), what ``once`` gives with the subjects repeated as ``counts`` says.
+    ``is_scale``: it grows in proportion with its readings, so that its error is a share of its value.
     """
 
     once: Callable[[Sample, Sample], float]
     over: Callable[[Sample, Counts], NDArray[np.float64]]
+    is_scale: bool = False
 
     def __call__(self, sample: Sample, reference: Sample) -> float:
         """The value of one sample."""
