@@ -35,6 +35,8 @@ from decay.errors import DecayError
 from decay.settings import Rule
 from decay.traits import traits_to_retentions
 
+FORMAT_VERSION = 1
+"""1: the first. It stands in ``compare.json``."""
 FINDINGS = ("stopped", "delayed", "hastened", "no_difference", "neither_eroded", "cannot_tell", "not_measured")
 """What can be said of an arm beside the baseline."""
 
@@ -107,6 +109,7 @@ def compare_retentions(
     ]
     said = table[(table["kind"] == "family") & ~table["is_baseline"]]
     record = {
+        "format_version": FORMAT_VERSION,
         "arms": list(arms),
         "baseline": baseline,
         "generations": list(generations),

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from decay.compare import Comparison
 from decay.erosion import NEVER, Ranking, Verdict, first_below, judge, rank
 from decay.files import csv_text, move_files, scratch_folder, to_json
 from decay.settings import MeasureSettings, Rule
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
 from reports.charts import write_charts
+from reports.compare import write_comparison_chart
 from reports.page import write_page
 
 FORMAT_VERSION = 1
@@ -151,4 +153,18 @@ def publish(results: Results, folder: Path) -> None:
             (scratch / f"{stem}.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
         write_charts(results.traits, results.erosion, results.verdict, scratch / "charts")
         write_page(results.traits, results.erosion, results.verdict, results.run, scratch / "report.html")
+        move_files(scratch, folder)
+
+
+def publish_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write compare.csv, compare_courses.csv, compare.json, compare.svg and compare.png as one set.
+
+    Raises OutputError when the disk is full or the folder read-only; what stood there before stays then.
+    """
+    with scratch_folder(folder, folder) as scratch:
+        for stem, frame in (("compare", comparison.table), ("compare_courses", comparison.courses)):
+            (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
+        text = to_json(comparison.record)
+        (scratch / "compare.json").write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_comparison_chart(comparison.courses, comparison.table, comparison.record, scratch / "compare")
         move_files(scratch, folder)
