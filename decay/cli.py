@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from decay.errors import DecayError
 from decay.settings import MeasureSettings, Rule
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,7 +80,12 @@ def measure(
     rule: Annotated[
         FlatOrNot, typer.Option(help="threshold: also say where public trackers' flat rule falls, for comparison.")
     ] = FlatOrNot.INTERVAL,
-    drop: Annotated[float, typer.Option(help="Of --rule threshold: below 1 - drop of generation 0.")] = 0.1,
+    drop: Annotated[
+        float, typer.Option(help="Of --rule threshold: below 1 - drop of generation 0.", min=0.001, max=0.999)
+    ] = 0.1,
+    extrapolate: Annotated[
+        bool, typer.Option("--extrapolate", help="Also say when nothing will be left, beyond the last generation.")
+    ] = False,
     resamples: Annotated[
         int, typer.Option(help="Draws behind every interval.", min=20, max=100_000)
     ] = MeasureSettings.n_resamples,
@@ -94,6 +102,7 @@ def measure(
             reference=reference,
             control=control,
             flat_drop=drop if rule is FlatOrNot.THRESHOLD else None,
+            extrapolate=extrapolate,
         )
         _measure_and_print(run, settings)
 
@@ -105,22 +114,15 @@ def verdict(
 ) -> None:
     """Say again what a measured run showed. Several runs: replicates of one experiment, taken together."""
     with _explained():
-        from decay.verdict import read_finding
-        from reports.terminal import summary
-
-        if len(runs) == 1:
-            found = read_finding(runs[0])
-        else:
-            from decay.arms import load_arms
-            from decay.replicates import judge_replicates
-
-            found = judge_replicates(load_arms(runs))
+        traits_csv, erosion_csv, record = _found(runs)
         if as_json:
             from decay.files import to_json
 
-            out.print(to_json(found.verdict), markup=False, end="")
+            out.print(to_json(record), markup=False, end="")
         else:
-            out.print(summary(found.traits, found.erosion, found.verdict), markup=False)
+            from reports.terminal import summary
+
+            out.print(summary(traits_csv, erosion_csv, record), markup=False)
 
 
 @app.command()
@@ -244,6 +246,20 @@ def fetch(
         from decay.models import fetch as fetch_model
 
         out.print(f"Fetched and checked: {fetch_model(name, root, sha256)}", markup=False)
+
+
+def _found(runs: Sequence[Path]) -> tuple[DataFrame, DataFrame, Mapping[str, Any]]:
+    """The traits, the erosion and the verdict of one measured run, or of several taken together."""
+    if len(runs) == 1:
+        from decay.verdict import read_finding
+
+        found = read_finding(runs[0])
+        return found.traits, found.erosion, found.verdict
+    from decay.arms import load_arms
+    from decay.replicates import judge_replicates
+
+    results = judge_replicates(load_arms(runs))
+    return results.traits, results.erosion, results.verdict
 
 
 def _measure_and_print(run: Path, settings: MeasureSettings) -> None:

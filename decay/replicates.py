@@ -116,4 +116,5 @@ def _pooled(
         measured=stacked("measured").min(axis=0),
         n_slots=min(one.n_slots for one in same),
         uncorrected=stacked("uncorrected").mean(axis=0),
+        noise_floor=max(one.noise_floor for one in same),
     )

@@ -144,16 +144,21 @@ def publish(results: Results, folder: Path) -> None:
     Raises OutputError when the disk is full or the folder read-only.
     """
     with scratch_folder(folder, folder) as scratch:
-        for stem, table in results.tables.named().items():
-            # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
-            (scratch / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
-        for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
-            (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
-        for stem, record in (("verdict", results.verdict), ("run", results.run)):
-            (scratch / f"{stem}.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
+        write_tables(results, scratch)
         write_charts(results.traits, results.erosion, results.verdict, scratch / "charts")
         write_page(results.traits, results.erosion, results.verdict, results.run, scratch / "report.html")
         move_files(scratch, folder)
+
+
+def write_tables(results: Results, folder: Path) -> None:
+    """Every table and record, without charts and page; ``folder`` must exist. Raises OSError."""
+    for stem, table in results.tables.named().items():
+        # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
+        (folder / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
+    for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
+        (folder / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
+    for stem, record in (("verdict", results.verdict), ("run", results.run)):
+        (folder / f"{stem}.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
 
 
 def publish_comparison(comparison: Comparison, folder: Path) -> None:

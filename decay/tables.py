@@ -108,7 +108,7 @@ def _frame_of(frame: pd.DataFrame, subject: Subject) -> pd.DataFrame:
     return frame.astype({name: kind for name, kind in _declared_columns(subject).items() if kind != "object"})
 
 
-def _vector(cell: object) -> NDArray[np.float32]:
+def _vector(cell: Any) -> NDArray[np.float32]:
     return np.empty(0, np.float32) if cell is None or np.ndim(cell) == 0 else np.asarray(cell, dtype=np.float32)
 
 

@@ -30,8 +30,8 @@ def read_finding(run: Path) -> Finding:
         raise DecayError(f"{run}: expected a measured run; found no measures/verdict.json. Run: decay measure {run}")
     try:
         return Finding(
-            traits=pd.read_csv(folder / "traits.csv"),
-            erosion=pd.read_csv(folder / "erosion.csv"),
+            traits=_table(folder / "traits.csv", ("trait", "generation", "value", "retention")),
+            erosion=_table(folder / "erosion.csv", ("trait", "onset_generation", "verdict")),
             verdict=_record(folder / "verdict.json"),
             run=_record(folder / "run.json"),
         )
@@ -57,6 +57,13 @@ def names_of(runs: Sequence[Path]) -> tuple[str, ...]:
     while len({part[-depth:] for part in parts}) < len(parts):
         depth += 1
     return tuple("/".join(part[-depth:]) for part in parts)
+
+
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    frame = pd.read_csv(path)
+    if missing := set(columns).difference(frame.columns):
+        raise ValueError(f"{path.name} has no column {', '.join(sorted(missing))}")
+    return frame
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -80,7 +80,9 @@ def _onset(row: Mapping[str, Any]) -> str:
 
 
 def _loss(row: Mapping[str, Any]) -> str:
-    return f"{percent(row['loss'])} ({percent(row['loss_low'])} to {percent(row['loss_high'])})"
+    """At most all: how much farther a trait has drifted says nothing of use."""
+    loss, low, high = (percent(min(row[name], 1.0)) for name in ("loss", "loss_low", "loss_high"))
+    return f"{loss} ({low} to {high})"
 
 
 def _less(row: Mapping[str, Any]) -> str:
@@ -116,37 +118,27 @@ def write_comparison_chart(courses: pd.DataFrame, table: pd.DataFrame, record: M
     """
     from reports.panels import Line, Panel, write_panels  # noqa: PLC0415  text alone needs no Matplotlib
 
+    def line(rows: pd.DataFrame, told: pd.DataFrame, arm: str) -> Line:
+        own, onset = rows[rows["arm"] == arm], told.loc[told["arm"] == arm, "onset_generation"]
+        columns = ("generation", "retention", "retention_low", "retention_high")
+        generations, kept, low, high = (own[name].to_numpy(dtype=np.float64) for name in columns)
+        return Line(arm, generations, kept, low, high, float(onset.iloc[0]) if len(onset) else math.nan)
+
     arms = [record["baseline"], *(arm for arm in record["arms"] if arm != record["baseline"])]
     traits = traits_of_interest(table)
     shown = [("family", name) for name in dict.fromkeys(courses.loc[courses["kind"] == "family", "name"])]
     shown += [("trait", name) for name in traits[:MAX_TRAITS]]
     panels = []
     for kind, name in shown:
-        rows = courses[(courses["kind"] == kind) & (courses["name"] == name)]
-        onsets = table[(table["kind"] == kind) & (table["name"] == name)].set_index("arm")["onset_generation"]
+        rows, told = (frame[(frame["kind"] == kind) & (frame["name"] == name)] for frame in (courses, table))
         title = clean(rows["label"].iloc[0]).capitalize()
-        panels.append(
-            Panel(
-                title=f"{title}: most eroded trait" if kind == "family" else title,
-                is_summary=kind == "family",
-                lines=[
-                    Line(
-                        arm,
-                        *(
-                            np.asarray(rows.loc[rows["arm"] == arm, column], dtype=np.float64)
-                            for column in ("generation", "retention", "retention_low", "retention_high")
-                        ),
-                        onset=float(onsets.get(arm, math.nan)),
-                    )
-                    for arm in arms
-                ],
-            )
-        )
+        title = f"{title}: most eroded trait" if kind == "family" else title
+        panels.append(Panel(title, [line(rows, told, arm) for arm in arms], is_summary=kind == "family"))
     left_out = len(traits) - MAX_TRAITS
     note = f"{left_out} more traits that eroded are in the table. " if left_out > 0 else ""
     note += (
-        f"Bands: {percent(record['confidence'])} intervals, for all panels, arms and generations at once. "
+        f"Retention over generation. Bands: {percent(record['confidence'])} intervals, all at once. "
         f"Dashed rule: {percent(record['margin'])} lost. Diamond: onset."
     )
-    heading = "\n".join(line for text in family_sentences(record) for line in textwrap.wrap(text, 104)[:2])
+    heading = "\n".join(line for text in family_sentences(record) for line in textwrap.wrap(text, 118)[:2])
     write_panels(panels, heading, note, 1.0 - record["margin"], stem)

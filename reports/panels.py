@@ -62,11 +62,11 @@ def _panels_figure(panels: Sequence[Panel], heading: str, note: str, threshold: 
     summaries, others = ([p for p in panels if p.is_summary is is_summary] for is_summary in (True, False))
     rows = [part[i : i + _N_COLUMNS] for part in (summaries, others) for i in range(0, len(part), _N_COLUMNS)]
     n_lines = heading.count("\n") + 1
-    top = 20.0 + 10.5 * n_lines
+    top = 14.0 + 9.6 * n_lines
     height = top + _ROW_PT * len(rows) + 30.0
     with _style("compare"):
         figure = _figure(PAGE_PT, height)
-        _say(figure, 8, height - 9, heading, size=7.5, weight="bold", va="top", linespacing=1.25)
+        _say(figure, 8, height - 9, heading, size=7, weight="bold", va="top", linespacing=1.25)
         for nth, row in enumerate(rows):
             bottom = height - top - _ROW_PT * (nth + 1) + 24
             for column, panel in enumerate(row):
