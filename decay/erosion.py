@@ -46,7 +46,8 @@ class Retention:
     ``n_slots``: how many slots stand behind its reference. ``n_reference``: how many of the first
     generations are the reference itself (1, or 0 with a ``real/`` folder).
     ``falls``: whether it can lose all (location traits drift instead). ``noise_floor``: the loss that chance alone
-    shows in 2.5 % of cases, NaN where that is not known.
+    shows in 2.5 % of cases, NaN where that is not known. ``if_selected`` (G,): the least retention that an unchanged
+    reference would show if only the measured share of it were left; None for 1.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Retention:
     n_reference: int = 1
     falls: bool = True
     noise_floor: float = math.nan
+    if_selected: Array | None = None
 
     @cached_property
     def error(self) -> Array:
@@ -292,19 +294,29 @@ def band(value: Array, reach: tuple[Array, Array], critical: float, n_slots: int
 
 
 def worst_case(retention: Retention, band: Band) -> Band:
-    """Bounds of retention whatever the subjects hold that cannot be measured any more (Manski 1990, "Nonparametric
-    bounds on treatment effects"): from all of them having lost all to all of them having kept all.
+    """Bounds of retention whatever the subjects hold that cannot be measured any more.
 
-    Subjects go unmeasured because they decay, so what is left over is no fair sample of them. The upper bound decides
-    whether a fall is shown, the lower one whether a trait has held: neither may come of missing readings. Exact for
-    means and shares, an approximation for other statistics, which are no averages of their parts.
+    Subjects go unmeasured because they decay, so what is left over is no fair sample of them. Lower bound, which
+    decides whether a trait has held: they have lost all (Manski 1990, "Nonparametric bounds on treatment effects").
+    Upper bound, which decides whether a fall is shown: they have kept all, and what is left over is that part of an
+    unchanged reference that looks worst (``if_selected``; the trimming of Lee 2009, doi:10.1111/j.1467-937X.2009.00536.x).
     """
     share = np.where(np.isnan(retention.value), 0.0, np.clip(retention.measured, 0.0, 1.0))
     low, high = np.where(share > 0.0, [band.low, band.high], [[0.0], [1.0]])
     return Band(
         np.asarray(share * low + (1.0 - share) * np.minimum(low, 0.0)),
-        np.asarray(share * high + (1.0 - share) * np.maximum(high, 1.0)),
+        np.fmax(share * high + (1.0 - share) * np.maximum(high, 1.0), _unselected(retention, high)),
     )
+
+
+def _unselected(retention: Retention, high: Array) -> Array:
+    """``high`` (G,) if the measured were the worst part of their generation; NaN where that is not known."""
+    if retention.if_selected is None:
+        return high
+    worst = retention.if_selected
+    if not retention.falls:
+        return np.asarray(high + 1.0 - worst)
+    return np.where(worst > 0.0, high / np.where(worst > 0.0, worst, 1.0), np.where(np.isnan(worst), np.nan, np.inf))
 
 
 # --------------------------------------------------------------------------- onset

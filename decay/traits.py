@@ -81,7 +81,7 @@ class TraitSeries:
     ``n_slots``: slots behind the reference.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
     ``control``: the run whose drift is taken off the retention, "" for none.
-    ``noise_floor``: see ``noise_floor``.
+    ``noise_floor``, ``if_selected``: see the functions of that name.
     """
 
     trait: Trait
@@ -100,6 +100,7 @@ class TraitSeries:
     embedder: str = ""
     control: str = ""
     noise_floor: float = math.nan
+    if_selected: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,7 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
             n_reference=int(s.is_reference),
             falls=s.trait.kind == "level",
             noise_floor=s.noise_floor,
+            if_selected=s.if_selected,
         )
         for s in series
     )
@@ -252,6 +254,7 @@ def _series(
         value, drawn = _corrected(trait.errors, value, drawn, rng)
     retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng)
     compared = slice(1 if own_reference else 0, None)
+    measured = _still_measured(reference, counted)
     return TraitSeries(
         trait=trait,
         family=family,
@@ -263,11 +266,12 @@ def _series(
         retention_draws=retention_draws[:, compared],
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
-        measured=_still_measured(reference, counted),
+        measured=measured,
         n_slots=reference.n_slots,
         uncorrected=uncorrected[compared],
         embedder=embedder,
         noise_floor=noise_floor(trait, reference, value[0], draws, rng),
+        if_selected=if_selected(trait, reference, value[0], measured),
     )
 
 
@@ -415,28 +419,68 @@ def noise_floor(trait: Trait, reference: Counted, value: float, draws: Draws, rn
     halves = draws.half[:N_SPLITS]
     if len(halves) == 0 or reference.n_slots < 2 * trait.n_min or math.isnan(value):
         return math.nan
-    losses = np.array([_loss_of_halves(trait, reference, row, rng) for row in halves]) / math.sqrt(2.0)
-    if np.isnan(losses).all():
-        return math.nan
+    losses = _losses_of_halves(trait, reference, halves, rng) / math.sqrt(2.0)
     if trait.kind == "location":
         numbers = reference.sample.numbers(trait.readings[0])
         chance = chance_distance(numbers, reference.slots, reference.n_slots, rng, trait.resolution)
         losses = 1.0 - location_retention(losses, chance)
-    return float(np.nanquantile(losses, 0.975))
+    return float(np.nanquantile(losses, 0.975)) if not np.isnan(losses).all() else math.nan
 
 
-def _loss_of_halves(trait: Trait, reference: Counted, half: NDArray[np.intp], rng: np.random.Generator) -> float:
-    one, other = reference.drawn(half), reference.drawn(1 - half)
-    if min(len(one), len(other)) < 2:
-        return math.nan
+def _losses_of_halves(
+    trait: Trait, reference: Counted, halves: NDArray[np.intp], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The loss (of ``location`` traits: the distance) of the other half against each half, (B,)."""
     if trait.kind == "location":
-        first, second = (s.numbers(trait.readings[0]) for s in (one, other))
-        return location_distance(second, first, trait.resolution)
-    size = min(len(one), len(other))
-    values = np.array([_at_size(trait, sample, one, size, rng, 1) for sample in (one, other)])
+        numbers = reference.sample.numbers(trait.readings[0])
+        one, other = (part[:, reference.slots].astype(np.float64) for part in (halves, 1 - halves))
+        return resampled_distances(numbers, numbers, other, one, trait.resolution)
+    statistic = trait.statistic
+    if isinstance(statistic, ResampledStatistic) and not trait.equal_n:
+        values = np.stack([_over(statistic, trait, reference, part) for part in (halves, 1 - halves)], axis=1)
+    else:
+        values = np.array([_of_halves(trait, reference, half, rng) for half in halves])
     if trait.errors:
         values = corrected(values, trait.errors.sensitivity, trait.errors.specificity)
-    return 1.0 - float(level_retention(values[1], values[0], trait.floor))
+    return 1.0 - level_retention(values[:, 1], values[:, 0], trait.floor)
+
+
+def _of_halves(trait: Trait, reference: Counted, half: NDArray[np.intp], rng: np.random.Generator) -> list[float]:
+    one, other = reference.drawn(half), reference.drawn(1 - half)
+    return [_at_size(trait, sample, one, min(len(one), len(other)), rng, 1) for sample in (one, other)]
+
+
+def if_selected(trait: Trait, reference: Counted, value: float, measured: Array) -> Array | None:
+    """The least retention (G,) that the unchanged reference shows when only these shares of it are left, if these are
+    its lowest, its highest or its middle readings (Lee 2009, doi:10.1111/j.1467-937X.2009.00536.x).
+
+    None for a trait that is neither a share nor rests on one number per subject: there is no order to select by.
+    """
+    if trait.is_share:
+        healthy = abs(value - trait.floor)
+        left = np.maximum(healthy - (1.0 - measured), 0.0) / np.where(measured > 0.0, measured, 1.0)
+        return np.asarray(left / healthy) if healthy > 0.0 else np.full_like(measured, np.nan)
+    column = reference.sample.columns[trait.readings[0]]
+    if len(trait.readings) > 1 or column.ndim > 1 or column.dtype == object or trait.equal_n or math.isnan(value):
+        return None
+    return np.array([_worst_part(trait, reference.sample, value, share) for share in measured])
+
+
+def _worst_part(trait: Trait, reference: Sample, value: float, share: float) -> float:
+    n = len(reference)
+    kept = round(share * n)
+    if kept == n:
+        return 1.0
+    if kept < max(trait.n_min, 2):
+        return 0.0
+    order = np.argsort(reference.numbers(trait.readings[0]), kind="stable")
+    parts = [reference.take(order[start : start + kept]) for start in (0, (n - kept) // 2, n - kept)]
+    if trait.kind == "location":
+        numbers = reference.numbers(trait.readings[0])
+        distances = [location_distance(p.numbers(trait.readings[0]), numbers, trait.resolution) for p in parts]
+        return 1.0 - max(distances)
+    values = np.array([float(trait.statistic(part, reference)) for part in parts])
+    return min(float(np.min(level_retention(values, value, trait.floor))), 1.0)
 
 
 def _distances(trait: Trait, c: Counted, reference: Counted, counts: NDArray[np.intp]) -> Array:
@@ -480,27 +524,26 @@ def _subjects(tables: Tables, generation: int, subject: Subject, slots: Mapping[
 def _count(subjects: Subjects, family: Family, trait: Trait) -> Counted:
     """The subjects of one generation in which the trait was measured."""
     images = subjects.images
-    measured = _measured(subjects.rows, family, trait).to_numpy(dtype=bool)
+    measured = _measured(subjects.rows, family, trait)
     if trait.expects:
         images = images[images[f"expects_{trait.expects}"] > 0]
         measured = measured & subjects.expected[trait.expects]
-    rows = subjects.rows[measured]
-    sample = Sample(
-        columns={name: _column(rows[name], family, name) for name in trait.readings}, groups=subjects.groups[measured]
-    )
+    rows = subjects.rows
+    columns = {name: _column(rows[name][measured], family, name) for name in trait.readings}
+    sample = Sample(columns, subjects.groups[measured])
     return Counted(sample, subjects.slots[measured], _n_expected(images, trait))
 
 
-def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> pd.Series:
+def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> NDArray[np.bool_]:
     """Rows in a state that counts as measured and, where that state is ok, with every number there."""
-    states = rows[family.state_column]
-    measured = states.isin(trait.measured_states)
+    states = rows[family.state_column].to_numpy(dtype=object)
+    measured = np.isin(states, trait.measured_states)
     kinds = {reading.name: reading.kind for reading in family.readings}
     for name in trait.readings:
         if kinds.get(name) == "number":
-            measured &= rows[name].notna() | (states != OK)
+            measured &= ~np.isnan(rows[name].to_numpy(dtype=np.float64)) | (states != OK)
         elif kinds.get(name) == "vector":
-            measured &= rows[name].map(len) > 0
+            measured &= np.array([len(vector) > 0 for vector in rows[name]], dtype=bool)
     return measured
 
 
@@ -518,8 +561,8 @@ def _n_expected(images: pd.DataFrame, trait: Trait) -> int:
     if trait.subject == "image":
         return len(images)
     what = "hand" if trait.subject == "hand" else "face"
-    found = images[f"n_{what}s"].fillna(0).astype(int)
-    expected = int(np.maximum(found, images[f"expects_{what}"]).sum())
+    found = images[f"n_{what}s"].to_numpy(dtype=np.float64, na_value=0.0)
+    expected = int(np.maximum(found, images[f"expects_{what}"].to_numpy(dtype=np.float64)).sum())
     return 2 * expected if trait.subject == "eye" else expected
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ Progress = Callable[[int, int, int], None]
 N_GENERATIONS = 7
 N_DRAWS = 400
 """Fewer than a measurement takes: the intervals are as wide on average, only less steady."""
-N_NULL, N_PLANTED, N_COVERAGE = 200, 100, 120
+N_NULL, N_PLANTED, N_COVERAGE = 200, 100, 80
 NULL_SIZES = (20, 60, 200)
 POWER_SIZES = (20, 50, 100, 200, 400)
 POWER_ENDS = (0.6, 0.5, 0.3, 0.1)
@@ -108,8 +109,8 @@ def cases(n_scale: float = 1.0) -> dict[str, Case]:
     for n in NULL_SIZES:
         found[f"null {n}"] = Case(toys, flat, n, N_NULL)
     gone = {toy.name: np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) for toy in toys}
-    found["null, missing at random"] = Case(toys, flat, 60, N_NULL, gone)
-    found["null, missing not at random"] = Case(toys, flat, 60, N_NULL, gone, lost_first=True)
+    found["null, missing at random"] = Case(toys, flat, 60, N_PLANTED, gone)
+    found["null, missing not at random"] = Case(toys, flat, 60, N_PLANTED, gone, lost_first=True)
     slow = {toy.name: np.linspace(1.0, 0.4, N_GENERATIONS) for toy in toys}
     for n in NULL_SIZES:
         found[f"coverage {n}"] = Case(toys, slow, n, N_COVERAGE)
@@ -118,7 +119,7 @@ def cases(n_scale: float = 1.0) -> dict[str, Case]:
     for kind in KINDS:
         three = three_toys(kind)
         found[f"order {kind}"] = Case(three, {t.name: fall(g) for t, g in zip(three, (2, 4, 6), strict=True)}, 200, 40)
-    three = tuple(replace(t, kind=k) for t, k in zip(three_toys("mean"), ("mean", "spread", "median"), strict=True))
+    three = (Toy("hand_toy", "hands", "mean"), Toy("face_toy", "face", "spread"), Toy("iris_toy", "eyes", "median"))
     for n in POWER_SIZES:
         for left in POWER_ENDS:
             courses = {t.name: fall(g, left) for t, g in zip(three, (2, 4, 6), strict=True)}
@@ -345,6 +346,6 @@ def share_of(findings: Sequence[Finding], state: str) -> str:
     return percent(np.mean([word == state for f in findings for word in f.state.values()]))
 
 
-def percent(share: float | np.floating) -> str:
-    """With a decimal."""
+def percent(share: Any) -> str:
+    """A share, a float or numpy's, with a decimal."""
     return f"{100 * float(share):.1f} %"
