@@ -138,10 +138,9 @@ def compare(
 ) -> None:
     """Set measured runs side by side: did an intervention delay or stop the erosion, by how much, how sure."""
     with _explained():
-        from reports.compare import comparison_text
-
         from decay.arms import load_arms
         from decay.compare import compare as compare_arms
+        from reports.compare import comparison_text
 
         comparison = compare_arms(load_arms(runs), baseline)
         out.print(comparison_text(comparison.table, comparison.record), markup=False)
