@@ -254,14 +254,15 @@ def critical_value(retentions: Sequence[Retention], coverage: float) -> float:
     """How many standard errors wide intervals must be to hold for all traits and generations at once.
 
     Quantile of the draws' largest studentised deviation (max-|T|; Romano & Wolf 2005, doi:10.1198/016214504000000539;
-    Montiel Olea & Plagborg-Moller 2019, doi:10.1002/jae.2656), at most Bonferroni's. NaN where nothing varies.
+    Montiel Olea & Plagborg-Moller 2019, doi:10.1002/jae.2656), at most Bonferroni's. That of a single interval where nothing varies.
     """
+    single = float(norm.ppf(0.5 + coverage / 2))
     if not retentions:
-        return math.nan
+        return single
     deviations = np.abs(np.concatenate([_deviations(r) for r in retentions], axis=1))
     n_cells = int((~np.isnan(deviations).all(axis=0)).sum())
     if n_cells == 0:
-        return math.nan
+        return single
     largest = float(np.nanquantile(_quietly(np.nanmax, deviations, axis=1), coverage))
     return min(largest, float(norm.ppf(1.0 - (1.0 - coverage) / (2 * n_cells))))
 
