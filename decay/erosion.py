@@ -30,7 +30,7 @@ _LEAST_LOG = 0.01
 """Retention is held to be no less where its logarithm is taken: below it there is only noise."""
 FEWEST_SLOTS = 12
 """Below this many slots no trait is called eroded: resampling few readings of a skewed trait understates its error
-(shown by simulation in tests/decay/test_traits.py; compare Hesterberg 2015, doi:10.1080/00031305.2015.1089789)."""
+(Hesterberg 2015, doi:10.1080/00031305.2015.1089789); from here on it is seldom misled (tests/decay/test_traits.py)."""
 NEAR_THE_LARGEST = 2.0
 """Standard errors by which a trait's loss may lie below its family's largest and still be a candidate for it."""
 _TAIL_SCORES = norm.ppf([0.975, 0.995])
