@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from decay.images import write_png
 from decay.journal import Journal
-from decay.lineage import load_lineage
+from decay.lineage import load_lineage, with_reference
 from decay.measure import conclude, read_lineage, reader_version
 from decay.models import list_models
 from decay.phantom import Population, draw_face
@@ -27,10 +27,10 @@ SMALL = MeasureSettings(n_resamples=60)
 
 
 @pytest.fixture(scope="session")
-def arms(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+def arms(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path]) -> Mapping[str, Path]:
     """Three measured runs of the same sixteen drawn people, none of whom changes until all of them are the first one.
 
-    That is from generation 1 on (``fed``), from 2 on (``mixed``), never (``real_data``). Tables only, no charts.
+    That is from generation 1 on (``fed``), from 2 on (``mixed``), never (``real_data``).
     """
     root = tmp_path_factory.mktemp("arms")
     people = root / "people"
@@ -38,20 +38,30 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     for slot in range(N_SLOTS):
         person = Population().sample_face(np.random.default_rng([3, slot]))
         write_png(people / f"{slot:03d}.png", draw_face(person, 256, np.random.default_rng(slot))[0])
+    runs = {"fed": 1, "mixed": 2, "real_data": 3}
+    return {name: write_run(lineage_of(people, root / name, collapse)) for name, collapse in runs.items()}
+
+
+@pytest.fixture(scope="session")
+def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """(run, reference=None) -> the run, with every table and record under ``measures/``, but no chart and no page."""
     embedder = open_embedder(None, None)
     version = reader_version(list_models(None, None), embedder.name)
-    runs = {"fed": 1, "mixed": 2, "real_data": 3}
-    with Journal(root / "journal.sqlite") as journal:
-        for name, collapse in runs.items():
-            lineage = load_lineage(lineage_of(people, root / name, collapse))
+    known = tmp_path_factory.mktemp("journal") / "journal.sqlite"
+
+    def write(run: Path, reference: Path | None = None) -> Path:
+        lineage = load_lineage(run)
+        lineage = with_reference(lineage, reference) if reference else lineage
+        with Journal(known) as journal:
             outcomes = read_lineage(lineage, journal, version, lambda: Reader(Vision(), embedder))
-            results = conclude(lineage, outcomes, SMALL)
-            (root / name / "measures").mkdir()
-            record = {"reader": version, "settings": asdict(SMALL)}
-            write_tables(replace(results, run=record), root / name / "measures")
-    for name in runs:
-        shutil.copy(root / "journal.sqlite", root / name / "measures")
-    return {name: root / name for name in runs}
+        results = conclude(lineage, outcomes, SMALL)
+        folder = run / "measures"
+        folder.mkdir(exist_ok=True)
+        write_tables(replace(results, run={"reader": version, "settings": asdict(SMALL)}), folder)
+        shutil.copy(known, folder)
+        return run
+
+    return write
 
 
 def lineage_of(people: Path, root: Path, collapse: int, n_generations: int = 3) -> Path:

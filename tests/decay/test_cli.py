@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -184,15 +184,17 @@ def test_compare_prints_and_writes(arms: Mapping[str, Path], tmp_path: Path) -> 
     assert (tmp_path / "out" / "compare.png").is_file()
 
 
-def test_a_reference_elsewhere_and_a_control_are_said_in_every_output(arms: Mapping[str, Path], tmp_path: Path) -> None:
+def test_a_reference_elsewhere_and_a_control_are_said_in_every_output(
+    arms: Mapping[str, Path], write_run: Callable[..., Path], tmp_path: Path
+) -> None:
     """Both runs against pictures elsewhere; the control collapses a generation later than the run."""
     people, run, control = tmp_path / "museum", tmp_path / "run", tmp_path / "control"
     shutil.copytree(arms["real_data"] / "gen_00", people)
     for folder, source in ((run, "fed"), (control, "mixed")):
         shutil.copytree(arms[source], folder)
-    options = ["--reference", str(people), "--resamples", "20"]
-    assert RUNNER.invoke(app, ["measure", str(control), *options]).exit_code == 0
-    options += ["--control", str(control), "--rule", "threshold", "--drop", "0.1", "--margin", "0.3"]
+    write_run(control, people)
+    options = ["--reference", str(people), "--resamples", "20", "--control", str(control)]
+    options += ["--rule", "threshold", "--drop", "0.1", "--margin", "0.3"]
     result = RUNNER.invoke(app, ["measure", str(run), *options])
     assert result.exit_code == 0, result.output
     assert "as in museum/" in result.stdout
