@@ -400,9 +400,13 @@ def _course(kind: str, arm: str, r: Retention, generations: Sequence[int], criti
 def _within(r: Retention, own: Sequence[int], wanted: Sequence[int]) -> Retention:
     """The same retention in some of its generations only."""
     columns: NDArray[np.intp] = np.array([list(own).index(g) for g in wanted], dtype=np.intp)
-    n_reference = r.n_reference if own[0] == wanted[0] else 0
     return replace(
-        r, value=r.value[columns], draws=r.draws[:, columns], measured=r.measured[columns], n_reference=n_reference
+        r,
+        value=r.value[columns],
+        draws=r.draws[:, columns],
+        measured=r.measured[columns],
+        n_reference=r.n_reference if own[0] == wanted[0] else 0,
+        if_selected=None if r.if_selected is None else r.if_selected[columns],
     )
 
 

@@ -35,7 +35,8 @@ def _less(one: TraitSeries, control: TraitSeries, columns: NDArray[np.intp], nam
     draws = one.retention_draws + 1.0 - _taken(control.retention_draws, columns)
     if one.is_reference:
         retention[0], draws[:, 0] = one.retention[0], one.retention_draws[:, 0]
-    return replace(one, retention=retention, retention_draws=draws, control=name)
+    noise_floor = float(np.hypot(one.noise_floor, control.noise_floor))
+    return replace(one, retention=retention, retention_draws=draws, noise_floor=noise_floor, control=name)
 
 
 def _taken(values: Array, columns: NDArray[np.intp]) -> Array:
