@@ -213,9 +213,19 @@ def calibrate(
     scale: Annotated[
         float, typer.Option(help="Share of the full study; below 1 is quicker and rougher.", min=0.01)
     ] = 1,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Try the statistics on simulated lineages instead; own report.")
+    ] = False,
 ) -> None:
     """Measure the instrument itself against drawn truth and labelled photographs."""
     with _explained():
+        if statistics:
+            from decay.calibrate.statistics import write_statistics
+
+            with _bars("tell", ("simulated lineages",)) as advance:
+                written = write_statistics(out_file, scale, progress=advance)
+            out.print(f"Written: {_plain(str(written))}", markup=False)
+            return
         from decay.calibrate import calibrate as run_calibration
 
         with _bars("study", ("drawn faces", "photographs")) as advance:

@@ -582,12 +582,19 @@ def _sentence(verdict: Verdict, retentions: Sequence[Retention], ranking: Rankin
     group, p, onset = verdict.first_group
     start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"
     sentence = f"{start}, from generation {onset:.0f} on (first in {_percent(p)} of resamples)"
-    undecided = f" {len(verdict.not_rankable)} of {n_measured} traits are undecided." if verdict.not_rankable else ""
+    undecided = _undecided(ranking, n_measured)
     if verdict.first_trait is None:
         return f"{sentence}; which of its traits leads cannot be told.{undecided}"
     labels = {r.name: r.label for r in retentions}
     name, share, _ = verdict.first_trait
     return f"{sentence}, led by: {labels[name]} ({_percent(share)}).{undecided}"
+
+
+def _undecided(ranking: Ranking, n_measured: int) -> str:
+    states = [onset.state for onset in ranking.onsets.values()]
+    open_, blind = states.count("cannot_tell"), states.count("not_rankable")
+    said = f" {open_} of {n_measured} traits are undecided." if open_ else ""
+    return said + (f" {blind} could not have shown even a total loss, and may have gone before." if blind else "")
 
 
 def _end_sentence(end: NothingLeft) -> str:

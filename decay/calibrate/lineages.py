@@ -157,9 +157,7 @@ def simulate(
     return _tables(columns, n_generations, n_slots)
 
 
-def tell(
-    toys: Sequence[Toy], tables: Tables, n_resamples: int, seed: int, rule: Rule | None = None
-) -> Told:
+def tell(toys: Sequence[Toy], tables: Tables, n_resamples: int, seed: int, rule: Rule | None = None) -> Told:
     """The whole pipeline, from readings to the verdict."""
     generations = sorted(set(tables.images["generation"]))
     series = readings_to_traits(tables, generations, n_resamples, seed, [toy.family for toy in toys])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,27 +16,30 @@ import numpy as np
 from decay.calibrate.lineages import KINDS, Kind, Told, Toy, simulate, tell, usual_toys
 from decay.calibrate.report import markdown
 from decay.erosion import Array, Retention, band
+from decay.files import make_folder, write_aside
 from detectors.trait import Group
 
 Progress = Callable[[int, int, int], None]
 
 N_GENERATIONS = 7
+N_LONG = 9
+"""Generations where an order is planted: the last of three traits is then seen to stay fallen."""
 N_DRAWS = 400
 """Fewer than a measurement takes: the intervals are as wide on average, only less steady."""
-N_NULL, N_PLANTED, N_COVERAGE = 200, 100, 80
+N_NULL, N_PLANTED, N_COVERAGE = 200, 100, 100
 NULL_SIZES = (20, 60, 200)
 POWER_SIZES = (20, 50, 100, 200, 400)
 POWER_ENDS = (0.6, 0.5, 0.3, 0.1)
 """What is left in the end of traits that fall, in the power curve."""
 POINTWISE = 1.959964
 """Standard errors of a single 95 % interval."""
-SEED = 1
+SEED = 2
 """Of what is reported; the method was tuned on others."""
 
 
-def fall(onset: int, left: float = 0.3) -> Array:
+def fall(onset: int, left: float = 0.3, n_generations: int = N_LONG) -> Array:
     """True retention (G,): 1 before the onset, half of the way down in it, ``left`` from the next generation on."""
-    generations = np.arange(N_GENERATIONS)
+    generations = np.arange(n_generations)
     return np.asarray(1.0 - (1.0 - left) * np.clip((generations - onset + 1) / 2, 0.0, 1.0), dtype=np.float64)
 
 
@@ -92,7 +96,7 @@ def _single(r: Retention) -> tuple[Array, Array]:
 def _covered(told: Told, case: Case, interval: Callable[[Retention], tuple[Array, Array]]) -> Array:
     rows = []
     for r in told.retentions:
-        true = case.courses.get(r.name, np.ones(N_GENERATIONS))
+        true = case.courses.get(r.name, np.ones(len(r.value)))
         low, high = interval(r)
         rows.append(np.where(np.isnan(r.value), np.nan, (low <= true + 1e-9) & (true <= high + 1e-9))[1:])
     return np.array(rows)
@@ -116,6 +120,8 @@ def cases(n_scale: float = 1.0) -> dict[str, Case]:
         found[f"coverage {n}"] = Case(toys, slow, n, N_COVERAGE)
     planted = three_planted(toys)
     found["order among thirty"] = Case(toys, {name: fall(g) for name, g in planted.items()}, 200, N_PLANTED)
+    short = {name: fall(g, n_generations=N_GENERATIONS) for name, g in planted.items()}
+    found["order among thirty, 7 generations"] = Case(toys, short, 200, N_PLANTED // 2)
     for kind in KINDS:
         three = three_toys(kind)
         found[f"order {kind}"] = Case(three, {t.name: fall(g) for t, g in zip(three, (2, 4, 6), strict=True)}, 200, 40)
@@ -126,13 +132,15 @@ def cases(n_scale: float = 1.0) -> dict[str, Case]:
             found[f"power {n} {left}"] = Case(three, courses, n, N_PLANTED)
     better = np.array([1.0, 1.3, 1.0, 0.6, 0.4, 0.3, 0.3])
     found["improves first"] = Case(three, {t.name: better for t in three}, 200, N_PLANTED)
-    found["dips and recovers"] = Case(three, {t.name: np.array([1, 0.5, 1, 1, 1, 1, 1.0]) for t in three}, 200, N_PLANTED)
+    dips = np.array([1, 0.5, 1, 1, 1, 1, 1.0])
+    found["dips and recovers"] = Case(three, {t.name: dips for t in three}, 200, N_PLANTED)
     for n in (60, 200):
         for noise in (2.0, 4.0):
             twins = (Toy("iris_toy", "eyes", "mean"), Toy("face_toy", "face", "mean", noise=noise))
-            found[f"twins {n} {noise:g}"] = Case(twins, {t.name: fall(3) for t in twins}, n, N_PLANTED)
+            courses = {t.name: fall(3, n_generations=N_GENERATIONS) for t in twins}
+            found[f"twins {n} {noise:g}"] = Case(twins, courses, n, 2 * N_PLANTED)
     many = (Toy("face_toy", "face", "mean"), *(Toy(f"iris_toy_{i}", "eyes", "mean", noise=2.0) for i in range(10)))
-    found["ten against one"] = Case(many, {t.name: fall(3) for t in many}, 100, N_PLANTED)
+    found["ten against one"] = Case(many, {t.name: fall(3, n_generations=N_GENERATIONS) for t in many}, 100, N_PLANTED)
     return {name: replace(case, n_seeds=max(round(case.n_seeds * n_scale), 2)) for name, case in found.items()}
 
 
@@ -171,6 +179,15 @@ def _job(found: Mapping[str, Case], job: tuple[str, int]) -> Finding:
     return find(found[name], seed)
 
 
+def write_statistics(out_file: Path, n_scale: float = 1.0, progress: Progress | None = None) -> Path:
+    """Write the report beside ``out_file``, that of the detectors: ``accuracy.md`` -> ``accuracy_statistics.md``."""
+    path = out_file.with_name(f"{out_file.stem}_statistics{out_file.suffix}")
+    make_folder(path.parent)
+    with write_aside(path) as aside:
+        aside.write_text(calibrate_statistics(progress, n_scale), encoding="utf-8")
+    return path
+
+
 def calibrate_statistics(progress: Progress | None = None, n_scale: float = 1.0) -> str:
     """Simulate, tell, and report how often the statistics were right, as Markdown."""
     found = cases(n_scale)
@@ -183,8 +200,8 @@ HEAD = """# Accuracy of the statistics
 
 Made by `decay calibrate --statistics`. Readings of lineages whose true course is known are simulated and told by the
 whole pipeline: thirty traits in five families of 12, 3, 9, 2 and 4 (means, medians, spreads, shares, shares corrected
-for a reading that errs, and locations; half of them with skewed readings), two eyes per slot, seven generations,
-{n_draws} resamples. Slots keep 30 % of a reading's variance over the generations, traits of one family share 20 % within one.
+for a reading that errs, and locations; half of them with skewed readings), two eyes per slot, seven generations
+(nine where an order is planted), {n_draws} resamples. Slots keep 30 % of a reading's variance over the generations, traits of one family share 20 % within one.
 What is told here was simulated with other seeds than those that the method was tuned on. How the figures are made:
 [statistics.md](statistics.md).
 """
@@ -207,9 +224,9 @@ def glance(told: Mapping[str, Sequence[Finding]]) -> str:
         ["an onset where nothing changes, any of 30", "<= 5 %", percent(np.mean([bool(f.order) for f in lineages]))],
         ["planted order 2, 4, 6 among 30 at n = 200", ">= 95 %", percent(np.mean(in_order(told["order among thirty"])))],
         ["onset at 1 after an improvement at 1", "0 %", percent(early_share(told["improves first"], 1))],
-        ["the noisier of two that fall together named last", "<= 20 %", percent(np.mean([f.first_group == "eyes" for f in twins]))],
+        ["one of two that fall together named first", "<= 20 %", percent(np.mean([named_over_rankable(f) for f in twins]))],
         ["a single 95 % interval holds the truth", "93 to 97 %", percent(np.nanmean(singly))],
-        ["all intervals of a lineage at once", ">= 93 %", percent(np.mean(at_once))],
+        ["all 95 % intervals of a lineage hold at once", "93 to 97 %", percent(np.mean(at_once))],
     ]  # fmt: skip
     return f"## At a glance\n\n{markdown(['figure', 'held to', 'reached'], rows)}"
 
@@ -218,13 +235,15 @@ def nulls(told: Mapping[str, Sequence[Finding]]) -> str:
     """Nothing changes."""
     rows = [
         [name, len(case), percent(np.mean([f.first_group != "" for f in case])),
-         percent(np.mean([bool(f.order) for f in case])), percent(np.mean([held_at_once(f) for f in case])),
+         percent(np.mean([bool(f.order) for f in case])),
+         "-" if "not at" in name else percent(np.mean([held_at_once(f) for f in case])),
          share_of(case, "held")]
         for name, case in told.items() if name.startswith("null")
     ]  # fmt: skip
     text = (
         "Slots per generation after the name. With readings missing, 10 % more go unmeasured in each generation, up to "
-        "60 %: by chance, or the lowest ones first, so that what is left over looks better than it is."
+        "60 %: by chance, or the lowest ones first. What is left over is then another population (no interval of it can "
+        "hold the truth of the whole), which must not pass for erosion."
     )
     names = ["case", "lineages", "any verdict", "any onset", "all intervals hold", "traits called held"]
     return f"## Nothing changes\n\n{text}\n\n{markdown(names, rows)}"
@@ -245,10 +264,19 @@ def orders(found: Mapping[str, Case], told: Mapping[str, Sequence[Finding]]) -> 
                      percent(np.mean(within))])  # fmt: skip
     text = (
         "A trait of the hands falls from generation 2 on, one of the face from 4, one of the eyes from 6, each by 35 % "
-        "of its reference in the first generation and by 70 % from the next on; 200 slots. In order: all three are "
-        "called eroded, in the planted order."
+        "of its reference in the first generation and by 70 % from the next on; nine generations, 200 slots. In order: all "
+        "three are called eroded, in the planted order. With seven generations the last trait is seen for one generation "
+        "only, 15 % beyond the margin."
     )
-    names = ["case", "lineages", "in order", "first family right", "wrong", "another trait eroded", "onset in its interval"]
+    names = [
+        "case",
+        "lineages",
+        "in order",
+        "first family right",
+        "wrong",
+        "another trait eroded",
+        "onset in its interval",
+    ]
     return f"## Planted order\n\n{text}\n\n{markdown(names, rows)}"
 
 
@@ -266,7 +294,7 @@ def power(told: Mapping[str, Sequence[Finding]]) -> str:
     text = (
         "Three traits (a mean of hands, a spread of faces, a median of eyes) fall from generations 2, 4 and 6 on, half "
         "of the loss coming in the first generation. With 40 % lost in the end that half lies at the margin itself "
-        "(20 %), so that no order can be sure; the last trait, seen for one generation, decides the first table."
+        "(20 %), so that no order can be sure."
     )
     return f"## Power\n\n{text}\n\n" + "\n".join(sections)
 
@@ -288,15 +316,17 @@ def noisier(told: Mapping[str, Sequence[Finding]]) -> str:
     """Traits that fall together and are read unequally well."""
     rows = [
         [name, len(case), percent(np.mean([f.first_group == "eyes" for f in case])),
-         percent(np.mean([f.first_group == "face" for f in case])), share_of(case, "eroded")]
+         percent(np.mean([f.first_group == "face" for f in case])),
+         percent(np.mean([named_over_rankable(f) for f in case])), share_of(case, "eroded")]
         for name, case in told.items() if name.startswith(("twins", "ten"))
     ]  # fmt: skip
     text = (
         "Two traits fall in the same generation (3), that of the face read with so many times the noise (slots and "
         "factor after the name); in the last row ten noisy traits of the eyes and one steady one of the face. Nobody "
-        "is first; at P(first) >= 0.8 a wrong name is to be expected in up to 20 % where the draws decide."
+        "is first. At P(first) >= 0.8 a tie is broken wrongly in up to a fifth of cases; where the noisy trait is called not "
+        "rankable, which the sentence says, the steady one is named more often: it alone was seen to fall."
     )
-    names = ["case", "lineages", "eyes named first", "face named first", "traits called eroded"]
+    names = ["case", "lineages", "eyes first", "face first", "either, both rankable", "traits called eroded"]
     return f"## Unequal measurability\n\n{text}\n\n{markdown(names, rows)}"
 
 
@@ -324,6 +354,11 @@ def coverage(found: Mapping[str, Case], told: Mapping[str, Sequence[Finding]]) -
     )
     names = ["traits", "slots", "single interval holds", "simultaneous intervals all hold"]
     return f"## Coverage of the 95 % intervals\n\n{text}\n\n{markdown(names, rows)}"
+
+
+def named_over_rankable(finding: Finding) -> bool:
+    """Whether a family is named first though every trait could be ranked."""
+    return finding.first_group != "" and "not_rankable" not in finding.state.values()
 
 
 def held_at_once(finding: Finding) -> bool:

@@ -18,7 +18,13 @@ RULE = Rule()
 
 
 def retention(
-    name: str, value: list[float], sd: float, seed: int, group: str = "eyes", b: int = 400, measured: Array | None = None
+    name: str,
+    value: list[float],
+    sd: float,
+    seed: int,
+    group: str = "eyes",
+    b: int = 400,
+    measured: Array | None = None,
 ) -> Retention:
     rng = np.random.default_rng(seed)
     centre = np.array(value, dtype=float)

@@ -298,7 +298,9 @@ def test_every_resampled_statistic_of_the_families_is_that_of_the_repeated_sampl
         counts = rng.integers(1, 4, (10, 20))
         once = [made.statistic(sample.take(np.repeat(np.arange(20), row)), sample) for row in counts]
         assert isinstance(made.statistic, ResampledStatistic)
-        np.testing.assert_allclose(made.statistic.over(sample, counts.astype(float)), once, rtol=1e-9, err_msg=made.name)
+        np.testing.assert_allclose(
+            made.statistic.over(sample, counts.astype(float)), once, rtol=1e-9, err_msg=made.name
+        )
 
 
 def _numbers(reading: Reading, rng: np.random.Generator) -> np.ndarray:
@@ -399,7 +401,7 @@ def selected(monkeypatch: pytest.MonkeyPatch, made: Trait, share_left: float) ->
 
 
 def test_what_selection_alone_can_feign(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a normal population: the mean of its lower half, the spread of its middle half, the shift of its upper half."""
+    """Of a normal population: the mean of its lower half, the spread of its middle, the shift of its upper half."""
     cut = norm.pdf(0) / 0.5
     assert selected(monkeypatch, trait(statistic=mean_of("face_toy")), 0.5) == pytest.approx((2 - cut) / 2, abs=0.06)
     quartile = norm.ppf(0.75)
@@ -416,7 +418,9 @@ def test_what_selection_alone_can_feign_of_a_share(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(series.if_selected, [1, (0.8 - 0.25) / 0.75 / 0.8])
 
 
-def test_an_unchanged_population_that_loses_its_highest_readings_has_not_eroded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_population_that_loses_its_highest_readings_has_not_eroded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     base = np.sort(np.random.default_rng(9).normal(1, 0.5, 300))
     lost = [OK] * 120 + ["pose"] * 180
     series = run(monkeypatch, trait(statistic=mean_of("face_toy")), tables({0: base, 1: base}, {1: lost}), [0, 1])
