@@ -254,7 +254,8 @@ def critical_value(retentions: Sequence[Retention], coverage: float) -> float:
     """How many standard errors wide intervals must be to hold for all traits and generations at once.
 
     Quantile of the draws' largest studentised deviation (max-|T|; Romano & Wolf 2005, doi:10.1198/016214504000000539;
-    Montiel Olea & Plagborg-Moller 2019, doi:10.1002/jae.2656), at most Bonferroni's. That of a single interval where nothing varies.
+    Montiel Olea & Plagborg-Moller 2019, doi:10.1002/jae.2656), at most Bonferroni's. That of a single interval where
+    nothing varies.
     """
     single = float(norm.ppf(0.5 + coverage / 2))
     if not retentions:
@@ -279,7 +280,7 @@ def _deviations(retention: Retention) -> Array:
 def reach(value: Array, draws: Array) -> tuple[Array, Array]:
     """(below, above), (G,) each: the standard error of the normal distribution that has this side's tail.
 
-    ``value`` (G,), ``draws`` (B, G). A tail that is heavier than normal widens its own trait's interval, not everyone's.
+    ``value`` (G,), ``draws`` (B, G). A tail heavier than normal widens its own trait's interval, not everyone's.
     """
     levels = 2.0 * norm.cdf(-_TAIL_SCORES)  # two-sided
     ends = [interval(draws, 1.0 - level) for level in levels]
@@ -300,7 +301,8 @@ def worst_case(retention: Retention, band: Band) -> Band:
     Subjects go unmeasured because they decay, so what is left over is no fair sample of them. Lower bound, which
     decides whether a trait has held: they have lost all (Manski 1990, "Nonparametric bounds on treatment effects").
     Upper bound, which decides whether a fall is shown: they have kept all, and what is left over is that part of an
-    unchanged reference that looks worst (``if_selected``; the trimming of Lee 2009, doi:10.1111/j.1467-937X.2009.00536.x).
+    unchanged reference that looks worst (``if_selected``; trimming as in Lee 2009,
+    doi:10.1111/j.1467-937X.2009.00536.x).
     """
     share = np.where(np.isnan(retention.value), 0.0, np.clip(retention.measured, 0.0, 1.0))
     low, high = np.where(share > 0.0, [band.low, band.high], [[0.0], [1.0]])
