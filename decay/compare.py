@@ -107,6 +107,7 @@ def compare_retentions(
         for r in own.values()
         for line in _course(kind, arm, r, generations, critical)
     ]
+    table["sentence"] = [_with_traits(row, table) for _, row in table.iterrows()]
     said = table[(table["kind"] == "family") & ~table["is_baseline"]]
     record = {
         "format_version": FORMAT_VERSION,
@@ -143,8 +144,12 @@ def _families(
 
 
 def _in_question(names: Sequence[str], states: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """The traits that may have eroded in any arm; all of them where none may have."""
-    return [name for name in names if any(own[name] in CONTENDERS for own in states.values())] or list(names)
+    """The traits that eroded in any arm; where none did, those that may have; where none may have, all.
+
+    A trait that is undecided everywhere is left out where others eroded: its noise would hide every delay of theirs.
+    """
+    eroded = [name for name in names if any(own[name] == "eroded" for own in states.values())]
+    return eroded or [name for name in names if any(own[name] in CONTENDERS for own in states.values())] or list(names)
 
 
 def _family(members: Sequence[Retention]) -> Retention:
@@ -232,7 +237,8 @@ def _rows(
     for name in base:
         for arm, own in arms.items():
             r, fall = own[name], falls[arm][name]
-            row = _own_columns(kind, arm, r, fall, generations, critical) | {"is_baseline": arm == baseline}
+            row = _own_columns(kind, arm, r, fall, generations, critical)
+            row |= {"is_baseline": arm == baseline, "finding": "", "sentence": ""}
             if arm != baseline:
                 before = falls[baseline][name]
                 difference = differences[arm, name]
@@ -270,7 +276,6 @@ def _own_columns(
         "label": r.label,
         "group": r.group,
         "arm": arm,
-        "is_baseline": False,
         "state": fall.state,
         "onset_generation": fall.value,
         "onset_low": fall.low,
@@ -360,6 +365,21 @@ def _sentence(
         "cannot_tell": f"cannot tell whether eroded in {arm} or {baseline}",
     }
     return said[finding]
+
+
+def _with_traits(row: pd.Series, table: pd.DataFrame) -> str:
+    """The sentence of a family of which nothing could be shown as a whole also says what is shown of its traits."""
+    if row["kind"] != "family" or row["finding"] not in ("no_difference", "cannot_tell"):
+        return str(row["sentence"])
+    traits = table[(table["kind"] == "trait") & (table["group"] == row["name"])]
+    eroded = set(traits.loc[traits["state"] == "eroded", "name"])
+    own = traits[(traits["arm"] == row["arm"]) & traits["name"].isin(eroded)]
+    counts = {word: int((own["finding"] == word).sum()) for word in ("stopped", "delayed", "hastened")}
+    counts["lost less in the end"] = int((own["difference_low"] > 0).sum())
+    counts["lost more in the end"] = int((own["difference_high"] < 0).sum())
+    parts = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    told = f"; of its {len(eroded)} traits that eroded anywhere: {parts}" if parts else ""
+    return str(row["sentence"]) + told
 
 
 def _generations(n: float) -> str:

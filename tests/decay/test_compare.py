@@ -95,6 +95,16 @@ def test_what_could_have_been_shown_is_said() -> None:
     assert f"a delay of {row['smallest_delay']:.0f} would have" in row["sentence"]
 
 
+def test_a_family_that_cannot_be_told_as_a_whole_tells_of_its_traits() -> None:
+    """One of three traits is so noisy in the second arm that the family may have fallen as early there."""
+    rng = np.random.default_rng(9)
+    arms = {"fed": arm(FALL, rng, sd=0.02), "mixed": arm(HOLD, rng, sd=0.02)}
+    arms["mixed"][0] = arm([1, *[0.85] * 5], rng, sd=0.4)[0]
+    row = family(compare_retentions(arms, GENERATIONS, "fed", Rule()).table, "eyes", "mixed")
+    assert row["finding"] == "no_difference"
+    assert "; of its 3 traits that eroded anywhere: 2 stopped, 2 lost less in the end" in row["sentence"]
+
+
 def test_a_baseline_that_holds_leaves_nothing_to_delay() -> None:
     row = family(compared({"a": HOLD, "b": HOLD}, 4, sd=0.02), "eyes", "b")
     assert row["finding"] == "neither_eroded"
