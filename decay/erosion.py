@@ -28,6 +28,8 @@ NOTHING_LEFT = 0.1
 """Retention below which a facet is gone."""
 _LEAST_LOG = 0.01
 """Retention is held to be no less where its logarithm is taken: below it there is only noise."""
+LEAST_IF_SELECTED = 0.25
+"""Where selection alone could leave no more than this, nothing is shown: a ratio to next to nothing is noise."""
 FEWEST_SLOTS = 12
 """Below this many slots no trait is called eroded: resampling few readings of a skewed trait understates its error
 (Hesterberg 2015, doi:10.1080/00031305.2015.1089789); from here on it is seldom misled (tests/decay/test_traits.py)."""
@@ -47,7 +49,8 @@ class Retention:
     generations are the reference itself (1, or 0 with a ``real/`` folder).
     ``falls``: whether it can lose all (location traits drift instead). ``noise_floor``: the loss that chance alone
     shows in 2.5 % of cases, NaN where that is not known. ``if_selected`` (G,): the least retention that an unchanged
-    reference would show if only the measured share of it were left; None for 1.
+    reference would show if only the measured share of it were left; None where that is not known. ``most_kept``: the
+    retention of subjects that kept all; that of a share is above 1, for all of them may say yes.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Retention:
     falls: bool = True
     noise_floor: float = math.nan
     if_selected: Array | None = None
+    most_kept: float = 1.0
 
     @cached_property
     def error(self) -> Array:
@@ -305,10 +309,10 @@ def worst_case(retention: Retention, band: Band) -> Band:
     doi:10.1111/j.1467-937X.2009.00536.x).
     """
     share = np.where(np.isnan(retention.value), 0.0, np.clip(retention.measured, 0.0, 1.0))
-    low, high = np.where(share > 0.0, [band.low, band.high], [[0.0], [1.0]])
+    low, high = np.where(share > 0.0, [band.low, band.high], [[0.0], [retention.most_kept]])
     return Band(
         np.asarray(share * low + (1.0 - share) * np.minimum(low, 0.0)),
-        np.fmax(share * high + (1.0 - share) * np.maximum(high, 1.0), _unselected(retention, high)),
+        np.fmax(share * high + (1.0 - share) * np.maximum(high, retention.most_kept), _unselected(retention, high)),
     )
 
 
@@ -319,7 +323,8 @@ def _unselected(retention: Retention, high: Array) -> Array:
     worst = retention.if_selected
     if not retention.falls:
         return np.asarray(high + 1.0 - worst)
-    return np.where(worst > 0.0, high / np.where(worst > 0.0, worst, 1.0), np.where(np.isnan(worst), np.nan, np.inf))
+    enough = worst > LEAST_IF_SELECTED
+    return np.where(enough, high / np.where(enough, worst, 1.0), np.where(np.isnan(worst), np.nan, np.inf))
 
 
 # --------------------------------------------------------------------------- onset

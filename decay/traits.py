@@ -81,7 +81,7 @@ class TraitSeries:
     ``n_slots``: slots behind the reference.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
     ``control``: the run whose drift is taken off the retention, "" for none.
-    ``noise_floor``, ``if_selected``: see the functions of that name.
+    ``noise_floor``, ``if_selected``: see the functions of that name. ``most_kept``: see ``Retention``.
     """
 
     trait: Trait
@@ -101,6 +101,7 @@ class TraitSeries:
     control: str = ""
     noise_floor: float = math.nan
     if_selected: Array | None = None
+    most_kept: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,7 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
             falls=s.trait.kind == "level",
             noise_floor=s.noise_floor,
             if_selected=s.if_selected,
+            most_kept=s.most_kept,
         )
         for s in series
     )
@@ -272,6 +274,7 @@ def _series(
         embedder=embedder,
         noise_floor=noise_floor(trait, reference, value[0], draws, rng),
         if_selected=if_selected(trait, reference, value[0], measured),
+        most_kept=_most_kept(trait, value[0]),
     )
 
 
@@ -454,16 +457,20 @@ def if_selected(trait: Trait, reference: Counted, value: float, measured: Array)
     """The least retention (G,) that the unchanged reference shows when only these shares of it are left, if these are
     its lowest, its highest or its middle readings (Lee 2009, doi:10.1111/j.1467-937X.2009.00536.x).
 
-    None for a trait that is neither a share nor rests on one number per subject: there is no order to select by.
+    None for a share, whose bounds are known without it (``most_kept``), and for a trait that does not rest on one
+    number per subject: there is no order to select by.
     """
-    if trait.is_share:
-        healthy = abs(value - trait.floor)
-        left = np.maximum(healthy - (1.0 - measured), 0.0) / np.where(measured > 0.0, measured, 1.0)
-        return np.asarray(left / healthy) if healthy > 0.0 else np.full_like(measured, np.nan)
     column = reference.sample.columns[trait.readings[0]]
-    if len(trait.readings) > 1 or column.ndim > 1 or column.dtype == object or trait.equal_n or math.isnan(value):
+    numeric = column.ndim == 1 and column.dtype != object and len(trait.readings) == 1
+    if trait.is_share or not numeric or trait.equal_n or math.isnan(value):
         return None
     return np.array([_worst_part(trait, reference.sample, value, share) for share in measured])
+
+
+def _most_kept(trait: Trait, value: float) -> float:
+    """Retention where every subject is healthy: of a share that of all, of other traits the reference's own."""
+    healthy = abs(value - trait.floor)
+    return 1.0 / healthy if trait.is_share and healthy > 0.0 else 1.0
 
 
 def _worst_part(trait: Trait, reference: Sample, value: float, share: float) -> float:

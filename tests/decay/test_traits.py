@@ -411,11 +411,13 @@ def test_what_selection_alone_can_feign(monkeypatch: pytest.MonkeyPatch) -> None
     assert selected(monkeypatch, location, 0.5) == pytest.approx(1 - cut, abs=0.08)
 
 
-def test_what_selection_alone_can_feign_of_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = tables({0: yes(32), 1: yes(32)}, {1: [OK] * 30 + ["pose"] * 10})
-    series = run(monkeypatch, share(), data, [0, 1])
-    assert series.if_selected is not None
-    np.testing.assert_allclose(series.if_selected, [1, (0.8 - 0.25) / 0.75 / 0.8])
+@pytest.mark.parametrize(("floor", "kept"), [(0.0, 1 / 0.8), (1.0, 1 / 0.2)])
+def test_of_a_share_all_the_unmeasured_may_be_healthy(
+    monkeypatch: pytest.MonkeyPatch, floor: float, kept: float
+) -> None:
+    series = run(monkeypatch, share(floor=floor), tables({0: yes(32), 1: yes(32)}), [0, 1])
+    assert series.if_selected is None
+    assert traits.traits_to_retentions([series])[0].most_kept == pytest.approx(kept)
 
 
 def test_an_unchanged_population_that_loses_its_highest_readings_has_not_eroded(
