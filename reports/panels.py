@@ -80,9 +80,9 @@ def _draw_panel(figure: Figure, panel: Panel, left: float, bottom: float, thresh
     weight = "bold" if panel.is_summary else "normal"
     _say(figure, left - 22, bottom + _HEIGHT + 6, shorten(clean(panel.title), 44), weight=weight, size=6.6)
     axes.axhline(threshold, color=MUTED, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0.6)
+    axes.set_ylim(*_range(panel.lines))
     for line, look in zip(panel.lines, _looks(len(panel.lines)), strict=True):
         _draw_line(axes, line, look)
-    axes.set_ylim(*_range(panel.lines))
     axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"], size=5.8)
     axes.grid(axis="y", color=GRID, linewidth=0.5)
     _generation_axis(axes, panel.lines[0].generations)
@@ -103,8 +103,9 @@ def _draw_line(axes: Axes, line: Line, look: tuple[str, Any, str]) -> None:
     )  # fmt: skip
     at = np.flatnonzero(line.generations == line.onset)
     if at.size:
+        shown = float(np.clip(line.retention[at[0]], *axes.get_ylim()))  # at the edge where it lies beyond
         axes.plot(
-            line.onset, line.retention[at[0]], linestyle="none", marker="D", markersize=5, markerfacecolor="none",
+            line.onset, shown, clip_on=False, linestyle="none", marker="D", markersize=5, markerfacecolor="none",
             markeredgecolor=colour, markeredgewidth=0.9, zorder=5,
         )  # fmt: skip
 
