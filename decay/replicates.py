@@ -117,5 +117,6 @@ def _pooled(
         n_slots=min(one.n_slots for one in same),
         uncorrected=stacked("uncorrected").mean(axis=0),
         noise_floor=max(one.noise_floor for one in same),
+        most_kept=max(one.most_kept for one in same),
         if_selected=None if any(one.if_selected is None for one in same) else stacked("if_selected").min(axis=0),
     )
