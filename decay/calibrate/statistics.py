@@ -201,7 +201,8 @@ HEAD = """# Accuracy of the statistics
 Made by `decay calibrate --statistics`. Readings of lineages whose true course is known are simulated and told by the
 whole pipeline: thirty traits in five families of 12, 3, 9, 2 and 4 (means, medians, spreads, shares, shares corrected
 for a reading that errs, and locations; half of them with skewed readings), two eyes per slot, seven generations
-(nine where an order is planted), {n_draws} resamples. Slots keep 30 % of a reading's variance over the generations, traits of one family share 20 % within one.
+(nine where an order is planted), {n_draws} resamples. Slots keep 30 % of a reading's
+variance over the generations, traits of one family share 20 % within one.
 What is told here was simulated with other seeds than those that the method was tuned on. How the figures are made:
 [statistics.md](statistics.md).
 """
@@ -222,9 +223,11 @@ def glance(told: Mapping[str, Sequence[Finding]]) -> str:
     rows = [
         ["a verdict where nothing changes", "<= 5 %", percent(np.mean([f.first_group != "" for f in lineages]))],
         ["an onset where nothing changes, any of 30", "<= 5 %", percent(np.mean([bool(f.order) for f in lineages]))],
-        ["planted order 2, 4, 6 among 30 at n = 200", ">= 95 %", percent(np.mean(in_order(told["order among thirty"])))],
+        ["planted order 2, 4, 6 among 30 at n = 200", ">= 95 %",
+         percent(np.mean(in_order(told["order among thirty"])))],
         ["onset at 1 after an improvement at 1", "0 %", percent(early_share(told["improves first"], 1))],
-        ["one of two that fall together named first", "<= 20 %", percent(np.mean([named_over_rankable(f) for f in twins]))],
+        ["one of two that fall together named first", "<= 20 %",
+         percent(np.mean([named_over_rankable(f) for f in twins]))],
         ["a single 95 % interval holds the truth", "93 to 97 %", percent(np.nanmean(singly))],
         ["all 95 % intervals of a lineage hold at once", "93 to 97 %", percent(np.mean(at_once))],
     ]  # fmt: skip
@@ -242,8 +245,8 @@ def nulls(told: Mapping[str, Sequence[Finding]]) -> str:
     ]  # fmt: skip
     text = (
         "Slots per generation after the name. With readings missing, 10 % more go unmeasured in each generation, up to "
-        "60 %: by chance, or the lowest ones first. What is left over is then another population (no interval of it can "
-        "hold the truth of the whole), which must not pass for erosion."
+        "60 %: by chance, or the lowest ones first. What is left over is then another population (no interval of it "
+        "can hold the truth of the whole), which must not pass for erosion."
     )
     names = ["case", "lineages", "any verdict", "any onset", "all intervals hold", "traits called held"]
     return f"## Nothing changes\n\n{text}\n\n{markdown(names, rows)}"
@@ -264,9 +267,9 @@ def orders(found: Mapping[str, Case], told: Mapping[str, Sequence[Finding]]) -> 
                      percent(np.mean(within))])  # fmt: skip
     text = (
         "A trait of the hands falls from generation 2 on, one of the face from 4, one of the eyes from 6, each by 35 % "
-        "of its reference in the first generation and by 70 % from the next on; nine generations, 200 slots. In order: all "
-        "three are called eroded, in the planted order. With seven generations the last trait is seen for one generation "
-        "only, 15 % beyond the margin."
+        "of its reference in the first generation and by 70 % from the next on; nine generations, 200 slots. In order: "
+        "all three are called eroded, in the planted order. With seven generations the last trait is seen for one "
+        "generation only, 15 % beyond the margin."
     )
     names = [
         "case",
@@ -306,8 +309,8 @@ def courses(told: Mapping[str, Sequence[Finding]]) -> str:
     rows = [
         ["100, 130, 100, 60, 40, 30, 30 %", len(improves), percent(early_share(improves, 1)),
          ", ".join(f"{g:.0f}: {percent(np.mean(np.array(onsets) == g))}" for g in sorted(set(onsets)))],
-        ["100, 50, 100, 100, ... %", len(dips), percent(early_share(dips, 1)), percent(np.mean([bool(f.order) for f in dips]))
-         + " have any"],
+        ["100, 50, 100, 100, ... %", len(dips), percent(early_share(dips, 1)),
+         percent(np.mean([bool(f.order) for f in dips])) + " have any"],
     ]  # fmt: skip
     return f"## Improvement first, and a dip\n\n{markdown(['true course', 'lineages', 'onset at 1', 'onsets'], rows)}"
 
@@ -323,8 +326,8 @@ def noisier(told: Mapping[str, Sequence[Finding]]) -> str:
     text = (
         "Two traits fall in the same generation (3), that of the face read with so many times the noise (slots and "
         "factor after the name); in the last row ten noisy traits of the eyes and one steady one of the face. Nobody "
-        "is first. At P(first) >= 0.8 a tie is broken wrongly in up to a fifth of cases; where the noisy trait is called not "
-        "rankable, which the sentence says, the steady one is named more often: it alone was seen to fall."
+        "is first. At P(first) >= 0.8 a tie is broken wrongly in up to a fifth of cases; where the noisy trait is "
+        "called not rankable, which the sentence says, the steady one is named more often: it alone was seen to fall."
     )
     names = ["case", "lineages", "eyes first", "face first", "either, both rankable", "traits called eroded"]
     return f"## Unequal measurability\n\n{text}\n\n{markdown(names, rows)}"

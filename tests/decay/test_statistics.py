@@ -84,7 +84,7 @@ def test_missing_readings_alone_are_no_erosion(lost_first: bool) -> None:
 def test_of_two_that_fall_together_the_noisier_is_not_surely_later() -> None:
     twins = (Toy("iris_toy", "eyes", "mean"), Toy("face_toy", "face", "mean", noise=2.0))
     found = findings(case(twins, {t.name: np.array([1, 1, 0.6, 0.3, 0.3]) for t in twins}, 200, 10))
-    assert sum(f.first_group != "" for f in found) <= 4  # 20 % of 10 are 2; more than 4 come once in 30 times
+    assert sum(f.first_group != "" for f in found) <= 4  # a fifth of 10 are 2; more than 4 come once in 30 times
 
 
 def test_most_single_intervals_and_nearly_all_simultaneous_ones_hold_the_truth() -> None:
