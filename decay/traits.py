@@ -38,7 +38,9 @@ from detectors.registry import families
 from detectors.trait import OK, ErrorRates, Family, ResampledStatistic, Resampling, Sample, Subject, Trait
 
 N_COSTLY = 200
-"""Draws in which a statistic of vectors is told."""
+"""Draws in which a statistic of vectors is told, where these have more than ..."""
+MANY = 16
+"""... numbers each."""
 SUBSETS = 4
 """Random subsets averaged when a size-dependent statistic is brought to the size of the smallest generation."""
 
@@ -352,7 +354,8 @@ def _drawn(
     statistic = trait.statistic
     if isinstance(statistic, ResampledStatistic) and not trait.equal_n:
         return np.stack([_over(statistic, trait, c, counts) for c in everyone], axis=1)
-    few = counts[:N_COSTLY] if trait.equal_n or EMBEDDING in trait.readings else counts
+    wide = any(column.ndim > 1 and column.shape[1] > MANY for c in everyone for column in c.sample.columns.values())
+    few = counts[:N_COSTLY] if trait.equal_n or wide else counts
     drawn = np.array([_draw(trait, everyone, row, size, rng) for row in few]).reshape(len(few), len(everyone))
     return np.resize(drawn, (len(counts), len(everyone)))
 
