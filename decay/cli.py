@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from decay.errors import DecayError
+from decay.settings import MeasureSettings, Rule
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +39,14 @@ Run = Annotated[  # readable=False: what cannot be read is our message to give
 Pack = Annotated[str | None, typer.Option(help="An insightface model pack for face embeddings, e.g. buffalo_l.")]
 Root = Annotated[Path | None, typer.Option(help="The folder whose models/ holds the pack.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random here.", min=0)]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Measured runs.", readable=False)]
+
+
+class FlatOrNot(StrEnum):
+    """Which rule is applied."""
+
+    INTERVAL = "interval"
+    THRESHOLD = "threshold"
 
 
 @app.callback()
@@ -49,14 +62,93 @@ def measure(
     run: Run,
     embedder_pack: Pack = None,
     embedder_root: Root = None,
-    resamples: Annotated[int, typer.Option(help="Draws behind every interval.", min=20, max=100_000)] = 200,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Pictures to compare with, in place of real/ or generation 0.", metavar="DIR"),
+    ] = None,
+    control: Annotated[
+        Path | None,
+        typer.Option(help="A measured run trained on no generated picture: its drift is taken off.", metavar="RUN"),
+    ] = None,
+    margin: Annotated[float, typer.Option(help="Loss that counts as erosion.", min=0.01, max=0.99)] = Rule.margin,
+    confidence: Annotated[
+        float, typer.Option(help="Of the intervals, for all traits and generations at once.", min=0.51, max=0.999)
+    ] = Rule.coverage,
+    p_first: Annotated[
+        float, typer.Option(help="Share of resamples in which a first must come first to be named.", min=0.51, max=1)
+    ] = Rule.p_first,
+    rule: Annotated[
+        FlatOrNot, typer.Option(help="threshold: also say where public trackers' flat rule falls, for comparison.")
+    ] = FlatOrNot.INTERVAL,
+    drop: Annotated[
+        float, typer.Option(help="Of --rule threshold: below 1 - drop of generation 0.", min=0.001, max=0.999)
+    ] = 0.1,
+    extrapolate: Annotated[
+        bool, typer.Option("--extrapolate", help="Also say when nothing will be left, beyond the last generation.")
+    ] = False,
+    resamples: Annotated[
+        int, typer.Option(help="Draws behind every interval.", min=20, max=100_000)
+    ] = MeasureSettings.n_resamples,
     seed: Seed = 0,
 ) -> None:
     """Measure a lineage: tables, decay charts, and which trait erodes first. Again: only what is new is read."""
     with _explained():
-        from decay.settings import MeasureSettings
+        settings = MeasureSettings(
+            embedder_pack=embedder_pack,
+            embedder_root=embedder_root,
+            n_resamples=resamples,
+            seed=seed,
+            rule=Rule(margin, confidence, p_first),
+            reference=reference,
+            control=control,
+            flat_drop=drop if rule is FlatOrNot.THRESHOLD else None,
+            extrapolate=extrapolate,
+        )
+        _measure_and_print(run, settings)
 
-        _measure_and_print(run, MeasureSettings(embedder_pack, embedder_root, resamples, seed))
+
+@app.command()
+def verdict(
+    runs: Runs,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, the content of verdict.json.")] = False,
+) -> None:
+    """Say again what a measured run showed. Several runs: replicates of one experiment, taken together."""
+    with _explained():
+        traits_csv, erosion_csv, record = _found(runs)
+        if as_json:
+            from decay.files import to_json
+
+            out.print(to_json(record), markup=False, end="")
+        else:
+            from reports.terminal import summary
+
+            out.print(summary(traits_csv, erosion_csv, record), markup=False)
+
+
+@app.command()
+def compare(
+    runs: Runs,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The run that the others are compared with, by its folder's name.", show_default="the first"),
+    ] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Write compare.csv and the figure there.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Set measured runs side by side: did an intervention delay or stop the erosion, by how much, how sure."""
+    with _explained():
+        from decay.arms import load_arms
+        from decay.compare import compare as compare_arms
+        from reports.compare import comparison_text
+
+        comparison = compare_arms(load_arms(runs), baseline)
+        out.print(comparison_text(comparison.table, comparison.record), markup=False)
+        if out_folder is not None:
+            from decay.results import publish_comparison
+
+            publish_comparison(comparison, out_folder)
+            out.print(f"Written: {_plain(str(out_folder))}/compare.csv, .svg, .png", markup=False)
 
 
 @app.command()
@@ -67,7 +159,6 @@ def demo(
     """Make a lineage on this machine alone (drawn faces, a linear model eating its own output) and measure it."""
     with _explained():
         from decay.demo import make_demo
-        from decay.settings import MeasureSettings
 
         if not (out_folder / "lineage.json").exists():
             with _bars("make") as advance:
@@ -126,9 +217,19 @@ def calibrate(
     overlays: Annotated[
         Path | None, typer.Option(help="Folder for the generated photographs with what is seen drawn over them.")
     ] = None,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Try the statistics on simulated lineages instead; own report.")
+    ] = False,
 ) -> None:
     """Measure the instrument itself against drawn truth and labelled photographs."""
     with _explained():
+        if statistics:
+            from decay.calibrate.statistics import write_statistics
+
+            with _bars("tell", ("simulated lineages",)) as advance:
+                written = write_statistics(out_file, scale, progress=advance)
+            out.print(f"Written: {_plain(str(written))}", markup=False)
+            return
         from decay.calibrate import calibrate as run_calibration
 
         with _bars("study", ("drawn faces and hands", "photographs")) as advance:
@@ -160,12 +261,24 @@ def fetch(
         out.print(f"Fetched and checked: {fetch_model(name, root, sha256)}", markup=False)
 
 
-def _measure_and_print(run: Path, settings: object) -> None:
+def _found(runs: Sequence[Path]) -> tuple[DataFrame, DataFrame, Mapping[str, Any]]:
+    """The traits, the erosion and the verdict of one measured run, or of several taken together."""
+    if len(runs) == 1:
+        from decay.verdict import read_finding
+
+        found = read_finding(runs[0])
+        return found.traits, found.erosion, found.verdict
+    from decay.arms import load_arms
+    from decay.replicates import judge_replicates
+
+    results = judge_replicates(load_arms(runs))
+    return results.traits, results.erosion, results.verdict
+
+
+def _measure_and_print(run: Path, settings: MeasureSettings) -> None:
     from decay.measure import measure as measure_lineage
-    from decay.settings import MeasureSettings
     from reports.terminal import summary
 
-    assert isinstance(settings, MeasureSettings)
     with _bars("read") as advance:
         measured = measure_lineage(run, settings, progress=advance)
     results = measured.results

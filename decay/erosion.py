@@ -1,7 +1,8 @@
 """Pure statistics: traits over generations -> retention, onset, order, verdict. Randomness comes in as draws.
 
-Shapes: B resamples, G generations. Every array of draws is paired: draw b of one trait used the same
-slots as draw b of another, so whole rankings can be compared draw by draw.
+Shapes: B resamples, G generations, T traits. Every array of draws is paired: draw b of one trait used the
+same slots as draw b of another, so whole rankings can be compared draw by draw. The method, its formulas and
+sources: docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -9,27 +10,32 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
+from scipy.stats import norm, wasserstein_distance
+from scipy.stats import t as student_t
+
+from decay.settings import Rule
 
 Array = NDArray[np.float64]
 NEVER = math.inf
 
-THRESHOLD = 0.5
-"""Onset is the first generation from which retention stays below this."""
-SURE = 0.975
-"""A trait counts as eroded when at least this share of the draws shows an onset."""
+NOTHING_LEFT = 0.1
+"""Retention below which a facet is gone."""
+_LEAST_LOG = 0.01
+"""Retention is held to be no less where its logarithm is taken: below it there is only noise."""
+LEAST_IF_SELECTED = 0.25
+"""Where selection alone could leave no more than this, nothing is shown: a ratio to next to nothing is noise."""
 FEWEST_SLOTS = 12
 """Below this many slots no trait is called eroded: resampling few readings of a skewed trait understates its error
-(shown by simulation in tests/decay/test_traits.py; compare Hesterberg 2015, doi:10.1080/00031305.2015.1089789)."""
-P_FIRST = 0.8
-"""A first trait or family is named only when it comes first in at least this share of the draws."""
-
-
+(Hesterberg 2015, doi:10.1080/00031305.2015.1089789); from here on it is seldom misled (tests/decay/test_traits.py)."""
+NEAR_THE_LARGEST = 2.0
+"""Standard errors by which a trait's loss may lie below its family's largest and still be a candidate for it."""
+_TAIL_SCORES = norm.ppf([0.975, 0.995])
 CONTENDERS = ("eroded", "cannot_tell")
 """What may have come first. Undecided traits too: one that may have fallen before the winner takes from its share."""
 
@@ -38,8 +44,13 @@ CONTENDERS = ("eroded", "cannot_tell")
 class Retention:
     """Retention of one trait: ``value`` (G,), ``draws`` (B, G); 1 at the reference, 0 at the floor, NaN unmeasured.
 
+    ``measured`` (G,): share of the subjects that were measured, over the same share in the reference, at most 1.
     ``n_slots``: how many slots stand behind its reference. ``n_reference``: how many of the first
     generations are the reference itself (1, or 0 with a ``real/`` folder).
+    ``falls``: whether it can lose all (location traits drift instead). ``noise_floor``: the loss that chance alone
+    shows in 2.5 % of cases, NaN where that is not known. ``if_selected`` (G,): the least retention that an unchanged
+    reference would show if only the measured share of it were left; None where that is not known. ``most_kept``: the
+    retention of subjects that kept all; that of a share is above 1, for all of them may say yes.
     """
 
     name: str
@@ -47,17 +58,44 @@ class Retention:
     group: str
     value: Array
     draws: Array
+    measured: Array
     n_slots: int
     n_reference: int = 1
+    falls: bool = True
+    noise_floor: float = math.nan
+    if_selected: Array | None = None
+    most_kept: float = 1.0
+
+    @cached_property
+    def error(self) -> Array:
+        """Standard error (G,): of the draws; NaN where there is no value."""
+        return np.where(np.isnan(self.value), np.nan, _quietly(np.nanstd, self.draws, axis=0))
+
+    @cached_property
+    def reach(self) -> tuple[Array, Array]:
+        """(below, above), (G,) each: see ``reach``."""
+        return reach(self.value, self.draws)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Simultaneous interval of a trait's retention, (G,) each."""
+
+    low: Array
+    high: Array
 
 
 @dataclass(frozen=True)
 class Onset:
-    """When one trait fell for good. ``value`` and ``low``..``high`` are generation numbers, inf for never.
+    """When one trait fell for good.
 
-    ``p_eroded``: share of draws with an onset. ``p_first``: share of draws in which no other trait,
-    eroded or undecided, fell earlier (ties shared). ``smallest_detectable``: the loss of retention that would just
-    have been called erosion. ``state``: ``eroded``, ``held``, ``cannot_tell`` or ``not_measured``.
+    ``value``: the generation from which the estimate stays beyond the margin. ``low``..``high``: from the first
+    generation from which it may have (the simultaneous interval allows it, or what is unmeasured could hide it) to the
+    first from which it must have; ``inf``: not within these generations. The fall itself lies in (low - 1, high].
+    ``p_first``: share of draws in which no other trait, eroded or undecided, fell earlier (ties shared).
+    ``smallest_detectable``: the loss that would have been called erosion in half of all repetitions, and no less than
+    what chance shows (``noise_floor``).
+    ``state``: ``eroded``, ``held``, ``cannot_tell``, ``not_rankable`` or ``not_measured``.
     """
 
     value: float
@@ -71,8 +109,35 @@ class Onset:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """Every trait's band and onset, and what the draws say of their order.
+
+    ``critical``: standard errors that make the bands hold for all traits and generations at once.
+    ``before``: for every two eroded traits, the share of draws in which the first fell before the second, ties halved.
+    """
+
+    rule: Rule
+    critical: float
+    bands: Mapping[str, Band]
+    onsets: Mapping[str, Onset]
+    before: Mapping[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class NothingLeft:
+    """The generation from which no facet is left, and its interval; ``inf``: not within these generations, or never.
+    ``extrapolated``: it lies beyond what was measured."""
+
+    generation: float
+    low: float
+    high: float
+    extrapolated: bool
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """Which family and which trait fell first, or None where that cannot be told."""
+    """Which family and which trait fell first, or None where that cannot be told. ``p_families``: every family's
+    share of first places."""
 
     first_group: tuple[str, float, float] | None
     first_trait: tuple[str, float, float] | None
@@ -80,6 +145,8 @@ class Verdict:
     ties: tuple[tuple[str, ...], ...]
     not_rankable: tuple[str, ...]
     not_measured: tuple[str, ...]
+    p_families: Mapping[str, float]
+    nothing_left: NothingLeft
     sentence: str
 
 
@@ -131,13 +198,38 @@ def chance_distance(
     spread = max(float(np.std(reference, ddof=1)), resolution) if len(reference) > 1 else 0.0
     if n_slots < 1 or spread < 1e-12:
         return 0.0
-    of_slot = [reference[slots == slot] for slot in np.unique(slots)]
+    _, slot = np.unique(slots, return_inverse=True)
+    n = int(slot.max()) + 1
+    one, other = (rng.multinomial(size, np.full(n, 1 / n), n_repeats)[:, slot].astype(float) for size in (n_slots, n))
+    return float(np.mean(_areas(reference, reference, one, other))) / spread
 
-    def drawn(n: int) -> Array:
-        return np.concatenate([of_slot[index] for index in rng.integers(len(of_slot), size=n)])
 
-    pairs = ((drawn(n_slots), drawn(len(of_slot))) for _ in range(n_repeats))
-    return float(np.mean([wasserstein_distance(a, b) for a, b in pairs])) / spread
+def resampled_distances(
+    sample: Array, reference: Array, counts: Array, reference_counts: Array, resolution: float
+) -> Array:
+    """``location_distance`` in B resamples at once: (B,).
+
+    ``sample`` (n,), ``reference`` (m,): readings; ``counts`` (B, n), ``reference_counts`` (B, m): how often each was
+    drawn.
+    """
+    n, m = counts.sum(axis=1), reference_counts.sum(axis=1)
+    off = reference - reference.mean()
+    variance = (
+        reference_counts @ np.square(off) - np.square(reference_counts @ off) / np.maximum(m, 1.0)
+    ) / np.maximum(m - 1.0, 1.0)
+    spread = np.maximum(np.sqrt(np.maximum(variance, 0.0)), resolution)
+    enough = (n >= 2.0) & (m >= 2.0) & (spread >= 1e-12)
+    area = _areas(sample, reference, counts, reference_counts)
+    return np.where(enough, area / np.maximum(spread, 1e-12), np.nan)
+
+
+def _areas(sample: Array, reference: Array, counts: Array, reference_counts: Array) -> Array:
+    """Wasserstein-1 distances (B,): the area between the two distribution functions."""
+    both = np.concatenate([sample, reference])
+    order = np.argsort(both, kind="stable")
+    n, m = counts.sum(axis=1, keepdims=True), reference_counts.sum(axis=1, keepdims=True)
+    shares = np.concatenate([counts / np.maximum(n, 1.0), -reference_counts / np.maximum(m, 1.0)], axis=1)
+    return np.asarray(np.abs(shares[:, order].cumsum(axis=1)[:, :-1]) @ np.diff(both[order]), dtype=np.float64)
 
 
 def centred(value: Array, draws: Array) -> Array:
@@ -159,11 +251,89 @@ def _quietly(reduce: Callable[..., Array], draws: Array, **how: object) -> Array
         return reduce(draws, **how)
 
 
-def onsets(retention: Array, generations: Sequence[int], threshold: float = THRESHOLD) -> Array:
+# --------------------------------------------------------------------------- intervals that hold together
+
+
+def critical_value(retentions: Sequence[Retention], coverage: float) -> float:
+    """How many standard errors wide intervals must be to hold for all traits and generations at once.
+
+    Quantile of the draws' largest studentised deviation (max-|T|; Romano & Wolf 2005, doi:10.1198/016214504000000539;
+    Montiel Olea & Plagborg-Moller 2019, doi:10.1002/jae.2656), at most Bonferroni's. That of a single interval where
+    nothing varies.
+    """
+    single = float(norm.ppf(0.5 + coverage / 2))
+    if not retentions:
+        return single
+    deviations = np.abs(np.concatenate([_deviations(r) for r in retentions], axis=1))
+    n_cells = int((~np.isnan(deviations).all(axis=0)).sum())
+    if n_cells == 0:
+        return single
+    largest = float(np.nanquantile(_quietly(np.nanmax, deviations, axis=1), coverage))
+    return min(largest, float(norm.ppf(1.0 - (1.0 - coverage) / (2 * n_cells))))
+
+
+def _deviations(retention: Retention) -> Array:
+    """(draw - estimate) / standard error of its side, (B, G); NaN in the reference itself and where nothing varies."""
+    below, above = (np.where(side < 1e-12, np.nan, side) for side in retention.reach)
+    off = retention.draws - retention.value
+    scaled = np.where(off < 0.0, off / below, off / above)
+    scaled[:, : retention.n_reference] = np.nan
+    return np.asarray(scaled, dtype=np.float64)
+
+
+def reach(value: Array, draws: Array) -> tuple[Array, Array]:
+    """(below, above), (G,) each: the standard error of the normal distribution that has this side's tail.
+
+    ``value`` (G,), ``draws`` (B, G). A tail heavier than normal widens its own trait's interval, not everyone's.
+    """
+    levels = 2.0 * norm.cdf(-_TAIL_SCORES)  # two-sided
+    ends = [interval(draws, 1.0 - level) for level in levels]
+    below = np.max([(value - low) / z for (low, _), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
+    above = np.max([(high - value) / z for (_, high), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
+    return np.maximum(below, 0.0), np.maximum(above, 0.0)
+
+
+def band(value: Array, reach: tuple[Array, Array], critical: float, n_slots: int) -> Band:
+    """Estimate plus and minus ``critical`` standard errors, by Student's distribution: few slots, wider intervals."""
+    wide = float(student_t.ppf(norm.cdf(critical), max(n_slots - 1, 1)))
+    return Band(value - wide * reach[0], value + wide * reach[1])
+
+
+def worst_case(retention: Retention, band: Band) -> Band:
+    """Bounds of retention whatever the subjects hold that cannot be measured any more.
+
+    Subjects go unmeasured because they decay, so what is left over is no fair sample of them. Lower bound, which
+    decides whether a trait has held: they have lost all (Manski 1990, "Nonparametric bounds on treatment effects").
+    Upper bound, which decides whether a fall is shown: they have kept all, and what is left over is that part of an
+    unchanged reference that looks worst (``if_selected``; trimming as in Lee 2009,
+    doi:10.1111/j.1467-937X.2009.00536.x).
+    """
+    share = np.where(np.isnan(retention.value), 0.0, np.clip(retention.measured, 0.0, 1.0))
+    low, high = np.where(share > 0.0, [band.low, band.high], [[0.0], [retention.most_kept]])
+    return Band(
+        np.asarray(share * low + (1.0 - share) * np.minimum(low, 0.0)),
+        np.fmax(share * high + (1.0 - share) * np.maximum(high, retention.most_kept), _unselected(retention, high)),
+    )
+
+
+def _unselected(retention: Retention, high: Array) -> Array:
+    """``high`` (G,) if the measured were the worst part of their generation; NaN where that is not known."""
+    if retention.if_selected is None:
+        return high
+    worst = retention.if_selected
+    if not retention.falls:
+        return np.asarray(high + 1.0 - worst)
+    enough = worst > LEAST_IF_SELECTED
+    return np.where(enough, high / np.where(enough, worst, 1.0), np.where(np.isnan(worst), np.nan, np.inf))
+
+
+# --------------------------------------------------------------------------- onset
+
+
+def onsets(retention: Array, generations: Sequence[int], threshold: float) -> Array:
     """First generation from which retention stays below the threshold to the end; inf for never.
 
     ``retention`` (..., G). Unmeasured generations are passed over; an onset needs a measured generation below.
-    The generation of the reference itself (retention exactly 1) can be none.
     """
     stays = np.ones(retention.shape[:-1], dtype=bool)
     onset = np.full(retention.shape[:-1], NEVER)
@@ -172,6 +342,21 @@ def onsets(retention: Array, generations: Sequence[int], threshold: float = THRE
         stays &= np.isnan(column) | (column < threshold)
         onset = np.where(stays & ~np.isnan(column), float(generations[index]), onset)
     return onset
+
+
+def shown_onset(retention: Retention, band: Band, generations: Sequence[int], threshold: float) -> float:
+    """First generation in which the fall is shown whatever the unmeasured subjects hold, and from which the interval
+    of what is measured stays below the threshold; inf for never."""
+    beyond = worst_case(retention, band).high < threshold
+    stays = onsets(band.high, generations, threshold)
+    return next((float(g) for g, shown in zip(generations, beyond, strict=True) if shown and g >= stays), NEVER)
+
+
+def first_below(value: Array, generations: Sequence[int], drop: float) -> float:
+    """The flat rule of public trackers: first generation whose value lies below (1 - drop) x generation 0; inf for
+    never. No interval, and nothing need stay. ``value`` (G,): as read, not its retention."""
+    below = np.flatnonzero(np.asarray(value) < (1.0 - drop) * value[0])
+    return float(generations[below[0]]) if below.size else NEVER
 
 
 def half_life(retention: Array, generations: Sequence[int], n_reference: int) -> float:
@@ -188,6 +373,55 @@ def half_life(retention: Array, generations: Sequence[int], n_reference: int) ->
     return NEVER
 
 
+# --------------------------------------------------------------------------- the end
+
+
+def nothing_left(
+    retentions: Sequence[Retention], ranking: Ranking, generations: Sequence[int], extrapolate: bool = False
+) -> NothingLeft:
+    """From when on every trait that can fall and was measured is below ``NOTHING_LEFT``: as estimated, and from the
+    first generation in which the simultaneous intervals allow it to the first in which they leave nothing else.
+
+    ``extrapolate``: where that was not seen, go on along each trait's course. Never beyond a trait that holds: then
+    nothing is said.
+    """
+    falling = [r for r in retentions if r.falls and ranking.onsets[r.name].state != "not_measured"]
+
+    def latest(courses: Sequence[Array]) -> float:
+        return max((float(onsets(course, generations, NOTHING_LEFT)) for course in courses), default=NEVER)
+
+    bands = [ranking.bands[r.name] for r in falling]
+    seen = NothingLeft(
+        latest([r.value for r in falling]), latest([b.low for b in bands]), latest([b.high for b in bands]), False
+    )
+    if math.isfinite(seen.generation) or not extrapolate:
+        return seen
+    if not falling or any(ranking.onsets[r.name].state != "eroded" for r in falling):
+        return NothingLeft(NEVER, NEVER, NEVER, extrapolated=True)
+    ends = [_end(r, generations, ranking.onsets[r.name].value) for r in falling]
+    low, high = np.quantile(np.max([draws for _, draws in ends], axis=0), [0.025, 0.975], method="nearest")
+    return NothingLeft(max(end for end, _ in ends), float(low), float(high), extrapolated=True)
+
+
+def _end(r: Retention, generations: Sequence[int], onset: float) -> tuple[float, Array]:
+    """When the estimate and each draw (B,) of an eroded trait reach ``NOTHING_LEFT``, along the straight line that fits
+    the logarithm of retention best from the generation before the onset on; inf where that line does not fall."""
+    known = ~np.isnan(r.value)
+    first = max((g for g, k in zip(generations, known, strict=True) if k and g < onset), default=generations[0])
+    used = known & (np.asarray(generations) >= first)
+    x = np.asarray(generations, dtype=np.float64)[used]
+    y = np.log(np.maximum(np.vstack([r.value, r.draws])[:, used], _LEAST_LOG))
+    off = x - x.mean()
+    slope = y @ off / max(float(off @ off), 1e-12)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        end = x.mean() + (math.log(NOTHING_LEFT) - y.mean(axis=1)) / slope
+    end = np.where(slope < 0.0, end, NEVER)
+    return float(end[0]), end[1:]
+
+
+# --------------------------------------------------------------------------- order
+
+
 def share_first(onset_draws: Array) -> Array:
     """Share of draws (B, T) in which each trait's onset is the earliest; ties share, draws without onset give none."""
     if onset_draws.shape[1] == 0:
@@ -198,89 +432,114 @@ def share_first(onset_draws: Array) -> Array:
     return np.asarray((first / winners).mean(axis=0), dtype=np.float64)
 
 
-def rank(retentions: Sequence[Retention], generations: Sequence[int]) -> dict[str, Onset]:
-    """Onset of every trait, with its interval and its share of first places over the draws."""
-    draws = {r.name: onsets(r.draws, generations) for r in retentions}
-    states = {r.name: _state(r, onsets(r.value, generations), draws[r.name]) for r in retentions}
-    contenders = [r.name for r in retentions if states[r.name] in CONTENDERS]
-    p_first = _shares({name: draws[name] for name in contenders})
-    return {r.name: _onset(r, generations, draws[r.name], states[r.name], p_first.get(r.name, 0.0)) for r in retentions}
+def share_before(a: Array, b: Array) -> float:
+    """Share of draws (B,) in which ``a`` fell before ``b``; where they fell together, or neither fell, half."""
+    return float(np.mean(np.where(a == b, 0.5, a < b)))
 
 
-def _state(retention: Retention, onset: Array, onset_draws: Array) -> str:
-    if np.isnan(retention.value[retention.n_reference :]).all():
-        return "not_measured"
-    p_eroded = float(np.isfinite(onset_draws).mean())
-    if math.isfinite(float(onset)) and p_eroded >= SURE and retention.n_slots >= FEWEST_SLOTS:
-        return "eroded"
-    return "held" if p_eroded <= 1 - SURE else "cannot_tell"
+def family_draws(retentions: Sequence[Retention]) -> Array:
+    """Retention of a family's most eroded trait, (B, G), free of the luck that many traits bring.
+
+    The least of k noisy retentions lies below the least true one, by more the larger k. Each candidate is raised by
+    the median of what that luck is worth before the least is taken, which makes the result median-unbiased; only
+    traits near the least count (Chernozhukov, Lee & Rosen 2013, doi:10.3982/ECTA8718, eq. 9 with their set of
+    near-binding inequalities). Both the estimate and its resampling are noisy, hence the root of 2.
+    """
+    value = np.stack([r.value for r in retentions])
+    error = np.nan_to_num(np.stack([r.error for r in retentions]))
+    draws = np.stack([r.draws for r in retentions])
+    least = _quietly(np.nanmin, value + NEAR_THE_LARGEST * error, axis=0)
+    near = value - NEAR_THE_LARGEST * error <= least
+    deviations = np.where(near[:, None, :], np.stack([-_deviations(r) for r in retentions]), np.nan)
+    luck = _quietly(np.nanmedian, _quietly(np.nanmax, deviations, axis=0), axis=0)
+    raised = np.where(near[:, None, :], draws + math.sqrt(2.0) * np.nan_to_num(luck) * error[:, None, :], np.nan)
+    return np.asarray(_quietly(np.nanmin, raised, axis=0), dtype=np.float64)
 
 
-def _onset(retention: Retention, generations: Sequence[int], onset_draws: Array, state: str, p_first: float) -> Onset:
-    measured = state != "not_measured"
-    low, high = interval(retention.draws[:, retention.n_reference :]) if measured else (np.zeros(1), np.zeros(1))
-    # An interval end may fall between a finite onset and never: order statistics, not interpolation.
-    onset_low, onset_high = np.quantile(onset_draws, [0.025, 0.975], method="inverted_cdf")
+def rank(
+    retentions: Sequence[Retention], generations: Sequence[int], rule: Rule, critical: float | None = None
+) -> Ranking:
+    """Bands, onsets and order of every trait. ``critical``: given where bands of several runs are to hold at once."""
+    threshold = 1.0 - rule.margin
+    if critical is None:
+        measured = [r for r in retentions if not np.isnan(r.value[r.n_reference :]).all()]
+        critical = critical_value(measured, rule.coverage)
+    bands = {r.name: band(r.value, r.reach, critical, r.n_slots) for r in retentions}
+    draws = {r.name: onsets(r.draws, generations, threshold) for r in retentions}
+    found = {r.name: _onset(r, bands[r.name], draws[r.name], generations, rule, critical) for r in retentions}
+    contenders = {name: draws[name] for name, onset in found.items() if onset.state in CONTENDERS}
+    p_first = _shares(contenders)
+    found = {name: replace(onset, p_first=p_first.get(name, 0.0)) for name, onset in found.items()}
+    eroded = [name for name, onset in found.items() if onset.state == "eroded"]
+    before = {(a, b): share_before(draws[a], draws[b]) for a in eroded for b in eroded if a != b}
+    return Ranking(rule, critical, bands, found, before)
+
+
+def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], rule: Rule, critical: float) -> Onset:
+    threshold = 1.0 - rule.margin
+    if np.isnan(r.value[r.n_reference :]).all():
+        return Onset(*(math.nan,) * 5, p_first=0.0, smallest_detectable=math.nan, state="not_measured")
+    half_width = float(_quietly(np.nanmedian, (band.high - r.value)[r.n_reference :]))
+    detectable = float(np.fmax(rule.margin + half_width, r.noise_floor))
+    lowest = worst_case(r, band).low
+    high = shown_onset(r, band, generations, threshold)
+    state = _state(r, lowest, high, detectable, threshold)
     return Onset(
-        value=float(onsets(retention.value, generations)) if state == "eroded" else math.nan,
-        low=float(onset_low) if measured else math.nan,
-        high=float(onset_high) if measured else math.nan,
-        half_life_generations=half_life(retention.value, generations, retention.n_reference) if measured else math.nan,
-        p_eroded=float(np.isfinite(onset_draws).mean()) if measured else math.nan,
-        p_first=p_first,
-        smallest_detectable=_smallest_loss(retention, low, high) if measured else math.nan,
+        value=float(onsets(r.value, generations, threshold)) if state == "eroded" else math.nan,
+        low=float(onsets(lowest, generations, threshold)),
+        high=high,
+        half_life_generations=half_life(r.value, generations, r.n_reference),
+        p_eroded=float(np.isfinite(draws).mean()),
+        p_first=0.0,
+        smallest_detectable=detectable,
         state=state,
     )
 
 
-def _smallest_loss(retention: Retention, low: Array, high: Array) -> float:
-    """The loss that would just have been called erosion: down to the threshold, and the interval's reach beyond it.
+def _state(r: Retention, lowest: Array, shown: float, detectable: float, threshold: float) -> str:
+    if math.isfinite(shown) and r.n_slots >= FEWEST_SLOTS:
+        return "eroded"
+    known = lowest[r.n_reference :][~np.isnan(r.value[r.n_reference :])]
+    if (known > threshold).all() and not math.isnan(r.value[-1]):
+        return "held"
+    return "cannot_tell" if detectable < 1.0 and r.n_slots >= FEWEST_SLOTS else "not_rankable"
 
-    The reach is the longer arm of the interval, in the median over generations: near 1, the upper arm of a location
-    trait is cut off.
+
+# --------------------------------------------------------------------------- verdict
+
+
+def judge(
+    retentions: Sequence[Retention], ranking: Ranking, generations: Sequence[int], extrapolate: bool = False
+) -> Verdict:
+    """The one-line answer. Families of traits first (a person asks "hands or eyes?"), then traits inside the first.
+
+    ``extrapolate``: also say when nothing will be left, beyond what was measured.
     """
-    value = retention.value[retention.n_reference :]
-    reach = float(_quietly(np.nanmedian, np.maximum(high - value, value - low)))
-    return 1.0 - THRESHOLD + reach
-
-
-def judge(retentions: Sequence[Retention], ranked: Mapping[str, Onset], generations: Sequence[int]) -> Verdict:
-    """The one-line answer. Families of traits first (a person asks "hands or eyes?"), then traits inside the first."""
-    eroded = [r for r in retentions if ranked[r.name].state == "eroded"]
-    contenders = [r for r in retentions if ranked[r.name].state in CONTENDERS]
-    draws = {r.name: onsets(r.draws, generations) for r in contenders}
-    by_group: dict[str, list[Array]] = {}
-    for r in contenders:
-        by_group.setdefault(r.group, []).append(draws[r.name])
-    p_group = _shares({group: np.min(columns, axis=0) for group, columns in by_group.items()})
-    onset_of = {g: min(ranked[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
-    first_group = _first(p_group, onset_of)
+    threshold = 1.0 - ranking.rule.margin
+    found = ranking.onsets
+    eroded = [r for r in retentions if found[r.name].state == "eroded"]
+    contenders = [r for r in retentions if found[r.name].state in CONTENDERS]
+    groups = {r.group: [c for c in contenders if c.group == r.group] for r in contenders}
+    p_group = _shares({g: onsets(family_draws(members), generations, threshold) for g, members in groups.items()})
+    earliest = {g: min(found[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
+    first_group = _first(p_group, earliest, ranking.rule.p_first)
     inside = [r for r in contenders if first_group and r.group == first_group[0]]
-    p_trait = _shares({r.name: draws[r.name] for r in inside})
-    first_trait = _first(p_trait, {r.name: ranked[r.name].value for r in eroded})
-    labels = {r.name: r.label for r in retentions}
-    named = (labels[first_trait[0]], first_trait[1]) if first_trait else None
-    order = tuple(sorted((r.name for r in eroded), key=lambda name: (ranked[name].value, -ranked[name].p_first, name)))
-    undecided = tuple(r.name for r in retentions if ranked[r.name].state == "cannot_tell")
-    not_measured = tuple(r.name for r in retentions if ranked[r.name].state == "not_measured")
-    return Verdict(
+    p_trait = _shares({r.name: onsets(r.draws, generations, threshold) for r in inside})
+    first_trait = _first(p_trait, {r.name: found[r.name].value for r in eroded}, ranking.rule.p_first)
+    order = tuple(sorted((r.name for r in eroded), key=lambda n: (found[n].value, -found[n].p_first, n)))
+    verdict = Verdict(
         first_group=first_group,
         first_trait=first_trait,
         order=order,
-        ties=_ties(order, ranked),
-        not_rankable=undecided,
-        not_measured=not_measured,
-        sentence=_sentence(
-            first_group,
-            named,
-            order,
-            p_group,
-            n_undecided=len(undecided),
-            n_measured=len(retentions) - len(not_measured),
-            n_slots=max((r.n_slots for r in retentions), default=0),
-            n_generations=len(generations),
-        ),
+        ties=_ties(order, ranking),
+        not_rankable=tuple(r.name for r in retentions if found[r.name].state in ("cannot_tell", "not_rankable")),
+        not_measured=tuple(r.name for r in retentions if found[r.name].state == "not_measured"),
+        p_families=p_group,
+        nothing_left=nothing_left(retentions, ranking, generations, extrapolate),
+        sentence="",
     )
+    sentence = _sentence(verdict, retentions, ranking, len(generations)) + _end_sentence(verdict.nothing_left)
+    return replace(verdict, sentence=sentence)
 
 
 def _shares(draws: Mapping[str, Array]) -> dict[str, float]:
@@ -290,50 +549,72 @@ def _shares(draws: Mapping[str, Array]) -> dict[str, float]:
     return dict(zip(draws, share_first(np.stack(list(draws.values()), axis=1)).tolist(), strict=True))
 
 
-def _first(p: Mapping[str, float], onset: Mapping[str, float]) -> tuple[str, float, float] | None:
+def _first(p: Mapping[str, float], onset: Mapping[str, float], sure: float) -> tuple[str, float, float] | None:
     """(name, share of first places, onset) of a clear winner that is sure to have eroded, else None."""
     name = max(p, key=lambda key: p[key], default="")
-    return (name, p[name], onset[name]) if name in onset and p[name] >= P_FIRST else None
+    return (name, p[name], onset[name]) if name in onset and p[name] >= sure else None
 
 
-def _ties(order: Sequence[str], ranked: Mapping[str, Onset]) -> tuple[tuple[str, ...], ...]:
-    """Traits that share an onset generation."""
-    by_onset: dict[float, list[str]] = {}
-    for name in order:
-        by_onset.setdefault(ranked[name].value, []).append(name)
-    return tuple(tuple(names) for names in by_onset.values() if len(names) > 1)
+def _ties(order: Sequence[str], ranking: Ranking) -> tuple[tuple[str, ...], ...]:
+    """Runs of the order in which no trait is surely before the one that follows it."""
+    runs: list[list[str]] = [[name] for name in order[:1]]
+    for ahead, name in pairwise(order):
+        if ranking.before[ahead, name] >= ranking.rule.p_first:
+            runs.append([name])
+        else:
+            runs[-1].append(name)
+    return tuple(tuple(run) for run in runs if len(run) > 1)
 
 
-def _sentence(
-    first_group: tuple[str, float, float] | None,
-    first_trait: tuple[str, float] | None,
-    order: Sequence[str],
-    p_group: Mapping[str, float],
-    n_undecided: int,
-    n_measured: int,
-    n_slots: int,
-    n_generations: int,
-) -> str:
+def _sentence(verdict: Verdict, retentions: Sequence[Retention], ranking: Ranking, n_generations: int) -> str:
+    n_measured = len(retentions) - len(verdict.not_measured)
+    n_slots = max((r.n_slots for r in retentions), default=0)
     if n_measured == 0:
         why = "there is only one generation" if n_generations < 2 else "no trait could be measured in two generations"
         return f"Cannot tell what erodes: {why}."
     if n_slots < FEWEST_SLOTS:
         return f"Cannot tell what erodes: {n_slots} slots were measured; it takes {FEWEST_SLOTS} to decide anything."
-    if not order:
+    lost = _percent(ranking.rule.margin)
+    if not verdict.order:
         return (
-            f"None of the {n_measured} traits that could be measured is sure to have fallen below half of its "
+            f"None of the {n_measured} traits that could be measured is sure to have lost more than {lost} of its "
             "reference for good: nothing can be said to erode first."
         )
-    if first_group is None:
-        rivals = ", ".join(f"{name} {_percent(p)}" for name, p in sorted(p_group.items(), key=lambda x: -x[1]) if p > 0)
-        return f"Cannot tell what erodes first: {len(order)} traits eroded, but the order is not sure ({rivals})."
-    undecided = f" {n_undecided} of {n_measured} traits are undecided." if n_undecided else ""
-    group, p, onset = first_group
+    if verdict.first_group is None:
+        shares = sorted(verdict.p_families.items(), key=lambda item: -item[1])
+        rivals = ", ".join(f"{name} {_percent(p)}" for name, p in shares if p > 0)
+        return (
+            f"Cannot tell what erodes first: {len(verdict.order)} traits eroded, but the order is not sure ({rivals})."
+        )
+    group, p, onset = verdict.first_group
     start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"
-    sentence = f"{start}, at generation {onset:.0f} (first in {_percent(p)} of resamples)"
-    if first_trait is None:
+    sentence = f"{start}, from generation {onset:.0f} on (first in {_percent(p)} of resamples)"
+    undecided = _undecided(ranking, n_measured)
+    if verdict.first_trait is None:
         return f"{sentence}; which of its traits leads cannot be told.{undecided}"
-    return f"{sentence}, led by: {first_trait[0]} ({_percent(first_trait[1])}).{undecided}"
+    labels = {r.name: r.label for r in retentions}
+    name, share, _ = verdict.first_trait
+    return f"{sentence}, led by: {labels[name]} ({_percent(share)}).{undecided}"
+
+
+def _undecided(ranking: Ranking, n_measured: int) -> str:
+    states = [onset.state for onset in ranking.onsets.values()]
+    open_, blind = states.count("cannot_tell"), states.count("not_rankable")
+    said = f" {open_} of {n_measured} traits are undecided." if open_ else ""
+    return said + (f" {blind} could not have shown even a total loss, and may have gone before." if blind else "")
+
+
+def _end_sentence(end: NothingLeft) -> str:
+    if not math.isfinite(end.generation):
+        return ""
+    if not end.extrapolated:
+        sure = "" if math.isfinite(end.high) else ", though not surely"
+        return f" No facet is left from generation {end.generation:.0f} on{sure}."
+    high = f"{end.high:.1f}" if math.isfinite(end.high) else "never"
+    return (
+        f" If every trait goes on as it fell, no facet is left from about generation {end.generation:.1f} on "
+        f"(interval {end.low:.1f} to {high}; extrapolated, resampling error only)."
+    )
 
 
 def _percent(share: float) -> str:

@@ -66,13 +66,28 @@ class Generation:
 
 @dataclass(frozen=True)
 class Lineage:
-    """A run folder. ``settings``: what ``lineage.json`` holds. ``notes``: whole sentences on what was passed over."""
+    """A run folder. ``settings``: what ``lineage.json`` holds. ``notes``: whole sentences on what was passed over.
+
+    ``reference_root``: the folder that the reference's images may not lead out of; the root, unless it lies elsewhere.
+    """
 
     root: Path
     generations: tuple[Generation, ...]
     reference: Generation | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    reference_root: Path | None = None
+
+    @property
+    def reference_name(self) -> str:
+        """What the generations are compared with, as a person says it."""
+        if self.reference is None:
+            return f"generation {self.generations[0].index}"
+        return f"{self.reference.folder.name}/"
+
+    def root_of(self, generation: int) -> Path:
+        """The folder that this generation's images lie in; -1 is the reference."""
+        return (generation == REFERENCE_INDEX and self.reference_root) or self.root
 
 
 def load_lineage(root: Path) -> Lineage:
@@ -97,6 +112,34 @@ def load_lineage(root: Path) -> Lineage:
         reference=next((reference for reference in references if reference.images), None),
         settings=read_settings(root),
         notes=tuple(notes),
+    )
+
+
+def with_reference(lineage: Lineage, folder: Path) -> Lineage:
+    """The lineage with the pictures of any folder as its reference, in place of ``real/`` or generation 0.
+
+    Their slots are their paths in that folder, their image column is ``reference:`` and that path. Raises LineageError.
+    """
+    if not _is_folder(folder):
+        raise LineageError(f"{folder}: expected a folder of reference images; found none. Check the spelling.")
+    root = Path(os.path.abspath(folder))  # noqa: PTH100  links are followed when a file is read, not in its name
+    notes: list[str] = []
+    scan = _scan(root, root, notes)
+    if not scan.images:
+        wanted = ", ".join(sorted(SUFFIXES))
+        raise LineageError(f"{folder}: expected reference images ({wanted}); found none. Give the folder they lie in.")
+    images = [relative_to_root(root, path) for path in scan.images]
+    known = read_metadata(root, scan.folders, images, notes)
+    reference = _generation(root, root, REFERENCE_INDEX, scan, known, notes)
+    named = tuple(replace(record, relative=f"reference:{record.relative}") for record in reference.images)
+    instead = (
+        [f"{lineage.reference.folder.name}/ is not used: another reference was given."] if lineage.reference else []
+    )
+    return replace(
+        lineage,
+        reference=replace(reference, images=named),
+        reference_root=root,
+        notes=(*lineage.notes, *instead, *(f"Reference: {note}" for note in notes)),
     )
 
 

@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import detectors
-from decay import erosion, images
-from decay.errors import ImageProblem, ModelError
+from decay import images
+from decay.arms import Arm, arms_to_traits, check_comparable, load_arm
+from decay.control import less_control
+from decay.errors import DecayError, ImageProblem, ModelError
 from decay.files import run_lock
 from decay.journal import Journal
-from decay.lineage import ImageRecord, Lineage, load_lineage
+from decay.lineage import ImageRecord, Lineage, load_lineage, with_reference
 from decay.models import ModelFile, list_models, require_models
-from decay.results import FORMAT_VERSION, Results, erosion_table, publish, verdict_record
+from decay.results import FORMAT_VERSION, Results, draw_conclusion, publish
 from decay.settings import MeasureSettings
 from decay.tables import Outcome, build_tables, records
-from decay.traits import readings_to_traits, traits_table, traits_to_retentions
+from decay.traits import readings_to_traits
 from detectors.embedder import Embedder, open_embedder
 from detectors.reader import Reader
 from detectors.trait import OK
@@ -58,15 +60,18 @@ def measure(run: Path, settings: MeasureSettings | None = None, progress: Progre
     settings = settings or MeasureSettings()
     started = time.perf_counter()
     lineage = load_lineage(run)
+    if settings.reference:
+        lineage = with_reference(lineage, settings.reference)
     models = list_models(settings.embedder_pack, settings.embedder_root)
     require_models(models)
     embedder = _open_embedder(settings)
     folder = lineage.root / "measures"
+    version = reader_version(models, embedder.name)
+    control = _load_control(settings.control, lineage, version) if settings.control else None
     with run_lock(folder), Journal(folder / "journal.sqlite") as journal:
-        version = reader_version(models, embedder.name)
         outcomes = read_lineage(lineage, journal, version, lambda: Reader(Vision(), embedder), progress)
         read_s = time.perf_counter() - started
-        results = conclude(lineage, outcomes, settings)
+        results = conclude(lineage, outcomes, settings, control)
         timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
         run_record = _run_record(lineage, outcomes, settings, models, embedder.name, version, timings)
         results = replace(results, run=run_record)
@@ -92,8 +97,9 @@ def read_lineage(
         reader = cache(lambda: stack.enter_context(_started(make_reader)))
         for generation, pairs in groupby(records(lineage), key=itemgetter(0)):
             batch = [record for _, record in pairs]
+            root = lineage.root_of(generation)
             for done, record in enumerate(batch, start=1):
-                outcomes[record.relative] = read_record(record, lineage.root, journal, version, reader)
+                outcomes[record.relative] = read_record(record, root, journal, version, reader)
                 if progress:
                     progress(generation, done, len(batch))
     return outcomes
@@ -132,22 +138,44 @@ def _started(make_reader: Callable[[], Reader]) -> Reader:
         ) from error
 
 
-def conclude(lineage: Lineage, outcomes: Mapping[str, Outcome], settings: MeasureSettings) -> Results:
-    """Readings -> tables, traits, erosion and verdict. Pure: the same readings and settings give the same results."""
+def conclude(
+    lineage: Lineage, outcomes: Mapping[str, Outcome], settings: MeasureSettings, control: Arm | None = None
+) -> Results:
+    """Readings -> tables, traits, erosion and verdict. Pure: the same readings and settings give the same results.
+
+    ``control``: the arm whose drift is taken off; both are resampled together.
+    """
     tables = build_tables(lineage, outcomes)
-    generations = [generation.index for generation in lineage.generations]
-    series = readings_to_traits(tables, generations, settings.n_resamples, settings.seed)
-    retentions = traits_to_retentions(series)
-    ranked = erosion.rank(retentions, generations)
-    verdict = erosion.judge(retentions, ranked, generations)
-    reference = "real/" if lineage.reference else f"generation {generations[0]}"
-    return Results(
-        tables=tables,
-        traits=traits_table(series, generations),
-        erosion=erosion_table(series, ranked, verdict.order),
-        verdict=verdict_record(verdict, reference),
-        run={},
+    generations = tuple(generation.index for generation in lineage.generations)
+    if control is None:
+        series = readings_to_traits(tables, generations, settings.n_resamples, settings.seed)
+    else:
+        own = replace(control, name=lineage.root.name, tables=tables, generations=generations)
+        series, others = arms_to_traits([own, control], settings.n_resamples, settings.seed)
+        series = less_control(series, generations, others, control.generations, control.name)
+    return draw_conclusion(tables, series, generations, settings, lineage.reference_name)
+
+
+def _load_control(path: Path, lineage: Lineage, version: str) -> Arm:
+    """The control arm. Raises DecayError unless it was measured by the same reader, against the same kind of
+    reference, and none of its own drift was taken off."""
+    control = load_arm(path, path.resolve().name)
+    if path.resolve() == lineage.root.resolve():
+        raise DecayError(f"{path}: expected another run as the control; this is the run itself.")
+    if control.control:
+        raise DecayError(f"{path}: expected a control that stands alone; it was measured with a control of its own.")
+    own = replace(
+        control,
+        name=lineage.root.resolve().name,
+        reader=version,
+        reference=lineage.reference_name,
+        compared_with_pictures=lineage.reference is not None,
     )
+    check_comparable([control, own])
+    missing = {g.index for g in lineage.generations} - set(control.generations)
+    if len(missing) == len(lineage.generations):
+        raise DecayError(f"{path}: expected a control with the run's generations; it has none of them.")
+    return control
 
 
 def reader_version(models: Sequence[ModelFile], embedder: str) -> str:
@@ -200,11 +228,7 @@ def _run_record(
     return {
         "format_version": FORMAT_VERSION,
         "settings": asdict(settings),
-        "thresholds": {
-            "retention_onset": erosion.THRESHOLD,
-            "sure": erosion.SURE,
-            "p_first": erosion.P_FIRST,
-        },
+        "reference": lineage.reference_name,
         "embedder": embedder,
         "reader": version,
         "versions": {"python": platform.python_version(), **_versions()},

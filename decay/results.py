@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from decay.erosion import Onset, Verdict
-from decay.files import csv_text, move_files, scratch_folder
+from decay.compare import Comparison
+from decay.erosion import NEVER, Ranking, Verdict, first_below, judge, rank
+from decay.files import csv_text, move_files, scratch_folder, to_json
+from decay.settings import MeasureSettings, Rule
 from decay.tables import Tables
-from decay.traits import TraitSeries, family_word
+from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
 from reports.charts import write_charts
+from reports.compare import write_comparison_chart
 from reports.page import write_page
 
 FORMAT_VERSION = 1
@@ -33,21 +36,68 @@ class Results:
     run: Mapping[str, Any]
 
 
-def erosion_table(series: Sequence[TraitSeries], ranked: Mapping[str, Onset], order: Sequence[str]) -> pd.DataFrame:
+def draw_conclusion(
+    tables: Tables,
+    series: Sequence[TraitSeries],
+    generations: Sequence[int],
+    settings: MeasureSettings,
+    reference: str,
+) -> Results:
+    """Traits -> what is written of them; ``run`` is left to whoever measured. ``reference``: in words."""
+    retentions = traits_to_retentions(series)
+    ranking = rank(retentions, generations, settings.rule)
+    verdict = judge(retentions, ranking, generations, settings.extrapolate)
+    table = erosion_table(series, ranking, verdict.order)
+    record = verdict_record(verdict, reference, settings.rule)
+    if control := next((s.control for s in series if s.control), ""):
+        kept = np.isfinite([s.retention for s in series]).any(axis=0)
+        record["control"] = {"name": control, "generations": [g for g, k in zip(generations, kept, strict=True) if k]}
+        record["sentence"] += f" The drift of the control arm {control} is taken off."
+    if settings.flat_drop is not None:
+        table["onset_flat"] = table["trait"].map(flat_onsets(series, generations, settings.flat_drop))
+        record["flat_rule"] = {"drop": settings.flat_drop, "sentence": flat_sentence(table, settings.flat_drop)}
+    return Results(tables, traits_table(series, ranking, generations), table, record, run={})
+
+
+def flat_onsets(series: Sequence[TraitSeries], generations: Sequence[int], drop: float) -> dict[str, float]:
+    """Onset by public trackers' flat rule, see ``erosion.first_below``; inf for never.
+
+    NaN where the rule means nothing: for traits that are healthy when low, and for those that can only drift.
+    """
+    falls = {s.trait.name: s.trait.kind == "level" and s.trait.direction != "lower" for s in series}
+    return {s.trait.name: first_below(s.value, generations, drop) if falls[s.trait.name] else math.nan for s in series}
+
+
+def flat_sentence(erosion: pd.DataFrame, drop: float) -> str:
+    """What the flat rule says, beside the verdict and for comparison only."""
+    fallen = erosion[(erosion["onset_flat"] < NEVER)].sort_values(["onset_flat", "trait"])
+    rule = f"By the flat rule (first value below {1 - drop:g} x generation 0, no interval; for comparison only)"
+    if fallen.empty:
+        return f"{rule} nothing fell."
+    first = fallen.iloc[0]
+    n_first = int((fallen["onset_flat"] == first["onset_flat"]).sum())
+    return (
+        f"{rule} {len(fallen)} of {int(erosion['onset_flat'].notna().sum())} traits fell; "
+        f"{n_first} of them first, at generation {first['onset_flat']:.0f}."
+    )
+
+
+def erosion_table(series: Sequence[TraitSeries], ranking: Ranking, order: Sequence[str]) -> pd.DataFrame:
     """``erosion.csv``: one row per trait, the eroded ones first in their order, then by what can be said of them.
 
     ``onset_high`` may be ``inf``: not within the generations that there are.
     """
     places = {name: place for place, name in enumerate(order, start=1)}
-    states = ("eroded", "cannot_tell", "held", "not_measured")
-    rows = [_erosion_row(s, ranked[s.trait.name], places.get(s.trait.name)) for s in series]
+    states = ("eroded", "cannot_tell", "held", "not_rankable", "not_measured")
+    rows = [_erosion_row(s, ranking, places.get(s.trait.name)) for s in series]
     rows.sort(key=lambda row: (row["rank"] or len(rows) + states.index(row["verdict"]), row["trait"]))
     frame = pd.DataFrame.from_records(rows)
     frame["rank"] = frame["rank"].astype("Int64")
     return frame
 
 
-def _erosion_row(series: TraitSeries, onset: Onset, rank: int | None) -> dict[str, Any]:
+def _erosion_row(series: TraitSeries, ranking: Ranking, rank: int | None) -> dict[str, Any]:
+    onset = ranking.onsets[series.trait.name]
     return {
         "trait": series.trait.name,
         "label": series.trait.label,
@@ -61,12 +111,14 @@ def _erosion_row(series: TraitSeries, onset: Onset, rank: int | None) -> dict[st
         "p_eroded": onset.p_eroded,
         "p_first": onset.p_first,
         "smallest_detectable": onset.smallest_detectable,
+        "noise_floor": series.noise_floor,
+        "margin": ranking.rule.margin,
         "verdict": onset.state,
         "embedder": series.embedder,
     }
 
 
-def verdict_record(verdict: Verdict, reference: str) -> dict[str, Any]:
+def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, Any]:
     """``verdict.json``. A family here is one of eyes, hands, face, light, image: the answer a person wants."""
     group, trait = verdict.first_group, verdict.first_trait
     return {
@@ -77,8 +129,12 @@ def verdict_record(verdict: Verdict, reference: str) -> dict[str, Any]:
         "ties": [list(names) for names in verdict.ties],
         "not_rankable": list(verdict.not_rankable),
         "not_measured": list(verdict.not_measured),
+        "p_families": dict(verdict.p_families),
+        "nothing_left": asdict(verdict.nothing_left),
         "sentence": verdict.sentence,
         "reference": reference,
+        "control": None,
+        "rule": asdict(rule),
     }
 
 
@@ -88,28 +144,32 @@ def publish(results: Results, folder: Path) -> None:
     Raises OutputError when the disk is full or the folder read-only.
     """
     with scratch_folder(folder, folder) as scratch:
-        for stem, table in results.tables.named().items():
-            # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
-            (scratch / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
-        for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
-            (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
-        for stem, record in (("verdict", results.verdict), ("run", results.run)):
-            (scratch / f"{stem}.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
+        write_tables(results, scratch)
         write_charts(results.traits, results.erosion, results.verdict, scratch / "charts")
         write_page(results.traits, results.erosion, results.verdict, results.run, scratch / "report.html")
         move_files(scratch, folder)
 
 
-def to_json(record: Mapping[str, Any]) -> str:
-    """Indented JSON; numbers that are NaN or infinite become null, paths become text."""
-    return json.dumps(_json_ready(record), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+def write_tables(results: Results, folder: Path) -> None:
+    """Every table and record, without charts and page; ``folder`` must exist. Raises OSError."""
+    for stem, table in results.tables.named().items():
+        # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
+        (folder / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
+    for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
+        (folder / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
+    for stem, record in (("verdict", results.verdict), ("run", results.run)):
+        (folder / f"{stem}.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
 
 
-def _json_ready(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _json_ready(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_ready(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def publish_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write compare.csv, compare_courses.csv, compare.json, compare.svg and compare.png as one set.
+
+    Raises OutputError when the disk is full or the folder read-only; what stood there before stays then.
+    """
+    with scratch_folder(folder, folder) as scratch:
+        for stem, frame in (("compare", comparison.table), ("compare_courses", comparison.courses)):
+            (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
+        text = to_json(comparison.record)
+        (scratch / "compare.json").write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_comparison_chart(comparison.courses, comparison.table, comparison.record, scratch / "compare")
+        move_files(scratch, folder)

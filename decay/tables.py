@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from decay.lineage import REFERENCE_INDEX, ImageRecord, Lineage
 from decay.metadata import EXPECTABLE
@@ -77,6 +80,36 @@ def build_tables(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> Tables:
         eyes=_frame(rows["eye"], "eye"),
         hands=_frame(rows["hand"], "hand"),
     )
+
+
+def load_tables(folder: Path) -> Tables:
+    """The tables as ``measure`` wrote them to ``folder``, the embeddings joined back to their faces.
+
+    Raises OSError where a file cannot be read, ValueError or KeyError where it is not one of ours.
+    """
+    frames = {stem: pd.read_parquet(folder / f"{stem}.parquet") for stem in (*_STEMS.values(), "embeddings")}
+    keys = ["generation", "image", "face"]
+    embeddings = frames["embeddings"].rename(columns={"embedding": EMBEDDING})
+    frames["faces"] = frames["faces"].merge(embeddings, on=keys, how="left", validate="one_to_one")
+    frames["faces"] = frames["faces"].assign(
+        embedder=frames["faces"]["embedder"].fillna(""), **{EMBEDDING: frames["faces"][EMBEDDING].map(_vector)}
+    )
+    images = frames["images"]
+    return Tables(
+        images=images.astype(_declared_columns("image") | {f"expects_{what}": "int64" for what in EXPECTABLE}),
+        **{stem: _frame_of(frames[stem], subject) for subject, stem in _STEMS.items() if subject != "image"},
+    )
+
+
+_STEMS: Mapping[Subject, str] = {"image": "images", "face": "faces", "eye": "eyes", "hand": "hands"}
+
+
+def _frame_of(frame: pd.DataFrame, subject: Subject) -> pd.DataFrame:
+    return frame.astype({name: kind for name, kind in _declared_columns(subject).items() if kind != "object"})
+
+
+def _vector(cell: Any) -> NDArray[np.float32]:
+    return np.empty(0, np.float32) if cell is None or np.ndim(cell) == 0 else np.asarray(cell, dtype=np.float32)
 
 
 def records(lineage: Lineage) -> Iterator[tuple[int, ImageRecord]]:

@@ -8,32 +8,44 @@ be compared draw by draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student_t
 
 from decay.erosion import (
+    FEWEST_SLOTS,
     Array,
+    Ranking,
     Retention,
+    band,
     centred,
     chance_distance,
-    interval,
     level_retention,
     location_distance,
     location_retention,
+    reach,
+    resampled_distances,
 )
+from decay.metadata import EXPECTABLE
 from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_slot
 from decay.tables import EMBEDDING, REFERENCE, Tables
 from detectors.registry import families
-from detectors.trait import OK, ErrorRates, Family, Resampling, Sample, Trait
+from detectors.trait import OK, ErrorRates, Family, ResampledStatistic, Resampling, Sample, Subject, Trait
 
+N_COSTLY = 200
+"""Draws in which a statistic of vectors is told, where these have more than ..."""
+MANY = 16
+"""... numbers each."""
 SUBSETS = 4
 """Random subsets averaged when a size-dependent statistic is brought to the size of the smallest generation."""
+
+N_SPLITS = 60
+"""Splits of the reference into halves behind a noise floor."""
 
 AT_FLOOR = 0.025
 """A share has no retention where more than this of the reference's draws lie at the floor: there may be nothing to
@@ -65,10 +77,13 @@ class Counted:
 class TraitSeries:
     """One trait over G generations, with B draws: ``value`` (G,), ``draws`` (B, G), the same for ``retention``.
 
+    ``measured`` (G,): share of subjects measured over the same share in the reference, at most 1.
     ``uncorrected`` (G,): the share as read, where ``value`` is corrected for the reading's errors; else NaN.
     ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
     ``n_slots``: slots behind the reference.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
+    ``control``: the run whose drift is taken off the retention, "" for none.
+    ``noise_floor``, ``if_selected``: see the functions of that name. ``most_kept``: see ``Retention``.
     """
 
     trait: Trait
@@ -81,21 +96,59 @@ class TraitSeries:
     retention_draws: Array
     n_expected: NDArray[np.intp]
     n_measured: NDArray[np.intp]
+    measured: Array
     n_slots: int
     uncorrected: Array
     embedder: str = ""
+    control: str = ""
+    noise_floor: float = math.nan
+    if_selected: Array | None = None
+    most_kept: float = 1.0
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """One generation's subjects of one kind, in the order of their slots, whatever the files are called: what is
+    drawn at random is drawn by position. ``rows``: of their table. ``slots``, ``groups`` (n,): of their images.
+    ``expected`` (n,) by what: whether their image should show one. ``images``: the generation's.
+    """
+
+    images: pd.DataFrame
+    rows: pd.DataFrame
+    slots: NDArray[np.intp]
+    groups: NDArray[np.object_]
+    expected: Mapping[str, NDArray[np.bool_]]
 
 
 class Draws:
-    """Slot counts per draw: int (B, n_slots), the same for every trait of a resampling kind."""
+    """Slot counts per draw: int (B, n_slots), the same for every trait of a resampling kind.
 
-    def __init__(self, n_slots: int, n_resamples: int, rng: np.random.Generator) -> None:
-        uniform = np.full(max(n_slots, 1), 1 / max(n_slots, 1))
-        self.bootstrap = rng.multinomial(n_slots, uniform, size=n_resamples)
-        halves = np.zeros((n_resamples, n_slots), dtype=np.intp)
+    ``clusters`` (n_slots,): which slots are drawn together.
+    """
+
+    def __init__(self, clusters: NDArray[np.intp], n_resamples: int, rng: np.random.Generator) -> None:
+        n = int(clusters.max()) + 1 if len(clusters) else 0
+        self.bootstrap = rng.multinomial(n, np.full(max(n, 1), 1 / max(n, 1)), size=n_resamples)[:, clusters]
+        halves = np.zeros((n_resamples, n), dtype=np.intp)
         for row in halves:
-            row[rng.permutation(n_slots)[: (n_slots + 1) // 2]] = 1
-        self.half = halves
+            row[rng.permutation(n)[: (n + 1) // 2]] = 1
+        self.half = halves[:, clusters]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Draws], places: Sequence[NDArray[np.intp]], n_slots: int) -> Draws:
+        """Draws of several sets of slots put together; ``places``: where the slots of each part belong."""
+        whole = cls.__new__(cls)
+        whole.bootstrap = np.zeros((len(parts[0].bootstrap), n_slots), dtype=np.intp)
+        whole.half = np.zeros_like(whole.bootstrap)
+        for part, columns in zip(parts, places, strict=True):
+            whole.bootstrap[:, columns], whole.half[:, columns] = part.bootstrap, part.half
+        return whole
+
+    def of_slots(self, places: NDArray[np.intp]) -> Draws:
+        """The same draws of some of the slots, in this order."""
+        part = copy(self)
+        part.bootstrap, part.half = self.bootstrap[:, places], self.half[:, places]
+        return part
 
     def of(self, kind: Resampling) -> NDArray[np.intp]:
         """The counts for one kind of resampling."""
@@ -103,20 +156,34 @@ class Draws:
 
 
 def readings_to_traits(
-    tables: Tables, generations: Sequence[int], n_resamples: int, seed: int
+    tables: Tables,
+    generations: Sequence[int],
+    n_resamples: int,
+    seed: int,
+    of: Sequence[Family] | None = None,
+    draws: Draws | None = None,
 ) -> tuple[TraitSeries, ...]:
-    """Every trait of every family over the generations, in the order of the families.
+    """Every trait of every family over the generations, in the order of the families (``of``: instead of all known).
 
     Each trait has its own random stream (from ``seed`` and its name), so that no value depends on which
-    other traits exist.
+    other traits exist. ``draws``: of this run's slots in the order of their names, where other runs share them.
     """
     slots = {slot: index for index, slot in enumerate(sorted(set(tables.images["slot"])))}
-    draws = Draws(len(slots), n_resamples, np.random.default_rng([seed, 0]))
+    draws = draws or Draws(clusters(tables.images), n_resamples, np.random.default_rng([seed, 0]))
+    subjects = cache(lambda generation, subject: _subjects(tables, generation, subject, slots))
+    own_reference = bool((tables.images["generation"] == REFERENCE).any())
+    everyone = [REFERENCE, *generations] if own_reference else list(generations)
     return tuple(
         _series(
-            tables, generations, family, trait, slots, draws, np.random.default_rng([seed, 1, *trait.name.encode()])
+            [_count(subjects(generation, trait.subject), family, trait) for generation in everyone],
+            own_reference,
+            family,
+            trait,
+            draws,
+            np.random.default_rng([seed, 1, *trait.name.encode()]),
+            _embedder(tables.faces) if EMBEDDING in trait.readings else "",
         )
-        for family in families()
+        for family in (families() if of is None else of)
         for trait in family.traits
     )
 
@@ -130,16 +197,35 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
             group=s.family.group,
             value=s.retention,
             draws=s.retention_draws,
+            measured=s.measured,
             n_slots=s.n_slots,
             n_reference=int(s.is_reference),
+            falls=s.trait.kind == "level",
+            noise_floor=s.noise_floor,
+            if_selected=s.if_selected,
+            most_kept=s.most_kept,
         )
         for s in series
     )
 
 
-def traits_table(series: Sequence[TraitSeries], generations: Sequence[int]) -> pd.DataFrame:
+def traits_table(series: Sequence[TraitSeries], ranking: Ranking, generations: Sequence[int]) -> pd.DataFrame:
     """``traits.csv``: one row per generation and trait, columns as in the contract, then what charts need."""
-    return pd.DataFrame.from_records([row for s in series for row in _rows(s, generations)])
+    return pd.DataFrame.from_records([row for s in series for row in _rows(s, ranking, generations)])
+
+
+def clusters(images: pd.DataFrame) -> NDArray[np.intp]:
+    """Which slots are drawn together (n_slots,), in the order of the slots' names.
+
+    Slots of one prompt group vary together, so groups are drawn whole (Davison & Hinkley 1997, section 3.8), where
+    there are at least ``FEWEST_SLOTS`` of them. Fewer are taken for what they are, all the groups there are; then each
+    slot is drawn by itself.
+    """
+    first = images.drop_duplicates("slot").sort_values("slot", kind="stable")
+    groups = first["group"].where(first["group"] != "", first["slot"])
+    if groups.nunique() < FEWEST_SLOTS:
+        groups = first["slot"]
+    return np.asarray(pd.factorize(groups)[0], dtype=np.intp)
 
 
 def family_word(trait_name: str) -> str:
@@ -151,29 +237,28 @@ def family_word(trait_name: str) -> str:
 
 
 def _series(
-    tables: Tables,
-    generations: Sequence[int],
+    everyone: Sequence[Counted],
+    own_reference: bool,
     family: Family,
     trait: Trait,
-    slots: dict[str, int],
     draws: Draws,
     rng: np.random.Generator,
+    embedder: str,
 ) -> TraitSeries:
-    counted = [_count(tables, generation, family, trait, slots) for generation in generations]
-    own_reference = bool((tables.images["generation"] == REFERENCE).any())
-    reference = _count(tables, REFERENCE, family, trait, slots) if own_reference else counted[0]
     # The reference comes first, once: where it is generation 0 itself, both are the same number, not two estimates.
-    everyone = [reference, *counted] if own_reference else counted
+    reference, counted = everyone[0], everyone[1 if own_reference else 0 :]
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
     value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
-    drawn = np.array([_draw(trait, everyone, counts, size, rng) for counts in draws.of(trait.resampling)])
-    drawn = drawn.reshape(-1, len(everyone))
+    drawn = _drawn(trait, everyone, draws.of(trait.resampling), size, rng)
     drawn = _share_draws(value, drawn, everyone, rng) if trait.is_share else _widened(trait, value, drawn, everyone)
+    if isinstance(trait.statistic, ResampledStatistic) and trait.statistic.is_scale:
+        drawn = np.clip(_with_pooled_error(value, drawn), *trait.bounds)
     uncorrected = value if trait.errors else np.full_like(value, np.nan)
     if trait.errors:
         value, drawn = _corrected(trait.errors, value, drawn, rng)
     retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng)
     compared = slice(1 if own_reference else 0, None)
+    measured = _still_measured(reference, counted)
     return TraitSeries(
         trait=trait,
         family=family,
@@ -185,9 +270,13 @@ def _series(
         retention_draws=retention_draws[:, compared],
         n_expected=np.array([c.n_expected for c in counted], dtype=np.intp),
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
+        measured=measured,
         n_slots=reference.n_slots,
         uncorrected=uncorrected[compared],
-        embedder=_embedder(tables.faces) if EMBEDDING in trait.readings else "",
+        embedder=embedder,
+        noise_floor=noise_floor(trait, reference, value[0], draws, rng),
+        if_selected=if_selected(trait, reference, value[0], measured),
+        most_kept=_most_kept(trait, value[0]),
     )
 
 
@@ -198,16 +287,26 @@ def _embedder(faces: pd.DataFrame) -> str:
 def _widened(trait: Trait, value: Array, drawn: Array, everyone: Sequence[Counted]) -> Array:
     """Draws centred on the estimate and spread as widely as the number of slots, n, asks for.
 
-    The bootstrap's variance is (n - 1) / n of the truth, and intervals as narrow as a normal distribution's leave out
-    too much where n is small: both are undone here, the latter by Student's quantile over the normal one (Hesterberg
-    2015, doi:10.1080/00031305.2015.1089789).
+    The bootstrap's variance is (n - 1) / n of the truth (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
     """
-    n_slots = np.array([max(len(set(c.slots.tolist())), 2) for c in everyone])
-    widen = student_t.ppf(0.975, n_slots - 1) / norm.ppf(0.975)
-    if trait.resampling == "bootstrap":
-        widen = widen * np.sqrt(n_slots / (n_slots - 1))
+    n_slots = np.array([max(c.n_slots, 2) for c in everyone])
+    widen = np.sqrt(n_slots / (n_slots - 1)) if trait.resampling == "bootstrap" else 1.0
     spread = (centred(value, drawn) - value) * widen
     return np.clip(np.where(np.isnan(value), np.nan, value + spread), *trait.bounds)
+
+
+def _with_pooled_error(value: Array, drawn: Array) -> Array:
+    """Draws (B, N) of a spread, none narrower in proportion to its value than the generations are on average.
+
+    A sample without outliers understates both a spread and its error. What decays scales with its spread, so the
+    error as a share of the value is one number, which all generations tell better than each by itself.
+    """
+    error = np.where(value > 0.0, drawn.std(axis=0) / np.where(value > 0.0, value, 1.0), np.nan)
+    known = error > 0.0
+    if not known.any():
+        return drawn
+    pooled = math.sqrt(float(np.mean(np.square(error[known]))))
+    return np.asarray(value + (drawn - value) * np.where(known, np.maximum(pooled / np.where(known, error, 1.0), 1), 1))
 
 
 def _share_draws(value: Array, drawn: Array, everyone: Sequence[Counted], rng: np.random.Generator) -> Array:
@@ -236,6 +335,41 @@ def _value(trait: Trait, sample: Sample, reference: Sample, size: int, rng: np.r
     if len(sample) < trait.n_min or len(reference) < trait.n_min:
         return math.nan
     return _at_size(trait, sample, reference, size, rng, SUBSETS)
+
+
+def _still_measured(reference: Counted, counted: Sequence[Counted]) -> Array:
+    """Share of subjects measured, over the same share in the reference: what has gone unmeasured since."""
+    before = len(reference) / max(reference.n_expected, 1)
+    return np.array([min(len(c) / max(c.n_expected, 1) / max(before, 1e-12), 1.0) for c in counted])
+
+
+def _drawn(
+    trait: Trait, everyone: Sequence[Counted], counts: NDArray[np.intp], size: int, rng: np.random.Generator
+) -> Array:
+    """The statistic in every resample, (B, N), the reference first.
+
+    A statistic of vectors costs too much to be told two thousand times: it is told for the first ``N_COSTLY`` draws,
+    which then stand for the others.
+    """
+    statistic = trait.statistic
+    if isinstance(statistic, ResampledStatistic) and not trait.equal_n:
+        return np.stack([_over(statistic, trait, c, counts) for c in everyone], axis=1)
+    wide = any(column.ndim > 1 and column.shape[1] > MANY for c in everyone for column in c.sample.columns.values())
+    few = counts[:N_COSTLY] if trait.equal_n or wide else counts
+    drawn = np.array([_draw(trait, everyone, row, size, rng) for row in few]).reshape(len(few), len(everyone))
+    return np.resize(drawn, (len(counts), len(everyone)))
+
+
+def _over(statistic: ResampledStatistic, trait: Trait, c: Counted, counts: NDArray[np.intp]) -> Array:
+    if len(c) < trait.n_min:
+        return np.full(len(counts), np.nan)
+    parts = (statistic.over(c.sample, part[:, c.slots].astype(np.float64)) for part in _parts(counts))
+    return np.concatenate(list(parts))
+
+
+def _parts(counts: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Some hundred draws at a time: enough for speed, and little memory."""
+    return [counts[start : start + 250] for start in range(0, len(counts), 250)]
 
 
 def _draw(
@@ -277,47 +411,149 @@ def _retentions(
     slots, sizes = everyone[0].slots, [len(np.unique(c.slots)) for c in everyone]
     chance = np.array([0.0, *(chance_distance(numbers[0], slots, n, rng, trait.resolution) for n in sizes[1:])])
     point = np.where(np.isnan(value), np.nan, [location_distance(n, numbers[0], trait.resolution) for n in numbers])
-    resampled = np.array([_distances(trait, everyone, counts) for counts in draws.of(trait.resampling)])
-    distances = _widened(replace(trait, bounds=(0.0, math.inf)), point, resampled.reshape(-1, len(everyone)), everyone)
+    resampled = np.stack([_distances(trait, c, everyone[0], draws.of(trait.resampling)) for c in everyone], axis=1)
+    distances = _widened(replace(trait, bounds=(0.0, math.inf)), point, resampled, everyone)
     return location_retention(point, chance), location_retention(distances, chance)
 
 
-def _distances(trait: Trait, everyone: Sequence[Counted], counts: NDArray[np.intp]) -> list[float]:
-    """How far each generation lies from the reference in one resample, the reference first."""
+def noise_floor(trait: Trait, reference: Counted, value: float, draws: Draws, rng: np.random.Generator) -> float:
+    """The loss that chance shows in 2.5 % of cases: of one half of the reference's slots against the other half.
+
+    Scaled by the root of 2 from halves to the full size. NaN where a half is too small to be measured, or where the
+    reference has nothing to lose.
+    """
+    halves = draws.half[:N_SPLITS]
+    if len(halves) == 0 or reference.n_slots < 2 * trait.n_min or math.isnan(value):
+        return math.nan
+    losses = _losses_of_halves(trait, reference, halves, rng) / math.sqrt(2.0)
+    if trait.kind == "location":
+        numbers = reference.sample.numbers(trait.readings[0])
+        chance = chance_distance(numbers, reference.slots, reference.n_slots, rng, trait.resolution)
+        losses = 1.0 - location_retention(losses, chance)
+    return float(np.nanquantile(losses, 0.975)) if not np.isnan(losses).all() else math.nan
+
+
+def _losses_of_halves(
+    trait: Trait, reference: Counted, halves: NDArray[np.intp], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The loss (of ``location`` traits: the distance) of the other half against each half, (B,)."""
+    if trait.kind == "location":
+        numbers = reference.sample.numbers(trait.readings[0])
+        one, other = (part[:, reference.slots].astype(np.float64) for part in (halves, 1 - halves))
+        return resampled_distances(numbers, numbers, other, one, trait.resolution)
+    statistic = trait.statistic
+    if isinstance(statistic, ResampledStatistic) and not trait.equal_n:
+        values = np.stack([_over(statistic, trait, reference, part) for part in (halves, 1 - halves)], axis=1)
+    else:
+        values = np.array([_of_halves(trait, reference, half, rng) for half in halves])
+    if trait.errors:
+        values = corrected(values, trait.errors.sensitivity, trait.errors.specificity)
+    return 1.0 - level_retention(values[:, 1], values[:, 0], trait.floor)
+
+
+def _of_halves(trait: Trait, reference: Counted, half: NDArray[np.intp], rng: np.random.Generator) -> list[float]:
+    one, other = reference.drawn(half), reference.drawn(1 - half)
+    return [_at_size(trait, sample, one, min(len(one), len(other)), rng, 1) for sample in (one, other)]
+
+
+def if_selected(trait: Trait, reference: Counted, value: float, measured: Array) -> Array | None:
+    """The least retention (G,) that the unchanged reference shows when only these shares of it are left, if these are
+    its lowest, its highest or its middle readings (Lee 2009, doi:10.1111/j.1467-937X.2009.00536.x).
+
+    None for a share, whose bounds are known without it (``most_kept``), and for a trait that does not rest on one
+    number per subject: there is no order to select by.
+    """
+    column = reference.sample.columns[trait.readings[0]]
+    numeric = column.ndim == 1 and column.dtype != object and len(trait.readings) == 1
+    if trait.is_share or not numeric or trait.equal_n or math.isnan(value):
+        return None
+    return np.array([_worst_part(trait, reference.sample, value, share) for share in measured])
+
+
+def _most_kept(trait: Trait, value: float) -> float:
+    """Retention where every subject is healthy: of a share that of all, of other traits the reference's own."""
+    healthy = abs(value - trait.floor)
+    return 1.0 / healthy if trait.is_share and healthy > 0.0 else 1.0
+
+
+def _worst_part(trait: Trait, reference: Sample, value: float, share: float) -> float:
+    n = len(reference)
+    kept = round(share * n)
+    if kept == n:
+        return 1.0
+    if kept < max(trait.n_min, 2):
+        return 0.0
+    order = np.argsort(reference.numbers(trait.readings[0]), kind="stable")
+    parts = [reference.take(order[start : start + kept]) for start in (0, (n - kept) // 2, n - kept)]
+    if trait.kind == "location":
+        numbers = reference.numbers(trait.readings[0])
+        distances = [location_distance(p.numbers(trait.readings[0]), numbers, trait.resolution) for p in parts]
+        return 1.0 - max(distances)
+    values = np.array([float(trait.statistic(part, reference)) for part in parts])
+    return min(float(np.min(level_retention(values, value, trait.floor))), 1.0)
+
+
+def _distances(trait: Trait, c: Counted, reference: Counted, counts: NDArray[np.intp]) -> Array:
+    """How far a generation lies from the reference in each resample, (B,)."""
     name = trait.readings[0]
-    reference = everyone[0].drawn(counts).numbers(name)
-    return [location_distance(c.drawn(counts).numbers(name), reference, trait.resolution) for c in everyone]
+    if c is reference:
+        return np.zeros(len(counts))
+    if len(c) < 2 or len(reference) < 2:
+        return np.full(len(counts), np.nan)
+    numbers, others = c.sample.numbers(name), reference.sample.numbers(name)
+    parts = (
+        resampled_distances(
+            numbers,
+            others,
+            part[:, c.slots].astype(np.float64),
+            part[:, reference.slots].astype(np.float64),
+            trait.resolution,
+        )
+        for part in _parts(counts)
+    )
+    return np.concatenate(list(parts))
 
 
-def _count(tables: Tables, generation: int, family: Family, trait: Trait, slots: dict[str, int]) -> Counted:
-    """The subjects of one generation in which the trait was measured."""
+def _subjects(tables: Tables, generation: int, subject: Subject, slots: Mapping[str, int]) -> Subjects:
     images = tables.images[tables.images["generation"] == generation]
+    table = tables.of(subject)
+    rows = table[table["generation"] == generation]
+    place = pd.Index(images["image"]).get_indexer(pd.Index(rows["image"]))
+    rows, place = rows[place >= 0], place[place >= 0]
+    order = np.argsort(images["slot"].to_numpy(dtype=str)[place], kind="stable")
+    rows, place = rows.iloc[order], place[order]
+    return Subjects(
+        images=images,
+        rows=rows,
+        slots=np.array([slots[slot] for slot in images["slot"]], dtype=np.intp)[place],
+        groups=images["group"].to_numpy(dtype=object)[place],
+        expected={what: (images[f"expects_{what}"] > 0).to_numpy()[place] for what in EXPECTABLE},
+    )
+
+
+def _count(subjects: Subjects, family: Family, trait: Trait) -> Counted:
+    """The subjects of one generation in which the trait was measured."""
+    images = subjects.images
+    measured = _measured(subjects.rows, family, trait)
     if trait.expects:
         images = images[images[f"expects_{trait.expects}"] > 0]
-    table = tables.of(trait.subject)
-    rows = table[(table["generation"] == generation) & table["image"].isin(images["image"])]
-    rows = rows[_measured(rows, family, trait)]
-    place = images.set_index("image")
-    # In the order of slots, whatever the files are called: what is drawn at random is drawn by position.
-    rows = rows.iloc[np.argsort(rows["image"].map(place["slot"]).to_numpy(dtype=str), kind="stable")]
-    sample = Sample(
-        columns={name: _column(rows[name], family, name) for name in trait.readings},
-        groups=np.asarray(rows["image"].map(place["group"]), dtype=object),
-    )
-    own_slots = np.asarray(rows["image"].map(place["slot"]).map(slots), dtype=np.intp)
-    return Counted(sample, own_slots, _n_expected(images, trait))
+        measured = measured & subjects.expected[trait.expects]
+    rows = subjects.rows
+    columns = {name: _column(rows[name][measured], family, name) for name in trait.readings}
+    sample = Sample(columns, subjects.groups[measured])
+    return Counted(sample, subjects.slots[measured], _n_expected(images, trait))
 
 
-def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> pd.Series:
+def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> NDArray[np.bool_]:
     """Rows in a state that counts as measured and, where that state is ok, with every number there."""
-    states = rows[family.state_column]
-    measured = states.isin(trait.measured_states)
+    states = rows[family.state_column].to_numpy(dtype=object)
+    measured = np.isin(states, trait.measured_states)
     kinds = {reading.name: reading.kind for reading in family.readings}
     for name in trait.readings:
         if kinds.get(name) == "number":
-            measured &= rows[name].notna() | (states != OK)
+            measured &= ~np.isnan(rows[name].to_numpy(dtype=np.float64)) | (states != OK)
         elif kinds.get(name) == "vector":
-            measured &= rows[name].map(len) > 0
+            measured &= np.array([len(vector) > 0 for vector in rows[name]], dtype=bool)
     return measured
 
 
@@ -335,15 +571,16 @@ def _n_expected(images: pd.DataFrame, trait: Trait) -> int:
     if trait.subject == "image":
         return len(images)
     what = "hand" if trait.subject == "hand" else "face"
-    found = images[f"n_{what}s"].fillna(0).astype(int)
-    expected = int(np.maximum(found, images[f"expects_{what}"]).sum())
+    found = images[f"n_{what}s"].to_numpy(dtype=np.float64, na_value=0.0)
+    expected = int(np.maximum(found, images[f"expects_{what}"].to_numpy(dtype=np.float64)).sum())
     return 2 * expected if trait.subject == "eye" else expected
 
 
-def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, object]]:
+def _rows(series: TraitSeries, ranking: Ranking, generations: Sequence[int]) -> list[dict[str, object]]:
     trait = series.trait
-    low, high = interval(series.draws)
-    retention_low, retention_high = interval(series.retention_draws)
+    values = band(series.value, reach(series.value, series.draws), ranking.critical, series.n_slots)
+    low, high = np.clip(values.low, *trait.bounds), np.clip(values.high, *trait.bounds)
+    retention = ranking.bands[trait.name]
     shares = series.n_measured / np.maximum(series.n_expected, 1)
     return [
         {
@@ -360,8 +597,8 @@ def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, obj
             "ci_low": low[index],
             "ci_high": high[index],
             "retention": series.retention[index],
-            "retention_low": retention_low[index],
-            "retention_high": retention_high[index],
+            "retention_low": retention.low[index],
+            "retention_high": retention.high[index],
             "reference_value": series.reference,
             "floor": trait.floor if trait.kind == "level" else math.nan,
             "kind": trait.kind,
@@ -375,16 +612,22 @@ def _rows(series: TraitSeries, generations: Sequence[int]) -> list[dict[str, obj
     ]
 
 
+SIDED = "Without a control arm, mirror images among the training pictures cannot be told from decay."
+"""Said of every trait whose meaning is left against right (random flips make those symmetric by themselves)."""
+
+
 def _limits(series: TraitSeries) -> str:
-    """The trait's limits and what its correction rests on."""
+    """The trait's limits, and what its retention and its correction rest on."""
     trait, errors = series.trait, series.trait.errors
-    if errors is None:
-        return trait.limits
-    measured = not np.isnan(series.uncorrected).all()
-    refused = measured and np.isnan(series.value).all()
-    done = (
-        "Cannot be corrected, so no value is given (the reading may be no better than chance)"
-        if refused
-        else "Corrected"
-    )
-    return f"{trait.limits} {done}: {errors_in_words(errors)}".strip()
+    parts = [trait.limits, SIDED if trait.sided and not series.control else ""]
+    if series.control:
+        parts.append(f"From its retention the drift of the control arm {series.control} is taken off.")
+    if errors is not None:
+        refused = not np.isnan(series.uncorrected).all() and np.isnan(series.value).all()
+        done = (
+            "Cannot be corrected, so no value is given (the reading may be no better than chance)"
+            if refused
+            else "Corrected"
+        )
+        parts.append(f"{done}: {errors_in_words(errors)}")
+    return " ".join(part for part in parts if part)

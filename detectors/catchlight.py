@@ -28,9 +28,11 @@ from detectors.geometry import (
     iris_patch,
     lab,
     luminance,
+    mean_of,
     median_of,
     resultant_length,
     rotate,
+    spread_of,
     srgb_to_linear,
 )
 from detectors.trait import (
@@ -394,13 +396,6 @@ def _presence(sample: Sample, reference: Sample) -> float:
     return float(np.mean(sample["catchlight_state"] == OK)) if len(sample) else math.nan
 
 
-def _position_spread(sample: Sample, reference: Sample) -> float:
-    """Trace of the covariance (n - 1) of the offset, in squared iris radii."""
-    if len(sample) < 2:
-        return math.nan
-    return float(sum(np.var(sample.numbers(name), ddof=1) for name in ("catchlight_u", "catchlight_v")))
-
-
 def _clock_spread(sample: Sample, reference: Sample) -> float:
     """Circular variance of the clock position of glints that have one."""
     clocks = sample.numbers("catchlight_clock_deg")[sample.numbers("catchlight_rho") >= NO_CLOCK_RHO]
@@ -420,13 +415,6 @@ def _colour_share(sample: Sample, reference: Sample) -> float:
 def _modal_share(items: Iterable[Hashable]) -> float:
     counts = Counter(items)
     return max(counts.values()) / counts.total() if counts else math.nan
-
-
-def _mean_of(name: str) -> Statistic:
-    def mean(sample: Sample, reference: Sample) -> float:
-        return float(np.mean(sample.numbers(name))) if len(sample) else math.nan
-
-    return mean
 
 
 def _median_of_given(name: str) -> Statistic:
@@ -542,7 +530,7 @@ FAMILY = Family(
             floor=0.0,
             source=_DECLARED,
             readings=("catchlight_rho",),
-            statistic=_mean_of("catchlight_rho"),
+            statistic=mean_of("catchlight_rho"),
             kind="location",
             resolution=0.03,  # median error of rho on portraits, docs/accuracy.md
             expects="face",
@@ -558,10 +546,11 @@ FAMILY = Family(
             floor=0.0,
             source="trace of the covariance of the offsets (total variance, Mardia, Kent & Bibby 1979, section 1.5.3)",
             readings=("catchlight_u", "catchlight_v"),
-            statistic=_position_spread,
+            statistic=spread_of("catchlight_u", "catchlight_v", root=False),
             expects="face",
             bounds=(0.0, math.inf),
             limits=_SMALL_IRIS,
+            sided=True,
         ),
         Trait(
             name="catchlight_clock_spread",
@@ -576,6 +565,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, 1.0),
             limits=f"Glints within {NO_CLOCK_RHO:g} iris radii of the centre have no clock position. {_SMALL_IRIS}",
+            sided=True,
         ),
         Trait(
             name="catchlight_same_disparity",
@@ -592,6 +582,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, math.inf),
             limits=_ONE_LAMP + _PAIR,
+            sided=True,
         ),
         Trait(
             name="catchlight_mirror_disparity",
@@ -608,6 +599,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, math.inf),
             limits=_ONE_LAMP + _PAIR,
+            sided=True,
         ),
         Trait(
             name="catchlight_angle_difference",
@@ -625,6 +617,7 @@ FAMILY = Family(
             bounds=(0.0, 180.0),
             limits=f"Only faces whose glints both lie {NO_CLOCK_RHO:g} iris radii or more from the centre. "
             + _ONE_LAMP,
+            sided=True,
         ),
         Trait(
             name="catchlight_iou",
@@ -682,7 +675,7 @@ FAMILY = Family(
             floor=1.0,
             source="both glints within 0.2 iris radii of the centre and within 0.1 of one another (this file)",
             readings=("catchlight_dolls_eye",),
-            statistic=_mean_of("catchlight_dolls_eye"),
+            statistic=mean_of("catchlight_dolls_eye"),
             expects="face",
             bounds=(0.0, 1.0),
             limits=_SMALL_IRIS,

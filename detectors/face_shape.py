@@ -208,6 +208,7 @@ FAMILY = Family(
                 "strictly frontal ones, and the head's turn adds to it (r = 0.5 with |yaw| up to 15 degrees). A "
                 "one-sided smile counts too."
             ),
+            sided=True,
         ),
     ),
 )

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from detectors.geometry import EYE_STATES, eye_gate, median_of, rotate
-from detectors.trait import OK, Eye, Face, Family, Hand, Measurement, Reading, Sample, Trait, Value, View
+from detectors.geometry import EYE_STATES, eye_gate, median_of, rotate, spread_of
+from detectors.trait import OK, Eye, Face, Family, Hand, Measurement, Reading, Trait, Value, View
 
 YAW_LIMIT_DEG = 25.0
 """Beyond, the nearer eye is seen from the side and its iris leaves the middle without any movement of the eye."""
@@ -55,13 +55,6 @@ def _pair_values(left: Measurement, right: Measurement) -> dict[str, Value]:
     }
 
 
-def _spread(sample: Sample, reference: Sample) -> float:
-    """Root of the total variance (n - 1) of the two eyes' mean offset; NaN below two faces."""
-    if len(sample) < 2:
-        return math.nan
-    return math.sqrt(sum(float(np.var(sample.numbers(name), ddof=1)) for name in ("gaze_mean_x", "gaze_mean_y")))
-
-
 _LIMITS = (
     "An offset in the picture, not an angle in space: eye shape and head turn are in it. "
     "The corners are the landmark model's, good to about 0.03 eye widths."
@@ -96,10 +89,11 @@ FAMILY = Family(
             floor=0.0,
             source=_SOURCE,
             readings=("gaze_mean_x", "gaze_mean_y"),
-            statistic=_spread,
+            statistic=spread_of("gaze_mean_x", "gaze_mean_y"),
             expects="face",
             bounds=(0.0, math.inf),
             limits=_LIMITS,
+            sided=True,
         ),
         Trait(
             name="gaze_vergence",

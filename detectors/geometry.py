@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.trait import OK, Circle, Eye, Face, Pixels, Points, Sample, Statistic
+from detectors.trait import OK, Circle, Counts, Eye, Face, Pixels, Points, ResampledStatistic, Sample, Statistic
 
 
 def clock_deg(dx: float, dy: float) -> float:
@@ -208,7 +208,22 @@ def mean_of(name: str) -> Statistic:
     def mean(sample: Sample, reference: Sample) -> float:
         return float(np.mean(sample.numbers(name))) if len(sample) else math.nan
 
-    return mean
+    def means(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        return _ratio(counts @ sample.numbers(name), counts.sum(axis=1))
+
+    return ResampledStatistic(mean, means)
+
+
+def share_above_zero(name: str) -> Statistic:
+    """Statistic: the share of subjects of which a number reading is above zero; NaN for an empty sample."""
+
+    def share(sample: Sample, reference: Sample) -> float:
+        return float(np.mean(sample.numbers(name) > 0.0)) if len(sample) else math.nan
+
+    def shares(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        return _ratio(counts @ (sample.numbers(name) > 0.0), counts.sum(axis=1))
+
+    return ResampledStatistic(share, shares)
 
 
 def share_above_zero(name: str) -> Statistic:
@@ -226,16 +241,44 @@ def median_of(name: str) -> Statistic:
     def median(sample: Sample, reference: Sample) -> float:
         return float(np.median(sample.numbers(name))) if len(sample) else math.nan
 
-    return median
+    def medians(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        values = np.append(np.sort(sample.numbers(name)), np.nan)
+        reached = counts[:, np.argsort(sample.numbers(name), kind="stable")].cumsum(axis=1)
+        total = counts.sum(axis=1, keepdims=True)
+        # The middle value, or the mean of the two: the first whose running count goes beyond each place.
+        places = [(reached <= (total - 1) // 2).sum(axis=1), (reached <= total // 2).sum(axis=1)]
+        return np.asarray((values[places[0]] + values[places[1]]) / 2, dtype=np.float64)
+
+    return ResampledStatistic(median, medians)
 
 
-def spread_of(name: str) -> Statistic:
-    """Statistic: the standard deviation (n - 1) of a number reading; NaN below two subjects."""
+def spread_of(*names: str, root: bool = True) -> Statistic:
+    """Statistic: root of the total variance (n - 1) of one or several number readings; NaN below two subjects.
+
+    ``root`` False: the total variance itself.
+    """
 
     def spread(sample: Sample, reference: Sample) -> float:
-        return float(np.std(sample.numbers(name), ddof=1)) if len(sample) > 1 else math.nan
+        if len(sample) < 2:
+            return math.nan
+        variance = sum(float(np.var(sample.numbers(name), ddof=1)) for name in names)
+        return math.sqrt(variance) if root else variance
 
-    return spread
+    def spreads(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        n = counts.sum(axis=1)
+        total = np.zeros(len(counts))
+        for name in names:
+            values = sample.numbers(name) - (np.mean(sample.numbers(name)) if len(sample) else 0.0)
+            squares = counts @ np.square(values) - np.square(counts @ values) / np.maximum(n, 1.0)
+            total += _ratio(np.maximum(squares, 0.0), np.maximum(n - 1.0, 0.0))
+        return np.sqrt(total) if root else total
+
+    return ResampledStatistic(spread, spreads, is_scale=True)
+
+
+def _ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN where there is nothing to divide by."""
+    return np.asarray(np.where(under > 0, over / np.maximum(under, 1.0), np.nan), dtype=np.float64)
 
 
 @dataclass(frozen=True)

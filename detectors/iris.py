@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.geometry import EYE_STATES, IrisPatch, eye_gate, iris_patch, lab, luminance, median_of, spread_of
-from detectors.trait import OK, Eye, Face, Family, Hand, Measurement, Reading, Sample, Trait, Value, View
+from detectors.trait import OK, Eye, Face, Family, Hand, Measurement, Reading, Trait, Value, View
 
 YAW_LIMIT_DEG = 40.0
 PITCH_LIMITS_DEG = (-40.0, 30.0)
@@ -79,13 +79,6 @@ def _ring(patch: IrisPatch, centre_y: float, radius: float) -> NDArray[np.bool_]
     return (patch.rho >= _RING[0]) & (patch.rho <= _RING[1]) & (v > _BELOW) & (patch.depth > _LID_MARGIN)
 
 
-def _colour_spread(sample: Sample, reference: Sample) -> float:
-    """Root of the total variance (n - 1) of the irises' colours in CIELAB; NaN below two."""
-    if len(sample) < 2:
-        return math.nan
-    return math.sqrt(sum(float(np.var(sample.numbers(f"iris_{channel}"), ddof=1)) for channel in "lab"))
-
-
 _COLOUR_SOURCE = "CIELAB, CIE 15:2018; median of the iris ring without pupil and glints (this file)"
 _COLOUR_LIMITS = "Light and white balance of the picture are in it. Below 8 px iris radius sclera and pupil mix in."
 
@@ -121,7 +114,7 @@ FAMILY = Family(
             floor=0.0,
             source=_COLOUR_SOURCE,
             readings=("iris_l", "iris_a", "iris_b"),
-            statistic=_colour_spread,
+            statistic=spread_of("iris_l", "iris_a", "iris_b"),
             expects="face",
             bounds=(0.0, math.inf),
             limits=_COLOUR_LIMITS,
@@ -141,6 +134,7 @@ FAMILY = Family(
             expects="face",
             bounds=(0.0, math.inf),
             limits="Side light alone makes a difference of a few units. " + _COLOUR_LIMITS,
+            sided=True,
         ),
         Trait(
             name="iris_contrast",

@@ -94,6 +94,7 @@ FAMILY = Family(
             statistic=spread_of("lighting_ratio_stops"),
             bounds=(0.0, math.inf),
             limits=_LIMITS,
+            sided=True,
         ),
         Trait(
             name="lighting_ratio",
@@ -107,6 +108,7 @@ FAMILY = Family(
             statistic=median_of("lighting_ratio_stops"),
             kind="location",
             limits=f"Positive: from the image's left; catchlights agree with the side in 11 of 12 portraits. {_LIMITS}",
+            sided=True,
         ),
         Trait(
             name="lighting_unevenness",

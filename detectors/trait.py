@@ -249,6 +249,25 @@ class Sample:
 
 Statistic = Callable[[Sample, Sample], float]
 """(generation, reference) -> value. NaN where the sample is too small to say."""
+Counts = NDArray[np.float64]
+"""(B, n): how often each of n subjects was drawn in each of B resamples."""
+
+
+@dataclass(frozen=True)
+class ResampledStatistic:
+    """A statistic that can also tell its value in many resamples at once; plain functions are called once for each.
+
+    ``over``: (sample, counts) -> (B,), what ``once`` gives with the subjects repeated as ``counts`` says.
+    ``is_scale``: it grows in proportion with its readings, so that its error is a share of its value.
+    """
+
+    once: Callable[[Sample, Sample], float]
+    over: Callable[[Sample, Counts], NDArray[np.float64]]
+    is_scale: bool = False
+
+    def __call__(self, sample: Sample, reference: Sample) -> float:
+        """The value of one sample."""
+        return self.once(sample, reference)
 
 
 @dataclass(frozen=True)
@@ -298,6 +317,7 @@ class Trait:
     this much, so that noise is not counted in units of next to nothing.
     ``limits``: in words, where the trait stops meaning anything.
     ``errors``: how often the yes/no reading behind a share errs; the share is then corrected for it. Shares only.
+    ``sided``: it means left against right, so that mirror images among the training pictures change it by themselves.
     """
 
     name: str
@@ -319,6 +339,7 @@ class Trait:
     resolution: float = 0.0
     limits: str = ""
     errors: ErrorRates | None = None
+    sided: bool = False
 
     def __post_init__(self) -> None:
         _check_name(self.name)

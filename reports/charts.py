@@ -258,9 +258,10 @@ _DIAMOND: dict[str, Any] = {
 }
 """Pale with a dark edge, so that it shows on every colour of the scale and in a dark page."""
 _SECTIONS = (
-    "below half, or half a spread away: first on top",
-    "cannot tell: near half, or too noisy",
-    "more than half left, or within half a spread",
+    "eroded for good: first on top",
+    "cannot tell",
+    "held",
+    "too few or too noisy to tell",
     "not measured",
 )
 
@@ -319,10 +320,10 @@ def _overview_figure(found: Sequence[Course], heading: str) -> Figure:
 
 def _section(c: Course) -> str:
     if not np.isfinite(c.retention).any() or c.verdict == "not_measured":
-        return _SECTIONS[3]
+        return _SECTIONS[4]
     if math.isfinite(c.onset):
         return _SECTIONS[0]
-    return _SECTIONS[1] if c.verdict == "cannot_tell" else _SECTIONS[2]
+    return {"cannot_tell": _SECTIONS[1], "not_rankable": _SECTIONS[3]}.get(c.verdict, _SECTIONS[2])
 
 
 def _draw_section(axes: Axes, members: Sequence[Course], generations: np.ndarray[Any, Any], y: float) -> None:

@@ -28,6 +28,7 @@ class Course:
 
     ``reference`` is the value at retention 1, ``floor`` the value at retention 0 (NaN for location
     traits, which have none). ``onset`` and its interval are generations, NaN where no onset was found.
+    ``margin``: the loss of retention beyond which a trait counts as eroded.
     ``embedder``: who made the face embeddings that the trait rests on, empty for other traits.
     """
 
@@ -60,6 +61,7 @@ class Course:
     half_life: float
     p_first: float
     smallest_detectable: float
+    margin: float
 
     @property
     def is_measured(self) -> bool:
@@ -146,6 +148,7 @@ def course(rows: pd.DataFrame, erosion_row: Mapping[str, Any] | pd.Series | None
         half_life=_float(eroded.get("half_life_generations")),
         p_first=_float(eroded.get("p_first")),
         smallest_detectable=_float(eroded.get("smallest_detectable")),
+        margin=_float(eroded.get("margin")),
     )
 
 
@@ -172,18 +175,22 @@ def finding(c: Course) -> str:
     drifts = c.kind == "location"
     if math.isfinite(c.onset):
         span = interval(c.onset_low, c.onset_high)
-        what = "more than half a spread away" if drifts else "below half"
-        return f"{what} from generation {generation(c.onset)} on" + (f" (interval {span})" if span else "")
+        return f"{_beyond(c)} from generation {generation(c.onset)} on" + (f" (interval {span})" if span else "")
     if np.isfinite(c.value).sum() < 2:
         return "one measured generation: no course to judge"
     if c.verdict == "cannot_tell":
-        half = "it drifted by half a spread" if drifts else "more or less than half is left"
-        return f"cannot tell whether {half}"
-    if c.smallest_detectable >= 1:
-        return f"no {'drift' if drifts else 'fall'} shown; too few to be sure of a full loss"
-    would = f"; a loss of {percent(c.smallest_detectable)} would have shown"
-    held = "within half a spread of the reference" if drifts else "more than half is left"
-    return held + (would if math.isfinite(c.smallest_detectable) and not drifts else "")
+        would = f"; a loss of {percent(c.smallest_detectable)} would have shown"
+        return f"cannot tell whether {_beyond(c)}" + ("" if drifts else would)
+    if c.verdict == "not_rankable":
+        return f"too few, or too unlike, to show even a full {'drift' if drifts else 'loss'}"
+    return f"held: never {_beyond(c)}"
+
+
+def _beyond(c: Course) -> str:
+    """What it takes to count as eroded."""
+    if c.kind == "location":
+        return f"more than {number(c.margin)} of a spread away"
+    return f"more than {percent(c.margin)} lost"
 
 
 def gap_reason(c: Course) -> str:

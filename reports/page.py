@@ -108,7 +108,7 @@ def render_page(
     return template.render(
         sentence=clean(verdict.get("sentence")) or "No verdict.",
         reference=reference,
-        facts=_facts(found, reference),
+        facts=_facts(found, reference, clean((verdict.get("control") or {}).get("name"))),
         embedder=embedder,
         is_stand_in="not identity" in embedder,
         overview=inline_svg(overview_svg(found), "overview"),
@@ -127,7 +127,8 @@ def render_page(
         said=_said(verdict, found),
         rows=[_row(c) for c in found],
         sources=sorted({c.source for c in found if c.source}),
-        threshold=percent(float(run.get("thresholds", {}).get("retention_onset", math.nan))),
+        threshold=percent(1.0 - next((c.margin for c in found if math.isfinite(c.margin)), math.nan)),
+        flat_rule=clean((verdict.get("flat_rule") or {}).get("sentence")),
         images=_images(run),
         record=_record(run),
     )
@@ -231,7 +232,7 @@ def _row(c: Course) -> tuple[Course, list[str]]:
     ]
 
 
-def _facts(found: Sequence[Course], reference: str) -> list[tuple[str, str]]:
+def _facts(found: Sequence[Course], reference: str, control: str) -> list[tuple[str, str]]:
     generations = sorted({float(g) for c in found for g in c.generations})
     eroded = sum(math.isfinite(c.onset) for c in found)
     return [
@@ -239,6 +240,7 @@ def _facts(found: Sequence[Course], reference: str) -> list[tuple[str, str]]:
         ("traits measured", f"{sum(c.is_measured for c in found)} of {len(found)}"),
         ("traits eroded", str(eroded)),
         ("reference", reference),
+        *([("control arm, its drift taken off", control)] if control else []),
     ]
 
 

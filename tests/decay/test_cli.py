@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -18,7 +22,7 @@ from detectors.registry import traits
 
 ROOT = Path(__file__).parents[2]
 RUNNER = CliRunner()
-COMMANDS = ("measure", "demo", "phantom", "traits", "calibrate", "models")
+COMMANDS = ("measure", "verdict", "compare", "demo", "phantom", "traits", "calibrate", "models")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -119,3 +123,126 @@ def test_phantom_and_measure_join(tmp_path: Path) -> None:
     assert (run / "measures" / "report.html").is_file()
     again = RUNNER.invoke(app, ["phantom", str(run), *options])
     assert again.exit_code == 1
+
+
+def test_help_imports_nothing_slow() -> None:
+    script = "import sys, decay.cli; print({'numpy', 'scipy', 'pandas', 'matplotlib', 'mediapipe'} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ended.stdout.strip() == "set()"
+
+
+def test_verdict_says_it_again_without_a_model(arms: Mapping[str, Path]) -> None:
+    script = (
+        "import sys; from decay.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "slow = {'scipy', 'matplotlib', 'mediapipe', 'onnxruntime', 'cv2', 'pyarrow.parquet'} & set(sys.modules)\n"
+        "print(f'slow: {slow}')"
+    )
+    command = [sys.executable, "-c", script, "verdict", str(arms["fed"])]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    verdict = json.loads((arms["fed"] / "measures" / "verdict.json").read_text())
+    assert verdict["sentence"] in ended.stdout
+    assert "as in generation 0" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "slow: set()"
+
+
+def test_verdict_as_json_is_the_record(arms: Mapping[str, Path]) -> None:
+    result = RUNNER.invoke(app, ["verdict", str(arms["fed"]), "--json"])
+    assert json.loads(result.stdout) == json.loads((arms["fed"] / "measures" / "verdict.json").read_text())
+
+
+def test_verdict_needs_a_measured_run(arms: Mapping[str, Path], tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["verdict", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"decay measure {tmp_path}" in result.stderr
+    damaged = tmp_path / "damaged"
+    shutil.copytree(arms["fed"] / "measures", damaged / "measures")
+    (damaged / "measures" / "traits.csv").write_text("trait\nx\n")
+    result = RUNNER.invoke(app, ["verdict", str(damaged)])
+    assert result.exit_code == 1
+    assert "traits.csv has no column generation" in result.stderr
+    (damaged / "measures" / "eyes.parquet").write_text("no table")
+    (damaged / "measures" / "traits.csv").write_bytes((arms["fed"] / "measures" / "traits.csv").read_bytes())
+    result = RUNNER.invoke(app, ["verdict", str(damaged), str(arms["fed"])])
+    assert result.exit_code == 1
+    assert "could not be read" in result.stderr
+
+
+def test_several_runs_are_replicates(arms: Mapping[str, Path]) -> None:
+    result = RUNNER.invoke(app, ["verdict", str(arms["fed"]), str(arms["mixed"])])
+    assert result.exit_code == 0, result.output
+    assert "Only 2 lineages were taken together" in result.stdout
+
+
+def test_compare_prints_and_writes(arms: Mapping[str, Path], tmp_path: Path) -> None:
+    runs = [str(arms[name]) for name in ("mixed", "fed", "real_data")]
+    result = RUNNER.invoke(app, ["compare", *runs, "--baseline", "fed", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "Compared with fed, generations 0 to 2" in result.stdout
+    assert "Image: stopped in real_data" in result.stdout
+    assert (tmp_path / "out" / "compare.png").is_file()
+
+
+def test_a_reference_elsewhere_and_a_control_are_said_in_every_output(
+    arms: Mapping[str, Path], write_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Both runs against pictures elsewhere; the control collapses a generation later than the run."""
+    people, run, control = tmp_path / "museum", tmp_path / "run", tmp_path / "control"
+    shutil.copytree(arms["real_data"] / "gen_00", people)
+    for folder, source in ((run, "fed"), (control, "mixed")):
+        shutil.copytree(arms[source], folder)
+    write_run(control, people)
+    options = ["--reference", str(people), "--resamples", "20", "--control", str(control)]
+    options += ["--rule", "threshold", "--drop", "0.1", "--margin", "0.3"]
+    result = RUNNER.invoke(app, ["measure", str(run), *options])
+    assert result.exit_code == 0, result.output
+    assert "as in museum/" in result.stdout
+    assert "The drift of the control arm control is taken off." in result.stdout
+    assert "By the flat rule (first value below 0.9 x generation 0" in result.stdout
+    record = json.loads((run / "measures" / "verdict.json").read_text())
+    assert record["reference"] == "museum/"
+    assert record["control"] == {"name": "control", "generations": [0, 1, 2]}
+    assert record["rule"]["margin"] == 0.3
+    settings = json.loads((run / "measures" / "run.json").read_text())["settings"]
+    assert (settings["reference"], settings["control"]) == (str(people), str(control))
+    page = (run / "measures" / "report.html").read_text()
+    assert "museum/" in page
+    assert "control arm control" in page
+    images = pd.read_parquet(run / "measures" / "images.parquet")
+    assert images["image"].iloc[0] == "reference:000.png"
+    assert (
+        images.loc[images["generation"] == -1, "slot"] == images.loc[images["generation"] == 0, "slot"].values
+    ).all()
+    rows = pd.read_csv(run / "measures" / "traits.csv").set_index(["trait", "generation"])
+    np.testing.assert_allclose(rows.loc["face_pairwise_distance", "retention"], [1, 0, 1], atol=0.03)
+    assert "From its retention the drift" in rows.loc[("face_asymmetry", 1), "limits"]
+    flat = pd.read_csv(run / "measures" / "erosion.csv").set_index("trait")["onset_flat"]
+    assert flat["face_pairwise_distance"] == 1  # by its value, the control notwithstanding
+    assert np.isnan(flat["lighting_ratio"])  # it can only drift
+
+
+def test_a_control_must_be_read_alike(arms: Mapping[str, Path], tmp_path: Path) -> None:
+    control = tmp_path / "control"
+    shutil.copytree(arms["mixed"], control)
+    record = control / "measures" / "run.json"
+    record.write_text(record.read_text().replace('"reader": "', '"reader": "0'))
+    result = RUNNER.invoke(app, ["measure", str(arms["fed"]), "--control", str(control)])
+    assert result.exit_code == 1
+    assert "different versions of the detectors" in result.stderr
+    result = RUNNER.invoke(app, ["measure", str(arms["fed"]), "--control", str(arms["fed"])])
+    assert "this is the run itself" in result.stderr
+    result = RUNNER.invoke(app, ["measure", str(arms["fed"]), "--control", str(tmp_path)])
+    assert "expected a measured run" in result.stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    result = RUNNER.invoke(app, ["measure", str(arms["fed"]), "--reference", str(empty)])
+    assert "expected reference images" in result.stderr
+
+
+def test_what_means_left_against_right_warns_without_a_control(arms: Mapping[str, Path]) -> None:
+    limits = pd.read_csv(arms["fed"] / "measures" / "traits.csv").groupby("trait")["limits"].first()
+    sided = {trait.name for trait in traits() if trait.sided}
+    assert {"lighting_ratio", "face_asymmetry", "catchlight_mirror_disparity"} <= sided
+    for name, text in limits.items():
+        assert ("Without a control arm" in str(text)) == (name in sided), name

@@ -9,7 +9,7 @@ import pytest
 
 from decay.errors import LineageError
 from decay.images import write_png
-from decay.lineage import REFERENCE_INDEX, Lineage, load_lineage
+from decay.lineage import REFERENCE_INDEX, Lineage, load_lineage, with_reference
 
 IS_ROOT = os.geteuid() == 0
 
@@ -344,3 +344,30 @@ def test_lineages_made_by_others_just_work(validation_data: Path, name: str, n_g
     assert {len(generation.images) for generation in lineage.generations} == {n_images}
     assert len({frozenset(image.slot for image in generation.images) for generation in lineage.generations}) == 1
     assert lineage.notes == ()
+
+
+# ------------------------------------------------------------------ a reference that lies elsewhere
+
+
+def test_any_folder_of_images_can_be_the_reference(tmp_path: Path) -> None:
+    fill(tmp_path / "run" / "real", "a.png")
+    lineage = run_of(tmp_path / "run", "gen_00", "gen_01")
+    museum = fill(tmp_path / "museum", "a.png", "scans/b.jpg", "notes.txt")
+    (museum / "metadata.jsonl").write_text('{"file_name": "a.png", "slot": "first"}\n')
+    given = with_reference(lineage, museum)
+    assert given.reference is not None
+    assert [image.relative for image in given.reference.images] == ["reference:a.png", "reference:scans/b.jpg"]
+    assert [image.slot for image in given.reference.images] == ["first", "scans/b"]
+    assert given.reference.index == REFERENCE_INDEX
+    assert given.root_of(REFERENCE_INDEX) == museum
+    assert given.root_of(0) == lineage.root == lineage.root_of(REFERENCE_INDEX)
+    assert (lineage.reference_name, given.reference_name) == ("real/", "museum/")
+    assert run_of(tmp_path / "plain", "gen_3", "gen_4").reference_name == "generation 3"
+    assert any("real/ is not used" in note for note in given.notes)
+
+
+def test_a_reference_without_images_is_refused(tmp_path: Path) -> None:
+    lineage = run_of(tmp_path / "run", "gen_00", "gen_01")
+    for folder in (fill(tmp_path / "empty"), tmp_path / "missing"):
+        with pytest.raises(LineageError, match="expected"):
+            with_reference(lineage, folder)

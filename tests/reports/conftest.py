@@ -103,7 +103,8 @@ def erosion_row(name: str, retention: list[float], rank: int = 1) -> dict[str, A
         "onset_high": onset + 1 if onset < len(retention) - 1 else math.nan,
         "half_life_generations": 2.4 if below else math.nan,
         "p_first": 0.61 if onset == 1 else 0.0,
-        "smallest_detectable": 0.12,
+        "smallest_detectable": 0.32,
+        "margin": 0.2,
         "verdict": "eroded" if below else "held",
     }
 

@@ -61,12 +61,11 @@ def test_tables_read_back_from_csv_say_the_same(tables: Any) -> None:
 
 def test_findings_do_not_claim_more_than_was_seen(tables: Any) -> None:
     rows, row = tables.of("catchlight_presence")
-    assert finding(course(rows, row)).startswith("below half from generation ")
-    assert (
-        finding(course(rows, {"smallest_detectable": 0.12}))
-        == "more than half is left; a loss of 12 % would have shown"
-    )
-    assert finding(course(rows, {"verdict": "cannot_tell"})) == "cannot tell whether more or less than half is left"
+    assert finding(course(rows, row)).startswith("more than 20 % lost from generation ")
+    rule = {"margin": 0.2, "smallest_detectable": 0.32}
+    assert finding(course(rows, {**rule, "verdict": "held"})) == "held: never more than 20 % lost"
+    undecided = finding(course(rows, {**rule, "verdict": "cannot_tell"}))
+    assert undecided == "cannot tell whether more than 20 % lost; a loss of 32 % would have shown"
     assert finding(course(rows.head(1), None)) == "one measured generation: no course to judge"
     unmeasured = course(rows_of(tables, "hand_pose_spread"), None)
     assert finding(unmeasured) == "not measured"
@@ -78,18 +77,21 @@ def test_a_drifting_trait_is_said_to_drift_and_which_way(tables: Any) -> None:
     rows = tables.of("catchlight_presence")[0].assign(
         kind="location", reference_value=0.5, retention=[1, 1, 0.9, 0.4, 0.1, -3]
     )
-    up = course(rows.assign(value=[0.5, 0.5, 0.6, 0.8, 0.9, 1.0]), {"onset_generation": 3.0})
-    down = course(rows.assign(value=[0.5, 0.5, 0.4, 0.3, 0.2, 0.1]), {"onset_generation": 3.0})
-    assert finding(up) == "more than half a spread away from generation 3 on"
+    row = {"onset_generation": 3.0, "margin": 0.2}
+    up = course(rows.assign(value=[0.5, 0.5, 0.6, 0.8, 0.9, 1.0]), row)
+    down = course(rows.assign(value=[0.5, 0.5, 0.4, 0.3, 0.2, 0.1]), row)
+    assert finding(up) == "more than 0.2 of a spread away from generation 3 on"
     assert (up.drift, down.drift) == (" ↑", " ↓")
     assert course(rows.assign(kind="level"), None).drift == ""
 
 
 def test_a_trait_that_could_not_have_shown_a_full_loss_says_so(tables: Any) -> None:
     rows, eroded = tables.of("catchlight_presence")
-    held = {**dict(eroded), "onset_generation": np.nan, "verdict": "held"}
-    assert "a loss of 62 % would have shown" in finding(course(rows, {**held, "smallest_detectable": 0.62}))
-    assert "too few to be sure of a full loss" in finding(course(rows, {**held, "smallest_detectable": 1.3}))
+    undecided = {**dict(eroded), "onset_generation": np.nan, "smallest_detectable": 1.3}
+    assert "130 %" not in finding(course(rows, {**undecided, "verdict": "not_rankable"}))
+    assert "to show even a full loss" in finding(course(rows, {**undecided, "verdict": "not_rankable"}))
+    drifts = finding(course(rows.assign(kind="location"), {**undecided, "verdict": "not_rankable"}))
+    assert "to show even a full drift" in drifts
 
 
 def test_rows_of_two_traits_or_a_generation_twice_are_refused(tables: Any) -> None:

@@ -164,3 +164,16 @@ def test_inline_svg_keeps_its_ids_to_itself() -> None:
         '<svg aria-hidden="true" viewBox="0 0 2 1"><g id="n-a"><use href="#n-a" clip-path="url(#n-p)"'
         ' style="fill: var(--ink)"/></g></svg>'
     )
+
+
+def test_a_control_and_the_flat_rule_are_said(tables: Any) -> None:
+    few = tables.few()
+    said = {"control": {"name": "arm_0 <b>"}, "flat_rule": {"drop": 0.1, "sentence": "By the flat rule 3 traits fell."}}
+    erosion = few.erosion.assign(margin=0.3)
+    names = blank_charts(few.traits)
+    page = render_page(few.traits, erosion, few.verdict | said, few.run, names)
+    assert "arm_0 &lt;b&gt;" in page
+    assert "By the flat rule 3 traits fell." in page
+    assert "its retention stays below 70 %" in page
+    plain = render_page(few.traits, erosion, few.verdict, few.run, names)
+    assert "control arm" not in plain

@@ -1,0 +1,128 @@
+"""Measured runs side by side: their tables read back, and one drawing of slots for all of them.
+
+Slots of the same name are drawn together, whichever runs have them, so that what two runs share cancels in their
+difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from decay.errors import DecayError
+from decay.settings import Rule
+from decay.tables import REFERENCE, Tables, load_tables
+from decay.traits import Draws, TraitSeries, clusters, readings_to_traits
+from decay.verdict import damaged, names_of, read_finding
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One measured run. ``reader``: fingerprint of what read it. ``reference``: what it was compared with, in words;
+    ``compared_with_pictures``: whether that is a folder of its own, not the first generation.
+
+    ``control``: the run whose drift was taken off when it was measured, "" for none.
+    """
+
+    name: str
+    tables: Tables
+    generations: tuple[int, ...]
+    reader: str
+    reference: str
+    compared_with_pictures: bool
+    rule: Rule
+    n_resamples: int
+    seed: int
+    control: str = ""
+
+
+def load_arms(runs: Sequence[Path]) -> tuple[Arm, ...]:
+    """Measured runs, in this order. Raises DecayError where one was not measured, or the same folder is given twice."""
+    return tuple(load_arm(run, name) for run, name in zip(runs, names_of(runs), strict=True))
+
+
+def load_arm(run: Path, name: str) -> Arm:
+    """One measured run. Raises DecayError."""
+    found = read_finding(run)
+    try:
+        settings = found.run["settings"]
+        tables = load_tables(run / "measures")
+        return Arm(
+            name=name,
+            tables=tables,
+            generations=tuple(sorted(int(index) for index in set(found.traits["generation"]))),
+            reader=str(found.run["reader"]),
+            reference=str(found.verdict["reference"]),
+            compared_with_pictures=bool((tables.images["generation"] == REFERENCE).any()),
+            rule=Rule(**settings["rule"]),
+            n_resamples=int(settings["n_resamples"]),
+            seed=int(settings["seed"]),
+            control=str((found.verdict.get("control") or {}).get("name", "")),
+        )
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise damaged(run, error) from error
+
+
+def check_comparable(arms: Sequence[Arm]) -> None:
+    """Raise DecayError unless all were read by the same detectors and compared with the same kind of reference."""
+    first = arms[0]
+    for arm in arms[1:]:
+        if arm.reader != first.reader:
+            raise DecayError(
+                f"{arm.name} and {first.name} were read by different versions of the detectors or with different "
+                "models, so that a difference may be the instrument's. Measure both again with `decay measure`."
+            )
+        if arm.compared_with_pictures != first.compared_with_pictures:
+            raise DecayError(
+                f"{arm.name} was compared with {arm.reference}, {first.name} with {first.reference}. Measure both "
+                "against the same pictures: `decay measure RUN --reference DIR`."
+            )
+
+
+def common_generations(arms: Sequence[Arm]) -> tuple[int, ...]:
+    """The generations that all of them have. Raises DecayError where there are fewer than two."""
+    shared = sorted(set.intersection(*(set(arm.generations) for arm in arms)))
+    if len(shared) < 2:
+        names = ", ".join(arm.name for arm in arms)
+        raise DecayError(f"{names}: expected at least two generations that all of them have; found {len(shared)}.")
+    return tuple(shared)
+
+
+def arms_to_traits(arms: Sequence[Arm], n_resamples: int, seed: int) -> tuple[tuple[TraitSeries, ...], ...]:
+    """Every arm's traits over its own generations; the draws of all arms are paired by slot."""
+    draws = paired_draws([arm.tables.images for arm in arms], n_resamples, seed)
+    return tuple(
+        readings_to_traits(arm.tables, arm.generations, n_resamples, seed, draws=own)
+        for arm, own in zip(arms, draws, strict=True)
+    )
+
+
+def paired_draws(images: Sequence[pd.DataFrame], n_resamples: int, seed: int) -> list[Draws]:
+    """One drawing for several runs: each gets the counts of its own slots, in the order of their names.
+
+    Slots are drawn in strata, one for each set of runs that share them, so that every run keeps its size: runs of the
+    same slots get the same draws, runs that share none independent ones. ``images``: tables with ``slot``, ``group``.
+    """
+    everyone = pd.concat([frame[["slot", "group"]] for frame in images], ignore_index=True)
+    slots = np.array(sorted(set(everyone["slot"])), dtype=object)
+    together = clusters(everyone)
+    has = np.stack([np.isin(slots, frame["slot"].unique()) for frame in images])
+    # A cluster belongs to every run that has any slot of it: it is drawn whole.
+    shared = np.stack([np.bincount(together, weights=row) > 0 for row in has], axis=1)
+    strata = np.unique(shared, axis=0, return_inverse=True)[1].ravel()[together]
+    places = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    parts = [
+        Draws(_renumbered(together[place]), n_resamples, np.random.default_rng([seed, 0, *([nth] if nth else [])]))
+        for nth, place in enumerate(places)
+    ]
+    joint = Draws.joined(parts, places, len(slots))
+    return [joint.of_slots(np.flatnonzero(row)) for row in has]
+
+
+def _renumbered(labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    return np.asarray(np.unique(labels, return_inverse=True)[1].ravel(), dtype=np.intp)

@@ -1,0 +1,450 @@
+"""Arms side by side: did an intervention delay or stop the erosion, by how many generations, how sure.
+
+Every arm is compared with one of them, the baseline, in the generations that all arms have. Draws are paired by slot.
+Intervals hold for all traits, arms and generations at once; those of families for all families and arms at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from decay.arms import Arm, arms_to_traits, check_comparable, common_generations
+from decay.erosion import (
+    CONTENDERS,
+    NEVER,
+    Array,
+    Band,
+    Onset,
+    Ranking,
+    Retention,
+    band,
+    critical_value,
+    family_draws,
+    onsets,
+    rank,
+)
+from decay.errors import DecayError
+from decay.settings import Rule
+from decay.traits import traits_to_retentions
+
+FORMAT_VERSION = 1
+"""1: the first. It stands in ``compare.json``."""
+FINDINGS = ("stopped", "delayed", "hastened", "no_difference", "neither_eroded", "cannot_tell", "not_measured")
+"""What can be said of an arm beside the baseline."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``table``: compare.csv, one row per arm and family or trait. ``courses``: one row per line and generation of the
+    figure. ``record``: arms, baseline, generations, the rule, and what was found in sentences."""
+
+    table: pd.DataFrame
+    courses: pd.DataFrame
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Delay:
+    """By how many generations an arm falls later than the baseline: the estimate, its interval, the shares of draws in
+    which it falls later and earlier, and the smallest delay that would have been shown. ``inf``: not within the
+    generations."""
+
+    value: float
+    low: float
+    high: float
+    p_later: float
+    p_earlier: float
+    smallest: float
+
+
+def compare(arms: Sequence[Arm], baseline: str | None = None) -> Comparison:
+    """Measured runs against the one named ``baseline`` (None: the first), by its rule, draws and seed.
+
+    Raises DecayError where they cannot be compared.
+    """
+    if len(arms) < 2:
+        raise DecayError("Expected at least two runs to compare; got one. Give the others too.")
+    names = [arm.name for arm in arms]
+    if baseline is not None and baseline not in names:
+        raise DecayError(f"Expected the baseline to be one of {', '.join(names)}; got {baseline}.")
+    check_comparable(arms)
+    generations = common_generations(arms)
+    base = arms[names.index(baseline) if baseline else 0]
+    series = arms_to_traits(arms, base.n_resamples, base.seed)
+    retentions = {
+        arm.name: [_within(r, arm.generations, generations) for r in traits_to_retentions(own)]
+        for arm, own in zip(arms, series, strict=True)
+    }
+    comparison = compare_retentions(retentions, generations, base.name, base.rule)
+    extra = {"reference": {arm.name: arm.reference for arm in arms}, "notes": _notes(arms, generations)}
+    return replace(comparison, record=dict(comparison.record) | extra)
+
+
+def compare_retentions(
+    arms: Mapping[str, Sequence[Retention]], generations: Sequence[int], baseline: str, rule: Rule
+) -> Comparison:
+    """The comparison itself. ``arms``: the same traits of every arm over ``generations``, draws paired."""
+    everything = [r for own in arms.values() for r in own if not np.isnan(r.value[r.n_reference :]).all()]
+    critical = critical_value(everything, rule.coverage)
+    rankings = {name: rank(own, generations, rule, critical) for name, own in arms.items()}
+    traits = {name: {r.name: r for r in own} for name, own in arms.items()}
+    families = _families(arms, rankings)
+    trait_rows = _rows("trait", traits, _trait_onsets(rankings), generations, baseline, rule, critical)
+    family_rows = _rows("family", families, _family_onsets(arms, rankings), generations, baseline, rule, critical)
+    table = pd.DataFrame.from_records([*family_rows, *trait_rows])
+    lines = [
+        line
+        for kind, members in (("family", families), ("trait", traits))
+        for arm, own in members.items()
+        for r in own.values()
+        for line in _course(kind, arm, r, generations, critical)
+    ]
+    table["sentence"] = [_with_traits(row, table) for _, row in table.iterrows()]
+    said = table[(table["kind"] == "family") & ~table["is_baseline"]]
+    record = {
+        "format_version": FORMAT_VERSION,
+        "arms": list(arms),
+        "baseline": baseline,
+        "generations": list(generations),
+        "margin": rule.margin,
+        "confidence": rule.coverage,
+        "n_slots": min((r.n_slots for r in everything), default=0),
+        "sentences": [
+            {"family": row["name"], "arm": row["arm"], "sentence": row["sentence"]} for _, row in said.iterrows()
+        ],
+    }
+    return Comparison(table, pd.DataFrame.from_records(lines), record)
+
+
+# --------------------------------------------------------------------------- families
+
+
+def _families(
+    arms: Mapping[str, Sequence[Retention]], rankings: Mapping[str, Ranking]
+) -> dict[str, dict[str, Retention]]:
+    """By arm and family: retention of the family's most eroded trait, chosen among the same traits in every arm."""
+    states = {name: {k: onset.state for k, onset in ranking.onsets.items()} for name, ranking in rankings.items()}
+    groups = {r.group: [] for own in arms.values() for r in own}  # type: dict[str, list[str]]
+    for r in next(iter(arms.values())):
+        if all(own[r.name] != "not_measured" for own in states.values()):
+            groups[r.group].append(r.name)
+    chosen = {group: _in_question(names, states) for group, names in groups.items() if names}
+    return {
+        arm: {group: _family([r for r in own if r.name in names]) for group, names in chosen.items()}
+        for arm, own in arms.items()
+    }
+
+
+def _in_question(names: Sequence[str], states: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The traits that eroded in any arm; where none did, those that may have; where none may have, all.
+
+    A trait that is undecided everywhere is left out where others eroded: its noise would hide every delay of theirs.
+    """
+    eroded = [name for name in names if any(own[name] == "eroded" for own in states.values())]
+    return eroded or [name for name in names if any(own[name] in CONTENDERS for own in states.values())] or list(names)
+
+
+def _family(members: Sequence[Retention]) -> Retention:
+    draws = family_draws(members)
+    known = ~np.isnan(draws).all(axis=0)
+    value = np.full(draws.shape[1], np.nan)
+    value[known] = np.nanmedian(draws[:, known], axis=0)
+    return Retention(
+        name=members[0].group,
+        label=members[0].group,
+        group=members[0].group,
+        value=value,
+        draws=draws,
+        measured=np.min([r.measured for r in members], axis=0),
+        n_slots=min(r.n_slots for r in members),
+        n_reference=members[0].n_reference,
+    )
+
+
+@dataclass(frozen=True)
+class _Fall:
+    """When a trait or a family fell in one arm: as in erosion.csv."""
+
+    state: str
+    value: float
+    low: float
+    high: float
+
+
+def _trait_onsets(rankings: Mapping[str, Ranking]) -> dict[str, dict[str, _Fall]]:
+    return {
+        arm: {name: _Fall(o.state, o.value, o.low, o.high) for name, o in ranking.onsets.items()}
+        for arm, ranking in rankings.items()
+    }
+
+
+def _family_onsets(
+    arms: Mapping[str, Sequence[Retention]], rankings: Mapping[str, Ranking]
+) -> dict[str, dict[str, _Fall]]:
+    """A family falls with the first of its traits."""
+    return {
+        arm: {
+            group: _earliest([rankings[arm].onsets[r.name] for r in own if r.group == group])
+            for group in dict.fromkeys(r.group for r in own)
+        }
+        for arm, own in arms.items()
+    }
+
+
+def _earliest(members: Sequence[Onset]) -> _Fall:
+    measured = [onset for onset in members if onset.state != "not_measured"]
+    eroded = [onset for onset in measured if onset.state == "eroded"]
+    if eroded:
+        return _Fall("eroded", *(min(getattr(onset, name) for onset in eroded) for name in ("value", "low", "high")))
+    if not measured:
+        return _Fall("not_measured", math.nan, math.nan, math.nan)
+    low = min(onset.low for onset in measured)
+    state = "held" if all(onset.state == "held" for onset in measured) else "cannot_tell"
+    return _Fall(state, math.nan, low, NEVER)
+
+
+# --------------------------------------------------------------------------- beside the baseline
+
+
+def _rows(
+    kind: str,
+    arms: Mapping[str, Mapping[str, Retention]],
+    falls: Mapping[str, Mapping[str, _Fall]],
+    generations: Sequence[int],
+    baseline: str,
+    rule: Rule,
+    critical: float,
+) -> list[dict[str, Any]]:
+    base = arms[baseline]
+    differences = {
+        (arm, name): _difference(r, base[name])
+        for arm, own in arms.items()
+        if arm != baseline
+        for name, r in own.items()
+    }
+    known = [d for d in differences.values() if not np.isnan(d.value).all()]
+    apart = critical_value(known, rule.coverage)
+    tail = float(norm.sf(apart)) if math.isfinite(apart) else (1.0 - rule.coverage) / 2
+    rows = []
+    for name in base:
+        for arm, own in arms.items():
+            r, fall = own[name], falls[arm][name]
+            row = _own_columns(kind, arm, r, fall, generations, critical)
+            row |= {"is_baseline": arm == baseline, "finding": "", "sentence": ""}
+            if arm != baseline:
+                before = falls[baseline][name]
+                difference = differences[arm, name]
+                wide = band(difference.value, difference.reach, apart, difference.n_slots)
+                drawn = [onsets(each.draws, generations, 1.0 - rule.margin) for each in (r, base[name])]
+                delay = _delay(fall, before, drawn[0], drawn[1], tail)
+                row |= _beside_columns(difference, wide, delay)
+                row["finding"] = _finding(fall, before, delay)
+                row["sentence"] = _sentence(row["finding"], arm, baseline, fall, before, delay, generations)
+            rows.append(row)
+    return rows
+
+
+def _difference(r: Retention, base: Retention) -> Retention:
+    """What is left in an arm less what is left in the baseline, in the last generation."""
+    return Retention(
+        name=r.name,
+        label=r.label,
+        group=r.group,
+        value=r.value[-1:] - base.value[-1:],
+        draws=r.draws[:, -1:] - base.draws[:, -1:],
+        measured=np.minimum(r.measured, base.measured)[-1:],
+        n_slots=min(r.n_slots, base.n_slots),
+        n_reference=0,
+    )
+
+
+def _own_columns(
+    kind: str, arm: str, r: Retention, fall: _Fall, generations: Sequence[int], critical: float
+) -> dict[str, Any]:
+    wide = band(r.value, r.reach, critical, r.n_slots)
+    return {
+        "kind": kind,
+        "name": r.name,
+        "label": r.label,
+        "group": r.group,
+        "arm": arm,
+        "state": fall.state,
+        "onset_generation": fall.value,
+        "onset_low": fall.low,
+        "onset_high": fall.high,
+        "generation": generations[-1],
+        "loss": 1.0 - r.value[-1],
+        "loss_low": 1.0 - wide.high[-1],
+        "loss_high": 1.0 - wide.low[-1],
+        "frac_still_measured": r.measured[-1],
+    }
+
+
+def _beside_columns(difference: Retention, wide: Band, delay: Delay) -> dict[str, Any]:
+    return {
+        "difference": difference.value[0],
+        "difference_low": wide.low[0],
+        "difference_high": wide.high[0],
+        "delay_generations": delay.value,
+        "delay_low": delay.low,
+        "delay_high": delay.high,
+        "p_later": delay.p_later,
+        "p_earlier": delay.p_earlier,
+        "smallest_delay": delay.smallest,
+    }
+
+
+def _delay(fall: _Fall, before: _Fall, draws: Array, base: Array, tail: float) -> Delay:
+    """``draws``, ``base`` (B,): onsets, inf for never. ``tail``: share of the draws left out at each end.
+
+    Where neither falls, neither is later. An interval's ends are draws themselves: generations are whole numbers.
+    """
+    never = np.isinf(draws) & np.isinf(base)
+    later = np.subtract(draws, base, out=np.zeros_like(draws), where=~never)
+    low, middle, high = _ends(later, tail)
+    value = fall.value - before.value if fall.state == before.state == "eroded" else middle
+    reach = middle - low if math.isfinite(middle) else math.nan
+    return Delay(
+        value=min(max(value, low), high),
+        low=low,
+        high=high,
+        p_later=float((later > 0).mean()),
+        p_earlier=float((later < 0).mean()),
+        smallest=reach + 1.0 if math.isfinite(reach) else NEVER,
+    )
+
+
+def _ends(values: Array, tail: float) -> tuple[float, float, float]:
+    """(low, middle, high): order statistics, because quantiles between two draws are undefined at infinity."""
+    ordered = np.sort(values)
+    last = len(ordered) - 1
+    return (
+        float(ordered[math.floor(tail * last)]),
+        float(ordered[last // 2]),
+        float(ordered[math.ceil((1.0 - tail) * last)]),
+    )
+
+
+def _finding(fall: _Fall, before: _Fall, delay: Delay) -> str:
+    """One of ``FINDINGS``. A claim needs a shown erosion on one side, and an interval that leaves out no delay."""
+    if "not_measured" in (fall.state, before.state):
+        return "not_measured"
+    if before.state == "eroded" and delay.low > 0:
+        return "stopped" if fall.state == "held" else "delayed"
+    if fall.state == "eroded" and delay.high < 0:
+        return "hastened"
+    if "eroded" in (fall.state, before.state):
+        return "no_difference"
+    return "neither_eroded" if fall.state == before.state == "held" else "cannot_tell"
+
+
+def _sentence(
+    finding: str, arm: str, baseline: str, fall: _Fall, before: _Fall, delay: Delay, generations: Sequence[int]
+) -> str:
+    n_steps = generations[-1] - generations[0]
+    within = f"within {_generations(n_steps)}"
+    later, earlier = _sure(delay.p_later), _sure(delay.p_earlier)
+    would = f"a delay of {delay.smallest:.0f}" if delay.smallest <= n_steps else f"none {within}"
+    said = {
+        "stopped": f"stopped in {arm}: not eroded {within}, in {baseline} from generation {before.value:.0f} on; "
+        f"{later}",
+        "delayed": f"delayed by {_span(delay.value, delay.low, delay.high)} in {arm}, {later}",
+        "hastened": f"earlier by {_span(-delay.value, -delay.high, -delay.low)} in {arm}, from generation "
+        f"{fall.value:.0f} on; {earlier}",
+        "no_difference": f"no difference could be shown in {arm} ({would} would have)",
+        "neither_eroded": f"eroded neither in {arm} nor in {baseline}",
+        "not_measured": f"not measured in both {arm} and {baseline}",
+        "cannot_tell": f"cannot tell whether eroded in {arm} or {baseline}",
+    }
+    return said[finding]
+
+
+def _with_traits(row: pd.Series, table: pd.DataFrame) -> str:
+    """The sentence of a family of which nothing could be shown as a whole also says what is shown of its traits."""
+    if row["kind"] != "family" or row["finding"] not in ("no_difference", "cannot_tell"):
+        return str(row["sentence"])
+    traits = table[(table["kind"] == "trait") & (table["group"] == row["name"])]
+    eroded = set(traits.loc[traits["state"] == "eroded", "name"])
+    own = traits[(traits["arm"] == row["arm"]) & traits["name"].isin(eroded)]
+    counts = {word: int((own["finding"] == word).sum()) for word in ("stopped", "delayed", "hastened")}
+    counts["lost less in the end"] = int((own["difference_low"] > 0).sum())
+    counts["lost more in the end"] = int((own["difference_high"] < 0).sum())
+    parts = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    told = f"; of its {len(eroded)} traits that eroded anywhere: {parts}" if parts else ""
+    return str(row["sentence"]) + told
+
+
+def _generations(n: float) -> str:
+    return f"{n:.0f} generation" + ("" if abs(n) == 1 else "s")
+
+
+def _span(value: float, low: float, high: float) -> str:
+    """``2 generations (1 to 4)``; where the end was not seen, only what it is at least."""
+    if math.isinf(value):
+        return f"at least {_generations(low)}"
+    return f"{_generations(value)} ({low:.0f} {'or more' if math.isinf(high) else f'to {high:.0f}'})"
+
+
+def _sure(share: float) -> str:
+    """Rounded down; no number of draws makes anything wholly sure."""
+    return f"{min(math.floor(share * 100 + 1e-9), 99)} % sure" if share < 1 else "over 99 % sure"
+
+
+# --------------------------------------------------------------------------- small print
+
+
+def _course(kind: str, arm: str, r: Retention, generations: Sequence[int], critical: float) -> Iterable[dict[str, Any]]:
+    wide = band(r.value, r.reach, critical, r.n_slots)
+    for index, generation in enumerate(generations):
+        yield {
+            "kind": kind,
+            "name": r.name,
+            "label": r.label,
+            "group": r.group,
+            "arm": arm,
+            "generation": generation,
+            "retention": r.value[index],
+            "retention_low": wide.low[index],
+            "retention_high": wide.high[index],
+        }
+
+
+def _within(r: Retention, own: Sequence[int], wanted: Sequence[int]) -> Retention:
+    """The same retention in some of its generations only."""
+    columns: NDArray[np.intp] = np.array([list(own).index(g) for g in wanted], dtype=np.intp)
+    return replace(
+        r,
+        value=r.value[columns],
+        draws=r.draws[:, columns],
+        measured=r.measured[columns],
+        n_reference=r.n_reference if own[0] == wanted[0] else 0,
+        if_selected=None if r.if_selected is None else r.if_selected[columns],
+    )
+
+
+def _notes(arms: Sequence[Arm], generations: Sequence[int]) -> list[str]:
+    first = arms[0]
+    notes = []
+    longer = [arm.name for arm in arms if len(arm.generations) > len(generations)]
+    if longer:
+        notes.append(
+            f"Compared in the {len(generations)} generations that all have; {', '.join(longer)} has more."
+            if len(longer) == 1
+            else f"Compared in the {len(generations)} generations that all have; {', '.join(longer)} have more."
+        )
+    shared = set.intersection(*(set(arm.tables.images["slot"]) for arm in arms))
+    if not shared:
+        notes.append("The runs share no slot: they are compared as independent samples, which is less sharp.")
+    if any(arm.rule != first.rule for arm in arms):
+        notes.append("The runs were measured by different rules; all are judged here by the baseline's.")
+    if any(arm.control for arm in arms):
+        notes.append("Controls that were given when measuring are not taken off here; compare with that run instead.")
+    return notes

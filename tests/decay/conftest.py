@@ -1,0 +1,75 @@
+"""Measured runs that several tests read: real detectors on drawn faces, each picture read once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decay.images import write_png
+from decay.journal import Journal
+from decay.lineage import load_lineage, with_reference
+from decay.measure import conclude, read_lineage, reader_version
+from decay.models import list_models
+from decay.phantom import Population, draw_face
+from decay.results import write_tables
+from decay.settings import MeasureSettings
+from detectors.embedder import open_embedder
+from detectors.reader import Reader
+from detectors.vision import Vision
+
+N_SLOTS = 16
+SMALL = MeasureSettings(n_resamples=60)
+
+
+@pytest.fixture(scope="session")
+def arms(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path]) -> Mapping[str, Path]:
+    """Three measured runs of the same sixteen drawn people, none of whom changes until all of them are the first one.
+
+    That is from generation 1 on (``fed``), from 2 on (``mixed``), never (``real_data``).
+    """
+    root = tmp_path_factory.mktemp("arms")
+    people = root / "people"
+    people.mkdir()
+    for slot in range(N_SLOTS):
+        person = Population().sample_face(np.random.default_rng([3, slot]))
+        write_png(people / f"{slot:03d}.png", draw_face(person, 256, np.random.default_rng(slot))[0])
+    runs = {"fed": 1, "mixed": 2, "real_data": 3}
+    return {name: write_run(lineage_of(people, root / name, collapse)) for name, collapse in runs.items()}
+
+
+@pytest.fixture(scope="session")
+def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """(run, reference=None) -> the run, with every table and record under ``measures/``, but no chart and no page."""
+    embedder = open_embedder(None, None)
+    version = reader_version(list_models(None, None), embedder.name)
+    known = tmp_path_factory.mktemp("journal") / "journal.sqlite"
+
+    def write(run: Path, reference: Path | None = None) -> Path:
+        lineage = load_lineage(run)
+        lineage = with_reference(lineage, reference) if reference else lineage
+        with Journal(known) as journal:
+            outcomes = read_lineage(lineage, journal, version, lambda: Reader(Vision(), embedder))
+        results = conclude(lineage, outcomes, SMALL)
+        folder = run / "measures"
+        folder.mkdir(exist_ok=True)
+        write_tables(replace(results, run={"reader": version, "settings": asdict(SMALL)}), folder)
+        shutil.copy(known, folder)
+        return run
+
+    return write
+
+
+def lineage_of(people: Path, root: Path, collapse: int, n_generations: int = 3) -> Path:
+    """Generations of these pictures; from ``collapse`` on, every one of them is the first."""
+    for generation in range(n_generations):
+        folder = root / f"gen_{generation:02d}"
+        folder.mkdir(parents=True)
+        for slot in range(N_SLOTS):
+            source = people / f"{0 if generation >= collapse else slot:03d}.png"
+            shutil.copy(source, folder / f"{slot:03d}.png")
+    return root

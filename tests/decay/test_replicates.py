@@ -1,0 +1,97 @@
+"""Replicates taken together: closed forms, coverage, and what two lineages may say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decay import replicates
+from decay.arms import load_arms
+from decay.erosion import interval
+from decay.replicates import FEW_LINEAGES, caution, judge_replicates, two_level
+
+
+def picks(n_lineages: int, n_draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(n_lineages, size=(n_draws, n_lineages)), rng.integers(n_draws, size=(n_draws, n_lineages))
+
+
+def covered(n_lineages: int, between: float, within: float, n_repeats: int = 300) -> float:
+    """How often the 95 % interval holds the mean that lineages of this spread have."""
+    hits = 0
+    for seed in range(n_repeats):
+        rng = np.random.default_rng([n_lineages, seed])
+        value = rng.normal(0, between, (n_lineages, 1)) + rng.normal(0, within, (n_lineages, 1))
+        draws = value[:, None, :] + rng.normal(0, within, (n_lineages, 300, 1))
+        low, high = interval(two_level(value, draws, *picks(n_lineages, 300, seed))[1])
+        hits += int(low[0] <= 0 <= high[0])
+    return hits / n_repeats
+
+
+def test_the_estimate_is_the_mean_over_lineages() -> None:
+    value = np.array([[1.0, 0.4], [1.0, 0.2]])
+    mean, draws = two_level(value, np.repeat(value[:, None, :], 50, axis=1), *picks(2, 50, 0))
+    np.testing.assert_allclose(mean, [1.0, 0.3])
+    assert draws.shape == (50, 2)
+    assert (draws[:, 0] == 1.0).all()  # the reference is the same in every lineage
+
+
+def test_equal_lineages_leave_the_error_of_their_slots() -> None:
+    rng = np.random.default_rng(0)
+    value = np.full((4, 1), 0.5)
+    draws = 0.5 + rng.normal(0, 0.1, (4, 4000, 1))
+    _, pooled = two_level(value, draws, *picks(4, 4000, 1))
+    # The mean of four picks with replacement: lineages drawn twice are resampled twice, each by itself.
+    assert pooled.std() == pytest.approx(0.1 / 2, rel=0.05)
+
+
+def test_more_lineages_say_more() -> None:
+    widths = []
+    for n in (2, 3, 5, 10):
+        rng = np.random.default_rng(n)
+        value = np.linspace(0.4, 0.6, n)[:, None]
+        draws = value[:, None, :] + rng.normal(0, 0.01, (n, 2000, 1))
+        widths.append(float(np.ptp(interval(two_level(value, draws, *picks(n, 2000, n))[1]))))
+    assert widths == sorted(widths, reverse=True)
+
+
+@pytest.mark.parametrize("n_lineages", [2, 3, 5, 10])
+@pytest.mark.parametrize(("between", "within"), [(0.1, 0.02), (0.05, 0.05)])
+def test_the_interval_covers_what_lineages_have_in_common(n_lineages: int, between: float, within: float) -> None:
+    assert covered(n_lineages, between, within) >= 0.92  # 300 repeats of 0.95: two standard errors are 0.025
+
+
+def test_a_generation_unmeasured_in_one_lineage_is_unmeasured() -> None:
+    value = np.array([[1.0, 0.4], [1.0, np.nan]])
+    mean, draws = two_level(value, np.repeat(value[:, None, :], 20, axis=1), *picks(2, 20, 0))
+    assert np.isnan(mean[1])
+    assert np.isnan(draws[:, 1]).all()
+
+
+def test_few_lineages_are_called_few() -> None:
+    assert caution(2).startswith("Only 2 lineages")
+    assert caution(FEW_LINEAGES) == f"{FEW_LINEAGES} lineages were taken together."
+
+
+def test_lineages_of_one_kind_keep_their_onset(arms: Mapping[str, Path]) -> None:
+    twins = load_arms([arms["fed"], arms["fed"].parent / "real_data" / ".." / "mixed"])
+    results = judge_replicates(twins)
+    assert results.verdict["lineages"] == ["fed", "mixed"]
+    assert "Only 2 lineages were taken together" in results.verdict["sentence"]
+    rows = results.traits.set_index(["trait", "generation"])
+    # One has collapsed at generation 1, the other has not; at 2 both have.
+    assert rows.loc[("face_pairwise_distance", 1), "retention"] == pytest.approx(0.5, abs=0.02)
+    assert rows.loc[("face_pairwise_distance", 2), "retention"] == pytest.approx(0.0, abs=0.02)
+    onset = results.erosion.set_index("trait").loc["face_pairwise_distance"]
+    assert onset["verdict"] == "eroded"
+    assert (onset["onset_low"], onset["onset_high"]) == (1, 2)
+
+
+def test_counts_are_summed(arms: Mapping[str, Path]) -> None:
+    results = judge_replicates(load_arms([arms["mixed"], arms["real_data"]]))
+    rows = results.traits.set_index(["trait", "generation"])
+    assert rows.loc[("face_presence", 0), "n_expected"] == 32
+    assert replicates.widening(2) == pytest.approx(np.sqrt(2) * 12.706 / 1.95996, rel=1e-4)
