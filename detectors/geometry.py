@@ -226,15 +226,6 @@ def share_above_zero(name: str) -> Statistic:
     return ResampledStatistic(share, shares)
 
 
-def share_above_zero(name: str) -> Statistic:
-    """Statistic: the share of subjects of which a number reading is above zero; NaN for an empty sample."""
-
-    def share(sample: Sample, reference: Sample) -> float:
-        return float(np.mean(sample.numbers(name) > 0.0)) if len(sample) else math.nan
-
-    return share
-
-
 def median_of(name: str) -> Statistic:
     """Statistic: the median of a number reading; NaN for an empty sample."""
 
