@@ -225,6 +225,8 @@ def glance(told: Mapping[str, Sequence[Finding]]) -> str:
         ["an onset where nothing changes, any of 30", "<= 5 %", percent(np.mean([bool(f.order) for f in lineages]))],
         ["planted order 2, 4, 6 among 30 at n = 200", ">= 95 %",
          percent(np.mean(in_order(told["order among thirty"])))],
+        ["the same, the last seen in one generation only", "-",
+         percent(np.mean(in_order(told["order among thirty, 7 generations"])))],
         ["onset at 1 after an improvement at 1", "0 %", percent(early_share(told["improves first"], 1))],
         ["one of two that fall together named first", "<= 20 %",
          percent(np.mean([named_over_rankable(f) for f in twins]))],
