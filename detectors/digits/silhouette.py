@@ -157,7 +157,7 @@ def _standing_parts(patch: HandPatch, roots: list[Branch], sockets: Points, away
     for leaf in sorted(standing, key=lambda leaf: _turn(leaf.root)):
         part = Part(leaf, leaf.width_px / unit)
         if _is_cut(patch, leaf.slices[0].centre, away):
-            if part.widths < WIDE_ARM or leaf.slices[0].centre[1] < patch.palm[1:5, 1].mean():
+            if part.widths < WIDE_ARM or leaf.root[1] < patch.palm[1:5, 1].mean():
                 return None  # it may be a finger that the landmarks do not know
             continue
         thumb = near_thumb[id(leaf)] and part.widths < WIDE[1]

@@ -30,8 +30,8 @@ REACH_PX = 1.75 * PALM_PX
 BELT_PX = (12.0, 42.0)
 """Distances from the palm, the landmarks' bones and where fingers would be if they were stretched out: nearer than the
 first may be the hand's own flesh; farther than the second, three fingers' widths, is no part of it."""
-LONGEST_PX = 1.2 * PALM_PX
-"""Fingers are no longer. Where landmarks fold a finger or end too early, it is seen all the same."""
+LONGEST_PX = PALM_PX * np.array([0.7, 1.2, 1.2, 1.2, 1.2])
+"""Thumb and fingers are no longer. Where landmarks fold a finger or end too early, it is seen all the same."""
 RIM_PX = 10
 """Width of the rim that is taken for background at first where there are no landmarks."""
 CHROMA_STEP, LIGHT_STEP = 0.036, 0.24
@@ -63,12 +63,11 @@ def away_px(patch: HandPatch) -> F32:
     from the palm's middle."""
     if patch.landmarks is None:
         return _OUT_OF_REACH[_FEW] + np.float32(BELT_PX[1])
-    wrist, knuckles = patch.palm[0], patch.palm[1:5]
-    rays = knuckles - wrist
-    rays = knuckles + LONGEST_PX * rays / np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-6)
-    thumb = patch.landmarks[2:5]
-    thumb = np.vstack([thumb, thumb[2] + 0.5 * (thumb[2] - thumb[0])])
-    drawn = _lines([*_chains(patch.landmarks), thumb, *np.stack([knuckles, rays], axis=1)])
+    wrist, knuckles, thumb = patch.palm[0], patch.palm[1:5], patch.palm[5:7]
+    roots = np.vstack([thumb[1:], knuckles])
+    along = np.vstack([thumb[1:] - thumb[:1], knuckles - wrist])
+    along *= LONGEST_PX[:, None] / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    drawn = _lines([*_chains(patch.landmarks), *np.stack([roots, roots + along], axis=1)])
     across = knuckles[3] - knuckles[0]
     heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
     hull = cv2.convexHull(np.round(np.concatenate([patch.palm, heel]) / THIN).astype(np.int32))

@@ -48,6 +48,19 @@ def _mask(patch: HandPatch) -> NDArray[np.bool_]:
     return outline(patch, core, hand_odds(patch, core, away_px(patch)))
 
 
+def _located(shown: HandParameters, claimed: HandParameters) -> HandPatch:
+    """One hand's picture with the landmarks of another, drawn in the same place."""
+    _, truth = draw_hand(claimed, SIZE_PX, np.random.default_rng(0))
+    palm = _hand(shown).palm_px
+    assert palm is not None
+    chains = [np.asarray(truth["joints_px"][name]) for name in FINGERS]
+    landmarks = np.column_stack([np.vstack([palm[:1], *chains]), np.zeros(21)])
+    pixels, _ = draw_hand(shown, SIZE_PX, np.random.default_rng(1))
+    patch = cut_patch(pixels, Hand(Box(0.0, 0.0, SIZE_PX, SIZE_PX), landmarks, palm, 1.0, ""))
+    assert patch is not None
+    return patch
+
+
 def _raised(*names: str) -> HandParameters:
     return HandParameters(fingers=tuple("extended" if name in names else "folded" for name in FINGERS))
 
@@ -148,3 +161,27 @@ def test_the_tree_has_a_leaf_for_each_bar_that_stands_out_of_the_palm() -> None:
         leaves = [leaf for root in tree(mask, palm) for leaf in root.leaves() if leaf.reach_px > 0.5 * PALM_PX]
         assert len(leaves) == n
         assert all(leaf.width_px == pytest.approx(10.0, abs=1.5) for leaf in leaves)  # slices are three pixels thick
+
+
+@pytest.mark.parametrize("names", [("index", "middle"), FINGERS], ids=len)
+def test_landmarks_that_fold_fingers_take_none_away(names: tuple[str, ...]) -> None:
+    seen = sight(_located(_raised(*names), _raised()))
+    assert [digit.names for digit in seen.digits] == [(name,) for name in names]
+
+
+def test_landmarks_that_claim_fingers_add_none() -> None:
+    assert sight(_located(_raised("index", "middle"), HandParameters())).count == 2
+    mitten = sight(_located(HandParameters(fused=(None, "plain", "plain", "plain")), HandParameters()))
+    assert [digit.names for digit in mitten.digits] == [("thumb",), FINGERS[1:]]
+
+
+def test_an_arm_that_touches_the_hand_from_the_side_leaves_the_count() -> None:
+    patch = _located(HandParameters(), HandParameters())
+    mask = _mask(patch)
+    arm = patch.pixels.copy()
+    beside = np.zeros_like(mask)
+    beside[178:, 140:] = True
+    skin = np.median(patch.pixels[mask], axis=0)
+    grain = np.random.default_rng(2).normal(0.0, 4.0, arm.shape)
+    arm = np.where((beside & ~mask)[..., None], np.clip(skin + grain, 0, 255).astype(np.uint8), arm)
+    assert sight(replace(patch, pixels=arm)).count == 5
