@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from decay.calibrate.lineages import KINDS, Kind, Told, Toy, simulate, tell, usual_toys
 from decay.calibrate.cells import markdown
+from decay.calibrate.lineages import KINDS, Kind, Told, Toy, simulate, tell, usual_toys
 from decay.erosion import Array, Retention, band
 from decay.files import make_folder, write_aside
 from detectors.trait import Group
