@@ -2,7 +2,7 @@
 
 One process, one thread for each step: drawn hands of even seeds, every step timed by itself on the same pictures.
 Time is the process's own (CPU), the least of a few repeats, so that what the machine does besides hardly tells. The
-pixel part asks a third cue only where two do not agree, hence means beside medians.
+pixel part asks its dear cues only where the cheap ones do not agree, hence means beside medians.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import partial
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # read when the libraries are loaded, hence before the imports below
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from decay.phantom import Population, draw_hand  # noqa: E402
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--hands", type=int, default=24, help="how many drawn hands")
     n_hands: int = parser.parse_args().hands
     graphs = vision._Graphs()
-    vision.cv2.setNumThreads(1)
+    cv2.setNumThreads(1)
     with vision.Vision() as eyes:
         found = [pair for seed in range(0, 2 * n_hands, 2) if (pair := _look(eyes, seed)) is not None]
     times = [{name: _fastest_ms(step) for name, step in _steps(graphs, *pair).items()} for pair in found]
@@ -67,7 +68,7 @@ def _steps(graphs: vision._Graphs, pixels: Pixels, hand: Hand) -> dict[str, Step
         "palm detection (per picture)": lambda: vision._detect(pixels, graphs.palms, vision._PALM_PX),
         LANDMARKS: lambda: graphs.hand(vision._cut(pixels, square, vision._HAND_PX)),
         "  patch": lambda: cut_patch(pixels, hand),
-        **{f"  cue: {cue.__module__.rpartition('.')[2]}": partial(cue, patch) for cue in fingers.CUES},
+        **{f"  cue: {name}": partial(cue, patch) for name, cue in fingers.CUES.items()},
         PIXELS: lambda: fingers.measure(view, hand),
     }
 

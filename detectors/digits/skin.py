@@ -36,7 +36,7 @@ RIM_PX = 10
 """Width of the rim that is taken for background at first where there are no landmarks."""
 CHROMA_STEP, LIGHT_STEP = 0.036, 0.24
 """Bins of log chroma and of log luminance."""
-CHROMA_BINS, LIGHT_BINS = 30, 14
+CHROMA_BINS, LIGHT_BINS = 24, 12
 CERTAIN = 1.5
 """Log odds from which a pixel's colour alone decides."""
 WIDTHS = (2.0, 1.6, 1.2, 0.8)
