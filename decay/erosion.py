@@ -137,7 +137,8 @@ class NothingLeft:
 @dataclass(frozen=True)
 class Verdict:
     """Which family and which trait fell first, or None where that cannot be told. ``p_families``: every family's
-    share of first places."""
+    share of first places. ``blind``: families of which something was measured, but nothing that could have shown a
+    loss; one of them may have gone before any other, so that no first is named beside them."""
 
     first_group: tuple[str, float, float] | None
     first_trait: tuple[str, float, float] | None
@@ -146,6 +147,7 @@ class Verdict:
     not_rankable: tuple[str, ...]
     not_measured: tuple[str, ...]
     p_families: Mapping[str, float]
+    blind: tuple[str, ...]
     nothing_left: NothingLeft
     sentence: str
 
@@ -522,7 +524,9 @@ def judge(
     groups = {r.group: [c for c in contenders if c.group == r.group] for r in contenders}
     p_group = _shares({g: onsets(family_draws(members), generations, threshold) for g, members in groups.items()})
     earliest = {g: min(found[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
-    first_group = _first(p_group, earliest, ranking.rule.p_first)
+    leader = _first(p_group, earliest, ranking.rule.p_first)
+    blind = _blind(retentions, found)
+    first_group = None if blind else leader
     inside = [r for r in contenders if first_group and r.group == first_group[0]]
     p_trait = _shares({r.name: onsets(r.draws, generations, threshold) for r in inside})
     first_trait = _first(p_trait, {r.name: found[r.name].value for r in eroded}, ranking.rule.p_first)
@@ -535,10 +539,11 @@ def judge(
         not_rankable=tuple(r.name for r in retentions if found[r.name].state in ("cannot_tell", "not_rankable")),
         not_measured=tuple(r.name for r in retentions if found[r.name].state == "not_measured"),
         p_families=p_group,
+        blind=blind,
         nothing_left=nothing_left(retentions, ranking, generations, extrapolate),
         sentence="",
     )
-    sentence = _sentence(verdict, retentions, ranking, len(generations)) + _end_sentence(verdict.nothing_left)
+    sentence = _sentence(verdict, leader, retentions, ranking, len(generations)) + _end_sentence(verdict.nothing_left)
     return replace(verdict, sentence=sentence)
 
 
@@ -555,6 +560,14 @@ def _first(p: Mapping[str, float], onset: Mapping[str, float], sure: float) -> t
     return (name, p[name], onset[name]) if name in onset and p[name] >= sure else None
 
 
+def _blind(retentions: Sequence[Retention], found: Mapping[str, Onset]) -> tuple[str, ...]:
+    """Families of which no measured trait could have shown a loss, in the order in which they come."""
+    states: dict[str, set[str]] = {}
+    for r in retentions:
+        states.setdefault(r.group, set()).add(found[r.name].state)
+    return tuple(g for g, seen in states.items() if seen - {"not_measured"} == {"not_rankable"})
+
+
 def _ties(order: Sequence[str], ranking: Ranking) -> tuple[tuple[str, ...], ...]:
     """Runs of the order in which no trait is surely before the one that follows it."""
     runs: list[list[str]] = [[name] for name in order[:1]]
@@ -566,7 +579,13 @@ def _ties(order: Sequence[str], ranking: Ranking) -> tuple[tuple[str, ...], ...]
     return tuple(tuple(run) for run in runs if len(run) > 1)
 
 
-def _sentence(verdict: Verdict, retentions: Sequence[Retention], ranking: Ranking, n_generations: int) -> str:
+def _sentence(
+    verdict: Verdict,
+    leader: tuple[str, float, float] | None,
+    retentions: Sequence[Retention],
+    ranking: Ranking,
+    n_generations: int,
+) -> str:
     n_measured = len(retentions) - len(verdict.not_measured)
     n_slots = max((r.n_slots for r in retentions), default=0)
     if n_measured == 0:
@@ -574,27 +593,34 @@ def _sentence(verdict: Verdict, retentions: Sequence[Retention], ranking: Rankin
         return f"Cannot tell what erodes: {why}."
     if n_slots < FEWEST_SLOTS:
         return f"Cannot tell what erodes: {n_slots} slots were measured; it takes {FEWEST_SLOTS} to decide anything."
-    lost = _percent(ranking.rule.margin)
     if not verdict.order:
         return (
-            f"None of the {n_measured} traits that could be measured is sure to have lost more than {lost} of its "
-            "reference for good: nothing can be said to erode first."
+            f"None of the {n_measured} traits that could be measured is sure to have lost more than "
+            f"{_percent(ranking.rule.margin)} of its reference for good: nothing can be said to erode first."
         )
-    if verdict.first_group is None:
+    if leader is None:
         shares = sorted(verdict.p_families.items(), key=lambda item: -item[1])
         rivals = ", ".join(f"{name} {_percent(p)}" for name, p in shares if p > 0)
         return (
             f"Cannot tell what erodes first: {len(verdict.order)} traits eroded, but the order is not sure ({rivals})."
         )
-    group, p, onset = verdict.first_group
-    start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"
-    sentence = f"{start}, from generation {onset:.0f} on (first in {_percent(p)} of resamples)"
-    undecided = _undecided(ranking, n_measured)
-    if verdict.first_trait is None:
-        return f"{sentence}; which of its traits leads cannot be told.{undecided}"
     labels = {r.name: r.label for r in retentions}
+    return _leader_sentence(verdict, leader, labels) + _undecided(ranking, n_measured)
+
+
+def _leader_sentence(verdict: Verdict, leader: tuple[str, float, float], labels: Mapping[str, str]) -> str:
+    group, p, onset = leader
+    when = f"from generation {onset:.0f} on (first in {_percent(p)} of resamples)"
+    if verdict.blind:
+        return (
+            f"Cannot tell what erodes first: of what could be ranked the {group}, {when}, but "
+            f"{' and '.join(verdict.blind)} could not be ranked."
+        )
+    start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"
+    if verdict.first_trait is None:
+        return f"{start}, {when}; which of its traits leads cannot be told."
     name, share, _ = verdict.first_trait
-    return f"{sentence}, led by: {labels[name]} ({_percent(share)}).{undecided}"
+    return f"{start}, {when}, led by: {labels[name]} ({_percent(share)})."
 
 
 def _undecided(ranking: Ranking, n_measured: int) -> str:

@@ -130,6 +130,7 @@ def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, An
         "not_rankable": list(verdict.not_rankable),
         "not_measured": list(verdict.not_measured),
         "p_families": dict(verdict.p_families),
+        "blind_families": list(verdict.blind),
         "nothing_left": asdict(verdict.nothing_left),
         "sentence": verdict.sentence,
         "reference": reference,

@@ -40,9 +40,9 @@ FUSED_BIT, HAND_BIT = 3, 4
 class Settings:
     """How a network is trained."""
 
-    n_train: int = 6_000
+    n_train: int = 12_000
     n_held_out: int = 300
-    epochs: int = 8
+    epochs: int = 12
     batch: int = 32
     learning_rate: float = 4e-3
     weight_decay: float = 0.02

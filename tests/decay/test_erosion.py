@@ -399,6 +399,22 @@ def test_an_undecided_trait_that_may_have_gone_first_leaves_no_winner() -> None:
     assert verdict.sentence.startswith("Cannot tell what erodes first")
 
 
+def test_no_first_is_named_beside_a_family_that_could_not_be_ranked() -> None:
+    sure = retention("catchlight_presence", fall(4), 0.02, 5)
+    few = replace(retention("hand_presence", [1, 0.6, 0.5, 0.5, 0.5, 0.5], 0.1, 6, "hands"), n_slots=8)
+    ranking, verdict = told(sure, few)
+    assert ranking.onsets["hand_presence"].state == "not_rankable"
+    assert (verdict.first_group, verdict.first_trait, verdict.blind) == (None, None, ("hands",))
+    assert "of what could be ranked the eyes" in verdict.sentence
+    assert "hands could not be ranked" in verdict.sentence
+
+
+def test_a_family_that_was_not_measured_is_no_rival() -> None:
+    sure = retention("catchlight_presence", fall(4), 0.02, 5)
+    absent = retention("hand_presence", [math.nan] * 6, 0.1, 6, "hands")
+    assert told(sure, absent)[1].first_group is not None
+
+
 def test_pairwise_shares_halve_ties() -> None:
     a, b = np.array([1.0, 2.0, 3.0, math.inf]), np.array([2.0, 2.0, 1.0, math.inf])
     assert erosion.share_before(a, b) == (1 + 0.5 + 0 + 0.5) / 4
