@@ -32,10 +32,6 @@ MAPS = ("core", "tip", "hand", "fused", *KINDS)
 """What the network says of each pixel, as probabilities: core of a separate digit; closeness of a tip; hand's skin;
 that a core belongs to several fingers; and which digit it is, summing to 1. From ``hand`` on in blocks of 2 x 2."""
 
-LOOKS = ((0.0, 1.0), (8.0, 0.95), (-8.0, 1.06))
-"""The network looks at the hand as it is, and turned by degrees and scaled: what it sees must not depend on that."""
-MIN_LOOKS = 2
-"""So many looks have to be clear, and no clear one may say otherwise."""
 LEVEL = 0.5
 """Where the core map is cut."""
 MIN_CORE_PX, LARGE_CORE_PX = 8, 25
@@ -53,37 +49,8 @@ SHARE = 0.1
 
 
 def sight(patch: HandPatch) -> Sighting:
-    """The digits in the network's maps; ``ambiguous`` where cores and tips disagree, or one look with another."""
-    found = [_look(patch, turn_deg, scale) for turn_deg, scale in LOOKS]
-    clear = [sighting for sighting in found if sighting.state == OK]
-    if len(clear) < MIN_LOOKS or len({_agreed(sighting) for sighting in clear}) > 1:
-        return Sighting("ambiguous")
-    return clear[0]
-
-
-def _agreed(sighting: Sighting) -> tuple[int, bool]:
-    """What all looks must agree on."""
-    return sighting.count, bool(sighting.fused_pairs)
-
-
-def _look(patch: HandPatch, turn_deg: float, scale: float) -> Sighting:
-    """Read the patch turned and scaled about its middle; tips are given in the patch as it is."""
-    if (turn_deg, scale) == (0.0, 1.0):
-        return read_maps(predict(np.asarray(cv2.resize(patch.pixels, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA))))
-    there = cv2.getRotationMatrix2D((PATCH_PX * 0.5, PATCH_PX * 0.58), turn_deg, scale)
-    share = MAP_PX / PATCH_PX
-    to_map = there * share
-    to_map[:, 2] += 0.5 * share - 0.5
-    smooth = cv2.GaussianBlur(patch.pixels, (0, 0), 1.1)  # a map pixel averages 2.7 of the patch
-    turned = cv2.warpAffine(smooth, to_map, (MAP_PX, MAP_PX), borderMode=cv2.BORDER_REPLICATE)
-    seen = read_maps(predict(np.asarray(turned, np.uint8)))
-    back = cv2.invertAffineTransform(there)
-    return Sighting(seen.state, tuple(Digit(digit.names, _moved(back, digit.tip)) for digit in seen.digits))
-
-
-def _moved(affine: NDArray[np.generic], point: tuple[float, float]) -> tuple[float, float]:
-    x, y = np.asarray(affine, np.float64) @ (*point, 1.0)
-    return float(x), float(y)
+    """The digits in the network's maps; ``ambiguous`` where cores and tips disagree."""
+    return read_maps(predict(np.asarray(cv2.resize(patch.pixels, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA))))
 
 
 def predict(pixels: Pixels, model: Path = MODEL) -> F32:
