@@ -13,26 +13,36 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from detectors.digits import bones, edges, network, silhouette
-from detectors.digits.patch import HandPatch, cut_patch
-from detectors.digits.sighting import PAIRS, Sighting
-from detectors.geometry import mean_of, share_above_zero
+from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch, cut_patch
+from detectors.digits.sighting import EXTRA, PAIRS, Digit, Sighting
+from detectors.geometry import lab, mean_of, share_above_zero
 from detectors.trait import OK, Face, Family, Hand, Measurement, Points, Reading, Sample, Trait, Value, View
 
 SMALLEST_PX = 48.0
 """Longer side of the hand's box below which no finger is counted."""
 Cue = Callable[[HandPatch], Sighting]
 CUES: Mapping[str, Cue] = {
-    "bones": bones.sight,
     "edges": edges.sight,
-    "silhouette": silhouette.sight,
     "network": network.sight,
+    "bones": bones.sight,
+    "silhouette": silhouette.sight,
 }
-"""Colour along the claimed bones, edges across them, the outline, and what a small network makes of the whole: they
+"""Edges across the claimed bones, what a small network makes of the whole, colour along the bones, the outline: they
 fail for different reasons. The dear ones are asked only where the cheap ones do not agree."""
 BLIND_TOGETHER = {"bones", "network"}
 """These two do not confirm one another: both overlook a digit that nothing claims, and take the rest for all."""
+SAME_POSES = {"bones", "edges"}
+"""Both take from the landmarks which fingers are folded: they do not confirm one another against the network's word."""
+CUT_OFF = 0.06
+"""A landmark nearer to the picture's edge than this many palm lengths, or beyond it: digits may be out of sight."""
+WHOLE = 0.8
+"""Of a palm without landmarks, at least this share of the patch above it must lie in the picture."""
+OWN_COLOUR = 20.0
+"""An extra digit whose colour differs by more than this (CIE76) from every other digit's is a thing, not a finger."""
 MITTEN = frozenset(PAIRS[1:])
 """Index, middle, ring and little finger in one."""
+BELOW_TIP_PX = 8.0
+"""Where a digit's colour is taken, in patch pixels from its tip toward the palm."""
 STUB_REACH = 0.2
 """A finger's tip within this many palm lengths of its own knuckle, and ..."""
 STUB_LENGTH = 0.8
@@ -53,10 +63,39 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     patch = cut_patch(view.pixels, subject)
     if patch is None:
         return Measurement("no_patch")
+    if _cut_off(view, subject, patch):
+        return Measurement("cut_off")
     agreed = agreement(CUES, patch)
-    if agreed is None:
+    if agreed is None or not _of_one_colour(patch, agreed):
         return Measurement("ambiguous")
     return Measurement(OK, _readings(agreed, patch, subject.landmarks_px))
+
+
+def _cut_off(view: View, hand: Hand, patch: HandPatch) -> bool:
+    """Whether a finger's landmark lies at the picture's edge; of a palm alone, whether the patch above it leaves it."""
+    if hand.landmarks_px is None:
+        return float(patch.inside[: int(CENTRE[1])].mean()) < WHOLE
+    height, width = view.pixels.shape[:2]
+    margin = CUT_OFF * PALM_PX * patch.px_per_px - 0.5
+    room = np.array([width - 1.0, height - 1.0]) - hand.landmarks_px[1:, :2]  # the wrist may leave the picture
+    return bool((hand.landmarks_px[1:, :2] < margin).any() or (room < margin).any())
+
+
+def _of_one_colour(patch: HandPatch, seen: Sighting) -> bool:
+    """False where an extra digit has none of the other digits' colours: a pen in the hand is no finger."""
+    extra = [digit for digit in seen.digits if digit.names == (EXTRA,)]
+    others = [_colour(patch, digit) for digit in seen.digits if digit.names != (EXTRA,)]
+    return not others or all(
+        min(float(np.linalg.norm(_colour(patch, digit) - other)) for other in others) <= OWN_COLOUR for digit in extra
+    )
+
+
+def _colour(patch: HandPatch, digit: Digit) -> Points:
+    """CIELAB of a digit a little below its tip, (3,)."""
+    toward = np.asarray(CENTRE) - digit.tip
+    x, y = np.asarray(digit.tip) + toward * (BELOW_TIP_PX / max(float(np.linalg.norm(toward)), BELOW_TIP_PX))
+    x, y = (int(np.clip(v, 2, PATCH_PX - 3)) for v in (x, y))
+    return np.asarray(np.median(lab(patch.pixels[y - 2 : y + 3, x - 2 : x + 3]).reshape(-1, 3), axis=0), np.float64)
 
 
 def agreement(cues: Mapping[str, Cue], patch: HandPatch) -> Sighting | None:
@@ -71,30 +110,38 @@ def agreement(cues: Mapping[str, Cue], patch: HandPatch) -> Sighting | None:
         if seen.state != OK:
             continue
         for other, earlier in told.items():
-            alike = (earlier.count, len(earlier.fused_pairs)) == (seen.count, len(seen.fused_pairs))
-            if alike and {name, other} != BLIND_TOGETHER:
+            pair = {name, other}
+            against = pair == SAME_POSES and "network" in told and not _alike(told["network"], seen)
+            if _alike(earlier, seen) and pair != BLIND_TOGETHER and not against:
                 return earlier
         told[name] = seen
     return None
+
+
+def _alike(one: Sighting, other: Sighting) -> bool:
+    return (one.count, len(one.fused_pairs)) == (other.count, len(other.fused_pairs))
 
 
 def stubs(landmarks_px: Points, claimed: Sequence[str]) -> tuple[str, ...]:
     """Fingers that the landmark model neither claims to be extended nor folds as a finger is folded: missing ones.
 
     ``landmarks_px``: (21, 3). ``claimed``: the extended digits. Nothing is said where fewer than two fingers are
-    extended, by which the others' length could be judged.
+    extended, by which the others' length could be judged, nor of a finger beside a folded one.
     """
     chains = {name: landmarks_px[5 + 4 * i : 9 + 4 * i] for i, name in enumerate(LENGTH_SHARES)}
     lengths = {name: float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum()) for name, chain in chains.items()}
     extended = [lengths[name] / LENGTH_SHARES[name] for name in chains if name in claimed]
     if len(extended) < FEWEST_EXTENDED:
         return ()
+    fingers = list(chains)
+    beside = {name: fingers[max(i - 1, 0) : i + 2] for i, name in enumerate(fingers)}
     reach = STUB_REACH * float(np.linalg.norm(landmarks_px[9, :2] - landmarks_px[0, :2]))
     expected = STUB_LENGTH * float(np.median(extended))
     return tuple(
         name
         for name, chain in chains.items()
         if name not in claimed
+        and all(other in claimed for other in beside[name] if other != name)
         and float(np.linalg.norm(chain[3, :2] - chain[0, :2])) < reach
         and lengths[name] / LENGTH_SHARES[name] < expected
     )
@@ -105,10 +152,14 @@ def _readings(seen: Sighting, patch: HandPatch, landmarks_px: Points | None) -> 
     claimed = extra = missing = right = math.nan
     if patch.landmarks is not None and landmarks_px is not None:
         names = bones.claimed(patch.landmarks)
+        half_bent = bones.undecided(patch.landmarks)  # may be counted, and may not
         claimed = float(len(names))
-        beyond = sum(len(digit.names) for digit in seen.digits) - claimed
-        extra, missing = max(beyond, 0.0), max(-beyond, 0.0) + len(stubs(landmarks_px, names))
+        n_seen = sum(len(digit.names) for digit in seen.digits)
+        extra = max(n_seen - claimed - len(half_bent), 0.0)
+        missing = max(claimed - n_seen, 0.0) + len(stubs(landmarks_px, (*names, *half_bent)))
         right = float(extra == 0.0 and missing == 0.0 and fused == 0)
+    elif fused:
+        right = 0.0
     return {
         "finger_count": float(seen.count),
         "finger_fused_pairs": float(fused),
@@ -132,7 +183,10 @@ def _legible(sample: Sample, reference: Sample) -> float:
 
 
 _SOURCE = "agreement of two pixel cues (detectors/digits: bones, edges, silhouette, network)"
-_LIMITS = "Measured on photographs of hands held up to the camera; generated hands may be read less well."
+_LIMITS = (
+    "Errors are those of photographs of hands held up to the camera; generated hands may be read less well. Faulty "
+    "hands are counted less often than whole ones, so that their share is rather understated."
+)
 
 
 def _share(name: str, label: str, reading: str, limits: str = "") -> Trait:
@@ -178,6 +232,7 @@ FAMILY = Family(
         OK: "measured: two cues agree",
         "ambiguous": "no two cues agree, or fewer than two can tell",
         "too_small": f"longer side below {SMALLEST_PX:.0f} px",
+        "cut_off": "part of the hand may lie beyond the picture's edge",
         "no_patch": "the palm has no length or no width to cut the hand out by",
     },
     measure=measure,

@@ -171,6 +171,11 @@ def sight(patch: HandPatch) -> Sighting:
     return sighting
 
 
+def undecided(landmarks: Points) -> tuple[str, ...]:
+    """The digits of which the landmark model, (21, 2), does not say whether they are extended or folded."""
+    return tuple(name for name, pose in finger_poses(landmarks).items() if pose is None)
+
+
 def claimed(landmarks: Points) -> tuple[str, ...]:
     """Names of the fingers that the landmarks (21, 2), in patch pixels, show stretched out, thumb first."""
     return tuple(name for name, extended in finger_poses(landmarks).items() if extended)

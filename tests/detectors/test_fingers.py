@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -53,6 +54,13 @@ def test_no_cue_is_asked_once_two_have_agreed() -> None:
         raise AssertionError("asked all the same")
 
     assert agreement({**cues(FIVE, FIVE), "bones": never}, PATCH) == FIVE
+
+
+def test_bones_and_edges_do_not_outvote_a_network_that_sees_otherwise() -> None:
+    four, five, unsure = (lambda _: FOUR), (lambda _: FIVE), (lambda _: UNSURE)
+    assert agreement({"edges": four, "network": unsure, "bones": four}, PATCH) == FOUR
+    assert agreement({"edges": four, "network": five, "bones": four}, PATCH) is None
+    assert agreement({"edges": four, "network": five, "bones": four, "silhouette": five}, PATCH) == FIVE
 
 
 def test_cues_that_are_blind_to_the_same_things_do_not_confirm_one_another() -> None:
@@ -128,6 +136,27 @@ def test_a_palm_without_landmarks_claims_nothing_and_misses_nothing(vision: Visi
     assert math.isnan(float(seen.values["finger_right"]))
 
 
+def test_a_hand_at_the_edge_of_the_picture_is_not_counted(vision: Vision) -> None:
+    pixels, _ = draw_hand(HandParameters(spread_deg=11.0), 320, np.random.default_rng(4))
+    whole = vision.look(pixels).hands[0]
+    assert whole.landmarks_px is not None
+    cut = round(float(whole.landmarks_px[12, 1])) + 5  # through the end of the middle finger
+    moved = whole.landmarks_px - np.array([0.0, cut, 0.0])
+    hand = dataclasses.replace(whole, landmarks_px=moved, palm_px=None)
+    assert measure(View(pixels), whole).state == OK
+    assert measure(View(np.ascontiguousarray(pixels[cut:])), hand).state == "cut_off"
+
+
+def test_a_pen_in_the_hand_is_no_finger(vision: Vision) -> None:
+    pixels, truth = draw_hand(HandParameters(spread_deg=11.0), 320, np.random.default_rng(5))
+    hand = vision.look(pixels).hands[0]
+    tips = np.array([digit["tip_px"] for digit in truth["digits"]])
+    middle = np.array([truth["palm_x_px"], truth["palm_y_px"]])
+    end = middle + 1.1 * ((tips[0] + tips[1]) / 2 - middle)
+    cv2.line(pixels, tuple(int(v) for v in middle), tuple(int(v) for v in end), (10, 10, 10), 9)
+    assert measure(View(pixels), hand).values.get("finger_count", 5.0) == 5.0
+
+
 def straight_hand() -> Points:
     """Four extended fingers, 100 px of palm; the thumb plays no part."""
     landmarks = np.zeros((21, 3))
@@ -146,6 +175,7 @@ def test_a_stub_at_its_own_knuckle_is_a_missing_finger_and_a_folded_finger_is_no
     assert stubs(stub, others) == ("ring",)
     assert stubs(folded, others) == ()
     assert stubs(straight_hand(), (*others, "ring")) == ()
+    assert stubs(stub, ("index", "middle")) == ()  # beside a folded finger it may be folded too
     assert stubs(stub, ("index",)) == ()  # one finger says too little of how long the others should be
 
 
