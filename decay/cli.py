@@ -86,6 +86,12 @@ def measure(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Also say when nothing will be left, beyond the last generation.")
     ] = False,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            help="Reference pictures read again after a flip, a shift and JPEG; at least 12 tell anything.", min=0
+        ),
+    ] = MeasureSettings.repeat,
     resamples: Annotated[
         int, typer.Option(help="Draws behind every interval.", min=20, max=100_000)
     ] = MeasureSettings.n_resamples,
@@ -103,6 +109,7 @@ def measure(
             control=control,
             flat_drop=drop if rule is FlatOrNot.THRESHOLD else None,
             extrapolate=extrapolate,
+            repeat=repeat,
         )
         _measure_and_print(run, settings)
 
@@ -220,6 +227,9 @@ def calibrate(
     statistics: Annotated[
         bool, typer.Option("--statistics", help="Try the statistics on simulated lineages instead; own report.")
     ] = False,
+    planted: Annotated[
+        bool, typer.Option("--planted", help="Try the verdict on drawn lineages instead; a section of that report.")
+    ] = False,
 ) -> None:
     """Measure the instrument itself against drawn truth and labelled photographs."""
     with _explained():
@@ -228,6 +238,13 @@ def calibrate(
 
             with _bars("tell", ("simulated lineages",)) as advance:
                 written = write_statistics(out_file, scale, progress=advance)
+            out.print(f"Written: {_plain(str(written))}", markup=False)
+            return
+        if planted:
+            from decay.calibrate.planted import PLANTED, write_planted
+
+            with _bars("tell", [each.plan.name for each in PLANTED]) as advance:
+                written = write_planted(out_file, scale, progress=advance)
             out.print(f"Written: {_plain(str(written))}", markup=False)
             return
         from decay.calibrate import calibrate as run_calibration
@@ -325,7 +342,7 @@ def _bars(doing: str, names: Sequence[str] = ()) -> Iterator[Callable[[int, int,
     def advance(generation: int, done: int, total: int) -> None:
         bars.start()
         if generation not in tasks:
-            name = "reference" if generation < 0 else f"generation {generation}"
+            name = {-1: "reference", -2: "reference again"}.get(generation, f"generation {generation}")
             name = names[generation] if names else name
             tasks[generation] = bars.add_task(f"{doing} {name}", total=total)
         bars.update(tasks[generation], completed=done)

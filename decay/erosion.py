@@ -50,7 +50,8 @@ class Retention:
     ``falls``: whether it can lose all (location traits drift instead). ``noise_floor``: the loss that chance alone
     shows in 2.5 % of cases, NaN where that is not known. ``if_selected`` (G,): the least retention that an unchanged
     reference would show if only the measured share of it were left; None where that is not known. ``most_kept``: the
-    retention of subjects that kept all; that of a share is above 1, for all of them may say yes.
+    retention of subjects that kept all; that of a share is above 1, for all of them may say yes. ``repeat_loss``: what
+    the same pictures lose when they are read again, NaN where that is not known.
     """
 
     name: str
@@ -65,6 +66,11 @@ class Retention:
     noise_floor: float = math.nan
     if_selected: Array | None = None
     most_kept: float = 1.0
+    repeat_loss: float = math.nan
+
+    def least_loss(self, margin: float) -> float:
+        """The loss that erosion goes beyond: the margin, and what re-reading alone shows."""
+        return float(np.fmax(margin, self.repeat_loss))
 
     @cached_property
     def error(self) -> Array:
@@ -94,7 +100,7 @@ class Onset:
     first from which it must have; ``inf``: not within these generations. The fall itself lies in (low - 1, high].
     ``p_first``: share of draws in which no other trait, eroded or undecided, fell earlier (ties shared).
     ``smallest_detectable``: the loss that would have been called erosion in half of all repetitions, and no less than
-    what chance shows (``noise_floor``).
+    what chance (``noise_floor``) or re-reading (``repeat_loss``) shows.
     ``state``: ``eroded``, ``held``, ``cannot_tell``, ``not_rankable`` or ``not_measured``.
     """
 
@@ -462,12 +468,11 @@ def rank(
     retentions: Sequence[Retention], generations: Sequence[int], rule: Rule, critical: float | None = None
 ) -> Ranking:
     """Bands, onsets and order of every trait. ``critical``: given where bands of several runs are to hold at once."""
-    threshold = 1.0 - rule.margin
     if critical is None:
         measured = [r for r in retentions if not np.isnan(r.value[r.n_reference :]).all()]
         critical = critical_value(measured, rule.coverage)
     bands = {r.name: band(r.value, r.reach, critical, r.n_slots) for r in retentions}
-    draws = {r.name: onsets(r.draws, generations, threshold) for r in retentions}
+    draws = {r.name: onsets(r.draws, generations, 1.0 - r.least_loss(rule.margin)) for r in retentions}
     found = {r.name: _onset(r, bands[r.name], draws[r.name], generations, rule, critical) for r in retentions}
     contenders = {name: draws[name] for name, onset in found.items() if onset.state in CONTENDERS}
     p_first = _shares(contenders)
@@ -478,14 +483,14 @@ def rank(
 
 
 def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], rule: Rule, critical: float) -> Onset:
-    threshold = 1.0 - rule.margin
+    threshold = 1.0 - r.least_loss(rule.margin)
     if np.isnan(r.value[r.n_reference :]).all():
         return Onset(*(math.nan,) * 5, p_first=0.0, smallest_detectable=math.nan, state="not_measured")
     half_width = float(_quietly(np.nanmedian, (band.high - r.value)[r.n_reference :]))
-    detectable = float(np.fmax(rule.margin + half_width, r.noise_floor))
+    detectable = float(np.fmax(r.least_loss(rule.margin) + half_width, r.noise_floor))
     lowest = worst_case(r, band).low
     high = shown_onset(r, band, generations, threshold)
-    state = _state(r, lowest, high, detectable, threshold)
+    state = _state(r, lowest, high, detectable, 1.0 - rule.margin)
     return Onset(
         value=float(onsets(r.value, generations, threshold)) if state == "eroded" else math.nan,
         low=float(onsets(lowest, generations, threshold)),
@@ -498,11 +503,12 @@ def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], r
     )
 
 
-def _state(r: Retention, lowest: Array, shown: float, detectable: float, threshold: float) -> str:
+def _state(r: Retention, lowest: Array, shown: float, detectable: float, held: float) -> str:
+    """``held``: the retention above which all must lie to have held; re-reading does not lower it."""
     if math.isfinite(shown) and r.n_slots >= FEWEST_SLOTS:
         return "eroded"
     known = lowest[r.n_reference :][~np.isnan(r.value[r.n_reference :])]
-    if (known > threshold).all() and not math.isnan(r.value[-1]):
+    if (known > held).all() and not math.isnan(r.value[-1]):
         return "held"
     return "cannot_tell" if detectable < 1.0 and r.n_slots >= FEWEST_SLOTS else "not_rankable"
 
@@ -517,18 +523,19 @@ def judge(
 
     ``extrapolate``: also say when nothing will be left, beyond what was measured.
     """
-    threshold = 1.0 - ranking.rule.margin
+    margin = ranking.rule.margin
     found = ranking.onsets
     eroded = [r for r in retentions if found[r.name].state == "eroded"]
     contenders = [r for r in retentions if found[r.name].state in CONTENDERS]
     groups = {r.group: [c for c in contenders if c.group == r.group] for r in contenders}
-    p_group = _shares({g: onsets(family_draws(members), generations, threshold) for g, members in groups.items()})
+    allowed = {g: [_less_rereading(r, margin) for r in members] for g, members in groups.items()}
+    p_group = _shares({g: onsets(family_draws(own), generations, 1.0 - margin) for g, own in allowed.items()})
     earliest = {g: min(found[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
     leader = _first(p_group, earliest, ranking.rule.p_first)
     blind = _blind(retentions, found)
     first_group = None if blind else leader
     inside = [r for r in contenders if first_group and r.group == first_group[0]]
-    p_trait = _shares({r.name: onsets(r.draws, generations, threshold) for r in inside})
+    p_trait = _shares({r.name: onsets(r.draws, generations, 1.0 - r.least_loss(margin)) for r in inside})
     first_trait = _first(p_trait, {r.name: found[r.name].value for r in eroded}, ranking.rule.p_first)
     order = tuple(sorted((r.name for r in eroded), key=lambda n: (found[n].value, -found[n].p_first, n)))
     verdict = Verdict(
@@ -545,6 +552,12 @@ def judge(
     )
     sentence = _sentence(verdict, leader, retentions, ranking, len(generations)) + _end_sentence(verdict.nothing_left)
     return replace(verdict, sentence=sentence)
+
+
+def _less_rereading(r: Retention, margin: float) -> Retention:
+    """Raised so that it falls below the margin where it falls below its own threshold."""
+    allowance = r.least_loss(margin) - margin
+    return replace(r, value=r.value + allowance, draws=r.draws + allowance) if allowance else r
 
 
 def _shares(draws: Mapping[str, Array]) -> dict[str, float]:

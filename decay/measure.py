@@ -6,8 +6,8 @@ import hashlib
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
@@ -25,6 +25,16 @@ from decay.files import run_lock
 from decay.journal import Journal
 from decay.lineage import ImageRecord, Lineage, load_lineage, with_reference
 from decay.models import ModelFile, list_models, require_models
+from decay.repeat import (
+    AGAIN,
+    CHANGES,
+    RepeatLoss,
+    choose,
+    reference_generation,
+    repeat_losses,
+    repeated_tables,
+    with_repeat_losses,
+)
 from decay.results import FORMAT_VERSION, Results, draw_conclusion, publish
 from decay.settings import MeasureSettings
 from decay.tables import Outcome, build_tables, records
@@ -35,7 +45,8 @@ from detectors.trait import OK
 from detectors.vision import Vision
 
 Progress = Callable[[int, int, int], None]
-"""(generation, images done, images in it); generation -1 is the reference folder."""
+"""(generation, images done, images in it); generation -1 is the reference folder, -2 its
+pictures read again."""
 
 PACKAGES = ("decay", "mediapipe", "insightface", "onnxruntime", "opencv-python", "numpy", "scipy", "scikit-image")
 """Their versions are part of what a reading is."""
@@ -68,13 +79,18 @@ def measure(run: Path, settings: MeasureSettings | None = None, progress: Progre
     folder = lineage.root / "measures"
     version = reader_version(models, embedder.name)
     control = _load_control(settings.control, lineage, version) if settings.control else None
+
+    def make_reader() -> Reader:
+        return Reader(Vision(), embedder)
+
     with run_lock(folder), Journal(folder / "journal.sqlite") as journal:
-        outcomes = read_lineage(lineage, journal, version, lambda: Reader(Vision(), embedder), progress)
+        outcomes = read_lineage(lineage, journal, version, make_reader, progress)
+        repeats = read_again(lineage, outcomes, settings, journal, version, make_reader, progress)
         read_s = time.perf_counter() - started
-        results = conclude(lineage, outcomes, settings, control)
+        results = conclude(lineage, outcomes, settings, control, repeats.losses)
         timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
         run_record = _run_record(lineage, outcomes, settings, models, embedder.name, version, timings)
-        results = replace(results, run=run_record)
+        results = replace(results, run=run_record | {"repeat": repeats.record})
         publish(results, folder)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())
     n_read = sum(outcome.fresh for outcome in outcomes.values())
@@ -93,8 +109,7 @@ def read_lineage(
     The reader is made on the first image that needs it: a run with nothing new loads no model.
     """
     outcomes: dict[str, Outcome] = {}
-    with ExitStack() as stack:
-        reader = cache(lambda: stack.enter_context(_started(make_reader)))
+    with _when_needed(make_reader) as reader:
         for generation, pairs in groupby(records(lineage), key=itemgetter(0)):
             batch = [record for _, record in pairs]
             root = lineage.root_of(generation)
@@ -105,26 +120,71 @@ def read_lineage(
     return outcomes
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """What re-reading the reference showed: ``losses`` by trait, and the ``record`` of it for run.json."""
+
+    losses: Mapping[str, RepeatLoss]
+    record: Mapping[str, Any] | None
+
+
+def read_again(
+    lineage: Lineage,
+    outcomes: Mapping[str, Outcome],
+    settings: MeasureSettings,
+    journal: Journal,
+    version: str,
+    make_reader: Callable[[], Reader],
+    progress: Progress | None = None,
+) -> Repeats:
+    """Read some of the reference's pictures again after each of ``CHANGES``; nothing where none are asked for."""
+    if settings.repeat == 0:
+        return Repeats({}, None)
+    chosen = choose(lineage, outcomes, settings.repeat, settings.seed)
+    root = lineage.root_of(reference_generation(lineage))
+    again: dict[str, list[Outcome]] = {change: [] for change in CHANGES}
+    with _when_needed(make_reader) as reader:
+        for done, record in enumerate(chosen, start=1):
+            for change, found in again.items():
+                found.append(read_record(record, root, journal, version, reader, change))
+            if progress:
+                progress(AGAIN, done, len(chosen))
+    losses = repeat_losses(repeated_tables(chosen, outcomes, again), tuple(CHANGES), settings.seed) if chosen else {}
+    return Repeats(losses, {"n_images": len(chosen), "changes": list(CHANGES)})
+
+
+@contextmanager
+def _when_needed(make_reader: Callable[[], Reader]) -> Iterator[Callable[[], Reader]]:
+    """A reader that is made on the first call, and closed in the end."""
+    with ExitStack() as stack:
+        yield cache(lambda: stack.enter_context(_started(make_reader)))
+
+
 def read_record(
-    record: ImageRecord, root: Path, journal: Journal, version: str, reader: Callable[[], Reader]
+    record: ImageRecord, root: Path, journal: Journal, version: str, reader: Callable[[], Reader], change: str = ""
 ) -> Outcome:
-    """One image: from the journal if its content was read before, else read now and journaled."""
+    """One image: from the journal if its content was read before, else read now and journaled.
+
+    ``change``: one of ``CHANGES``, done to the pixels first.
+    """
     sha256 = ""
     try:
         data, sha256 = images.read_bytes_and_hash(record.path, within=root)
-        kept = journal.get(version, sha256)
+        key = f"{sha256}+{change}" if change else sha256
+        kept = journal.get(version, key)
         if kept:
             return Outcome(sha256, OK, kept)
         picture = images.decode(data, record.relative)
+        pixels = CHANGES[change](picture.pixels) if change else picture.pixels
     except ImageProblem as problem:
         return Outcome(sha256, problem.state, None, str(problem))
     started = reader()
     try:
-        readings = started.read(picture.pixels)
+        readings = started.read(pixels)
     except Exception as error:  # one image must not end a run of hours; the row says what happened
         return Outcome(sha256, "failed", None, f"{type(error).__name__}: {error}")
     readings = replace(readings, image=readings.image | {"file_notes": ",".join(picture.notes)})
-    journal.put(version, sha256, readings)
+    journal.put(version, key, readings)
     return Outcome(sha256, OK, readings, fresh=True)
 
 
@@ -139,11 +199,16 @@ def _started(make_reader: Callable[[], Reader]) -> Reader:
 
 
 def conclude(
-    lineage: Lineage, outcomes: Mapping[str, Outcome], settings: MeasureSettings, control: Arm | None = None
+    lineage: Lineage,
+    outcomes: Mapping[str, Outcome],
+    settings: MeasureSettings,
+    control: Arm | None = None,
+    repeats: Mapping[str, RepeatLoss] | None = None,
 ) -> Results:
     """Readings -> tables, traits, erosion and verdict. Pure: the same readings and settings give the same results.
 
-    ``control``: the arm whose drift is taken off; both are resampled together.
+    ``control``: the arm whose drift is taken off; both are resampled together. ``repeats``: what each trait loses by
+    being read again, where that was tried.
     """
     tables = build_tables(lineage, outcomes)
     generations = tuple(generation.index for generation in lineage.generations)
@@ -153,6 +218,8 @@ def conclude(
         own = replace(control, name=lineage.root.name, tables=tables, generations=generations)
         series, others = arms_to_traits([own, control], settings.n_resamples, settings.seed)
         series = less_control(series, generations, others, control.generations, control.name)
+    if repeats:
+        series = with_repeat_losses(series, repeats)
     return draw_conclusion(tables, series, generations, settings, lineage.reference_name)
 
 

@@ -112,6 +112,8 @@ def _erosion_row(series: TraitSeries, ranking: Ranking, rank: int | None) -> dic
         "p_first": onset.p_first,
         "smallest_detectable": onset.smallest_detectable,
         "noise_floor": series.noise_floor,
+        "repeat_loss": series.repeat_loss,
+        "repeat_worst": series.repeat_worst,
         "margin": ranking.rule.margin,
         "verdict": onset.state,
         "embedder": series.embedder,

@@ -28,6 +28,7 @@ class MeasureSettings:
     generation 0. ``control``: a run whose drift is taken off (the arm that was trained on no generated picture).
     ``extrapolate``: also say when nothing will be left, beyond the generations that there are.
     ``flat_drop``: also say where public trackers' flat rule falls, the first value below (1 - drop) x generation 0.
+    ``repeat``: how many pictures of the reference are read again after changes that should cost nothing; 0 for none.
     """
 
     embedder_pack: str | None = None
@@ -39,3 +40,4 @@ class MeasureSettings:
     control: Path | None = None
     flat_drop: float | None = None
     extrapolate: bool = False
+    repeat: int = 0

@@ -84,6 +84,8 @@ class TraitSeries:
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
     ``control``: the run whose drift is taken off the retention, "" for none.
     ``noise_floor``, ``if_selected``: see the functions of that name. ``most_kept``: see ``Retention``.
+    ``repeat_loss``: what it loses when the same pictures are read again, NaN where that is not known;
+    ``repeat_worst``: after which change (``decay.repeat``).
     """
 
     trait: Trait
@@ -104,6 +106,8 @@ class TraitSeries:
     noise_floor: float = math.nan
     if_selected: Array | None = None
     most_kept: float = 1.0
+    repeat_loss: float = math.nan
+    repeat_worst: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,11 +166,13 @@ def readings_to_traits(
     seed: int,
     of: Sequence[Family] | None = None,
     draws: Draws | None = None,
+    same_subjects: bool = False,
 ) -> tuple[TraitSeries, ...]:
     """Every trait of every family over the generations, in the order of the families (``of``: instead of all known).
 
     Each trait has its own random stream (from ``seed`` and its name), so that no value depends on which
     other traits exist. ``draws``: of this run's slots in the order of their names, where other runs share them.
+    ``same_subjects``: all generations show the very same, so that chance keeps no two of them apart.
     """
     slots = {slot: index for index, slot in enumerate(sorted(set(tables.images["slot"])))}
     draws = draws or Draws(clusters(tables.images), n_resamples, np.random.default_rng([seed, 0]))
@@ -182,6 +188,7 @@ def readings_to_traits(
             draws,
             np.random.default_rng([seed, 1, *trait.name.encode()]),
             _embedder(tables.faces) if EMBEDDING in trait.readings else "",
+            same_subjects,
         )
         for family in (families() if of is None else of)
         for trait in family.traits
@@ -204,6 +211,7 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
             noise_floor=s.noise_floor,
             if_selected=s.if_selected,
             most_kept=s.most_kept,
+            repeat_loss=s.repeat_loss,
         )
         for s in series
     )
@@ -244,6 +252,7 @@ def _series(
     draws: Draws,
     rng: np.random.Generator,
     embedder: str,
+    same_subjects: bool,
 ) -> TraitSeries:
     # The reference comes first, once: where it is generation 0 itself, both are the same number, not two estimates.
     reference, counted = everyone[0], everyone[1 if own_reference else 0 :]
@@ -256,7 +265,7 @@ def _series(
     uncorrected = value if trait.errors else np.full_like(value, np.nan)
     if trait.errors:
         value, drawn = _corrected(trait.errors, value, drawn, rng)
-    retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng)
+    retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng, same_subjects)
     compared = slice(1 if own_reference else 0, None)
     measured = _still_measured(reference, counted)
     return TraitSeries(
@@ -397,7 +406,13 @@ def _at_size(
 
 
 def _retentions(
-    trait: Trait, everyone: Sequence[Counted], value: Array, drawn: Array, draws: Draws, rng: np.random.Generator
+    trait: Trait,
+    everyone: Sequence[Counted],
+    value: Array,
+    drawn: Array,
+    draws: Draws,
+    rng: np.random.Generator,
+    same_subjects: bool,
 ) -> tuple[Array, Array]:
     """Retention of ``everyone``, the reference first: (N,) and (B, N)."""
     if trait.is_share and float(np.mean(drawn[:, 0] == trait.floor)) > AT_FLOOR:
@@ -410,6 +425,8 @@ def _retentions(
     # The reference is at no distance from itself, not even by chance.
     slots, sizes = everyone[0].slots, [len(np.unique(c.slots)) for c in everyone]
     chance = np.array([0.0, *(chance_distance(numbers[0], slots, n, rng, trait.resolution) for n in sizes[1:])])
+    if same_subjects:
+        chance = np.zeros_like(chance)
     point = np.where(np.isnan(value), np.nan, [location_distance(n, numbers[0], trait.resolution) for n in numbers])
     resampled = np.stack([_distances(trait, c, everyone[0], draws.of(trait.resampling)) for c in everyone], axis=1)
     distances = _widened(replace(trait, bounds=(0.0, math.inf)), point, resampled, everyone)

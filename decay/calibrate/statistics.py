@@ -15,6 +15,7 @@ import numpy as np
 
 from decay.calibrate.cells import markdown
 from decay.calibrate.lineages import KINDS, Kind, Told, Toy, simulate, tell, usual_toys
+from decay.calibrate.planted import section_in, with_section
 from decay.erosion import Array, Retention, band
 from decay.files import make_folder, write_aside
 from detectors.trait import Group
@@ -180,11 +181,14 @@ def _job(found: Mapping[str, Case], job: tuple[str, int]) -> Finding:
 
 
 def write_statistics(out_file: Path, n_scale: float = 1.0, progress: Progress | None = None) -> Path:
-    """Write the report beside ``out_file``, that of the detectors: ``accuracy.md`` -> ``accuracy_statistics.md``."""
+    """Write the report beside ``out_file``, that of the detectors: ``accuracy.md`` -> ``accuracy_statistics.md``.
+
+    The section on planted pictures, which another study makes, stays.
+    """
     path = out_file.with_name(f"{out_file.stem}_statistics{out_file.suffix}")
     make_folder(path.parent)
     with write_aside(path) as aside:
-        aside.write_text(calibrate_statistics(progress, n_scale), encoding="utf-8")
+        aside.write_text(with_section(calibrate_statistics(progress, n_scale), section_in(path)), encoding="utf-8")
     return path
 
 
