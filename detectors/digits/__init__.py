@@ -1,5 +1,5 @@
 """Counting the digits of one hand in pixels: one patch, several cues that each see it in their own way.
 
-``patch`` cuts the hand out upright; ``silhouette``, ``bones`` and ``network`` each return a ``Sighting``
+``patch`` cuts the hand out upright; ``bones``, ``edges``, ``silhouette`` and ``network`` each return a ``Sighting``
 of it. ``detectors.fingers`` compares them and says what was counted.
 """

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
+from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch, palm_hull
 from detectors.digits.sighting import EXTRA, FINGERS, PAIRS, Digit, Sighting
 from detectors.trait import OK, Pixels, Points
 
@@ -376,12 +376,8 @@ def _digit_sized(piece: NDArray[np.bool_]) -> bool:
 def _drawn_hand(patch: HandPatch) -> NDArray[np.uint8]:
     """1 on the palm and along all five chains of landmarks as wide as fingers are, uint8 (64, 64)."""
     assert patch.landmarks is not None
-    wrist, knuckles = patch.palm[0], patch.palm[1:5]
-    across = knuckles[3] - knuckles[0]
-    heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
-    outline = cv2.convexHull(np.round(np.concatenate([patch.palm, heel]) / CELL_PX).astype(np.int32))
     drawn = np.zeros((COARSE, COARSE), np.uint8)
-    cv2.fillConvexPoly(drawn, outline, (1,))
+    cv2.fillConvexPoly(drawn, palm_hull(patch.palm, CELL_PX), (1,))
     drawn = np.asarray(cv2.dilate(drawn, np.ones((5, 5), np.uint8)), np.uint8)
     bones = [bone_of(patch.landmarks, name) for name in FINGERS]
     chains = [np.concatenate([b.joints, b.at(np.array([b.length + 8.0]))]) * (16 / CELL_PX) for b in bones]

@@ -29,7 +29,7 @@ from detectors.digits.bones import (
     stations,
     unit,
 )
-from detectors.digits.patch import CENTRE, PATCH_PX, HandPatch
+from detectors.digits.patch import CENTRE, PATCH_PX, HandPatch, palm_hull
 from detectors.digits.sighting import EXTRA, FINGERS, PAIRS, Digit, Sighting
 from detectors.trait import OK, Pixels, Points
 
@@ -371,11 +371,7 @@ def _root(pixels: Pixels, start: Points, end: Points, gap_px: float) -> float:
 def _taken(palm: Points, axes: list[Bone]) -> Numbers:
     """Distance in patch pixels from the palm and the axes, float32 (128, 128) on every second pixel."""
     far = np.full((PATCH_PX // 2, PATCH_PX // 2), 255, np.uint8)
-    wrist, knuckles = palm[0], palm[1:5]
-    across = knuckles[3] - knuckles[0]
-    heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
-    outline = cv2.convexHull(np.round(np.concatenate([palm, heel]) / 2.0).astype(np.int32))
-    cv2.fillConvexPoly(far, outline, (0,))
+    cv2.fillConvexPoly(far, palm_hull(palm, 2.0), (0,))
     for bone in axes:
         chain = np.concatenate([bone.joints, bone.at(np.array([bone.length + 5.0]))]) / 2.0
         cv2.polylines(far, [np.round(chain * 16).astype(np.int32)], False, (0,), 1, cv2.LINE_8, 4)

@@ -50,8 +50,20 @@ class HandPatch:
         return _apply(back, np.asarray(points, dtype=np.float64))
 
 
+def palm_hull(palm: Points, scale: float) -> NDArray[np.int32]:
+    """Outline of the palm with its heel, int32 (n, 1, 2), in pixels of the patch divided by ``scale``.
+
+    ``palm``: float64 (7, 2). The heel is wider than the seven points say.
+    """
+    wrist, across = palm[0], palm[4] - palm[1]
+    heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, palm[4] + 0.2 * across])
+    return np.asarray(cv2.convexHull(np.round(np.concatenate([palm, heel]) / scale).astype(np.int32)), np.int32)
+
+
 def cut_patch(pixels: Pixels, hand: Hand) -> HandPatch | None:
     """Cut ``hand`` out of its image, sRGB uint8 (h, w, 3); None where its palm has no length or no width."""
+    if pixels.size == 0:
+        return None
     palm = hand.palm_px if hand.landmarks_px is None else hand.landmarks_px[list(PALM_LANDMARKS), :2]
     assert palm is not None  # a Hand has one of them
     to_patch = _upright(palm)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
+from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch, palm_hull
 from detectors.trait import Points
 
 F32 = NDArray[np.float32]
@@ -68,10 +68,7 @@ def away_px(patch: HandPatch) -> F32:
     along = np.vstack([thumb[1:] - thumb[:1], knuckles - wrist])
     along *= LONGEST_PX[:, None] / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
     drawn = _lines([*_chains(patch.landmarks), *np.stack([roots, roots + along], axis=1)])
-    across = knuckles[3] - knuckles[0]
-    heel = np.stack([wrist + 0.55 * across, wrist - 0.45 * across, knuckles[3] + 0.2 * across])
-    hull = cv2.convexHull(np.round(np.concatenate([patch.palm, heel]) / THIN).astype(np.int32))
-    cv2.fillConvexPoly(drawn, hull, (1,))
+    cv2.fillConvexPoly(drawn, palm_hull(patch.palm, THIN), (1,))
     return np.asarray(cv2.distanceTransform(1 - drawn, cv2.DIST_L2, 3) * np.float32(THIN), np.float32)
 
 
