@@ -93,6 +93,11 @@ class Answer:
             return "-" if not self.planted.first else "cannot tell"
         return "right" if self.first_trait.startswith(self.planted.traits) else "wrong"
 
+    @property
+    def order_is_right(self) -> bool:
+        """Whether the first of the eroded traits reads the planted channel."""
+        return bool(self.eroded) and self.eroded[0][0].startswith(self.planted.traits)
+
 
 def tell_planted(
     lineages: Sequence[Planted], n_slots: int, seed: int, folder: Path, progress: Progress | None = None
@@ -178,7 +183,8 @@ def report(answers: Sequence[Answer], n_slots: int) -> str:
         "planted channel, the trait if it reads that channel.\n\n"
         f"Of {len(planted)} planted lineages the verdict named the right family in "
         f"{sum(a.finding == 'right' for a in planted)}, a wrong one in {sum(a.finding == 'wrong' for a in planted)}, "
-        f"and could not tell in {sum(a.finding == 'cannot tell' for a in planted)}.\n\n"
+        f"and could not tell in {sum(a.finding == 'cannot tell' for a in planted)}. The first of the eroded "
+        f"traits, named or not, reads the planted channel in {sum(a.order_is_right for a in planted)}.\n\n"
     )
     head = ["planted at 1", "at 3", "family named", "", "trait named", "", "eroded traits and their onsets"]
     rows = [_cells(a) for a in answers]

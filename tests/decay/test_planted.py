@@ -27,6 +27,7 @@ def test_right_wrong_and_cannot_tell() -> None:
     assert answer(nothing, "eyes", "iris_toy").finding == "wrong"
     assert answer(GLINTS, "eyes", "iris_toy").trait_finding == "wrong"
     assert answer(GLINTS, "eyes", "").trait_finding == "cannot tell"
+    assert not answer(GLINTS, "eyes", "").order_is_right  # the toy that eroded is no catchlight
 
 
 def test_every_lineage_plants_channels_that_exist_and_the_first_before_the_second() -> None:
@@ -46,7 +47,8 @@ def test_the_section_replaces_an_earlier_one_and_leaves_the_rest(
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# Report\n\nold text\n\n" + TITLE)
     assert "old section" not in text
-    assert "right family in 1, a wrong one in 0" in text
+    assert "right family in 1, a wrong one in 0, and could not tell in 0." in text
+    assert "reads the planted channel in 0." in text
     assert section_in(path) == text.removeprefix("# Report\n\nold text\n\n")
     assert section_in(tmp_path / "none.md") == ""
 
