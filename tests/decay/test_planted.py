@@ -10,6 +10,7 @@ import pytest
 from decay.calibrate import planted
 from decay.calibrate.planted import TITLE, Answer, Planted, section_in, tell_planted, with_section, write_planted
 from decay.phantom import CHANNELS
+from decay.settings import MeasureSettings
 
 GLINTS = Planted("catchlight_eccentricity", "eyes", ("catchlight_",), "")
 
@@ -56,6 +57,7 @@ def test_the_section_replaces_an_earlier_one_and_leaves_the_rest(
 def test_of_two_slots_read_for_real_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planted, "N_GENERATIONS", 2)
     monkeypatch.setattr(planted, "SIZE_PX", 128)
+    monkeypatch.setattr(planted, "SETTINGS", MeasureSettings(n_resamples=20))
     seen: list[tuple[int, int, int]] = []
     (told,) = tell_planted([GLINTS], 2, 1, tmp_path, lambda *step: seen.append(step))
     assert told.finding == "cannot tell"
