@@ -610,6 +610,7 @@ def _sentence(
         return (
             f"None of the {n_measured} traits that could be measured is sure to have lost more than "
             f"{_percent(ranking.rule.margin)} of its reference for good: nothing can be said to erode first."
+            f"{_blind_sentence(verdict)}"
         )
     if leader is None:
         shares = sorted(verdict.p_families.items(), key=lambda item: -item[1])
@@ -619,6 +620,10 @@ def _sentence(
         )
     labels = {r.name: r.label for r in retentions}
     return _leader_sentence(verdict, leader, labels) + _undecided(ranking, n_measured)
+
+
+def _blind_sentence(verdict: Verdict) -> str:
+    return f" Of {' and '.join(verdict.blind)} nothing could have shown even a total loss." if verdict.blind else ""
 
 
 def _leader_sentence(verdict: Verdict, leader: tuple[str, float, float], labels: Mapping[str, str]) -> str:
@@ -640,7 +645,7 @@ def _undecided(ranking: Ranking, n_measured: int) -> str:
     states = [onset.state for onset in ranking.onsets.values()]
     open_, blind = states.count("cannot_tell"), states.count("not_rankable")
     said = f" {open_} of {n_measured} traits are undecided." if open_ else ""
-    return said + (f" {blind} could not have shown even a total loss, and may have gone before." if blind else "")
+    return said + (f" {blind} were too few or too noisy to have shown even a total loss." if blind else "")
 
 
 def _end_sentence(end: NothingLeft) -> str:

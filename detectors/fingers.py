@@ -111,11 +111,16 @@ def agreement(cues: Mapping[str, Cue], patch: HandPatch) -> Sighting | None:
             continue
         for other, earlier in told.items():
             pair = {name, other}
-            against = pair == SAME_POSES and "network" in told and not _alike(told["network"], seen)
+            # A fist needs an eye that does not take folded fingers from the landmarks: these fold a mitten's, too.
+            against = pair == SAME_POSES and (not seen.digits or _contradicted(seen, told.get("network")))
             if _alike(earlier, seen) and pair != BLIND_TOGETHER and not against:
                 return earlier
         told[name] = seen
     return None
+
+
+def _contradicted(seen: Sighting, by: Sighting | None) -> bool:
+    return by is not None and not _alike(by, seen)
 
 
 def _alike(one: Sighting, other: Sighting) -> bool:

@@ -63,6 +63,12 @@ def test_bones_and_edges_do_not_outvote_a_network_that_sees_otherwise() -> None:
     assert agreement({"edges": four, "network": five, "bones": four, "silhouette": five}, PATCH) == FIVE
 
 
+def test_bones_and_edges_alone_see_no_fist() -> None:
+    fist, unsure = (lambda _: Sighting(OK)), (lambda _: UNSURE)
+    assert agreement({"edges": fist, "network": unsure, "bones": fist}, PATCH) is None
+    assert agreement({"edges": fist, "network": fist, "bones": unsure}, PATCH) == Sighting(OK)
+
+
 def test_cues_that_are_blind_to_the_same_things_do_not_confirm_one_another() -> None:
     five, unsure = (lambda _: FIVE), (lambda _: UNSURE)
     assert agreement({"bones": five, "edges": unsure, "network": five}, PATCH) is None
