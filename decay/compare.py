@@ -84,7 +84,10 @@ def compare(arms: Sequence[Arm], baseline: str | None = None) -> Comparison:
         for arm, own in zip(arms, series, strict=True)
     }
     comparison = compare_retentions(retentions, generations, base.name, base.rule)
-    extra = {"reference": {arm.name: arm.reference for arm in arms}, "notes": _notes(arms, generations)}
+    extra = {
+        "reference": {arm.name: arm.reference for arm in arms},
+        "notes": [*_notes(arms, generations), *comparison.record["notes"]],
+    }
     return replace(comparison, record=dict(comparison.record) | extra)
 
 
@@ -120,6 +123,7 @@ def compare_retentions(
         "sentences": [
             {"family": row["name"], "arm": row["arm"], "sentence": row["sentence"]} for _, row in said.iterrows()
         ],
+        "notes": _left_out(everything, table),
     }
     return Comparison(table, pd.DataFrame.from_records(lines), record)
 
@@ -428,6 +432,16 @@ def _within(r: Retention, own: Sequence[int], wanted: Sequence[int]) -> Retentio
         n_reference=r.n_reference if own[0] == wanted[0] else 0,
         if_selected=None if r.if_selected is None else r.if_selected[columns],
     )
+
+
+def _left_out(measured: Sequence[Retention], table: pd.DataFrame) -> list[str]:
+    """A sentence for each family of which something was measured in some run, and no trait in all of them."""
+    compared = set(table.loc[table["kind"] == "family", "name"])
+    return [
+        f"{group.capitalize()}: not compared, for no trait of this family was measured in every run."
+        for group in dict.fromkeys(r.group for r in measured)
+        if group not in compared
+    ]
 
 
 def _notes(arms: Sequence[Arm], generations: Sequence[int]) -> list[str]:

@@ -255,7 +255,12 @@ FAMILY = Family(
             bounds=(0.0, 1.0),
             limits=_LIMITS,
         ),
-        _share("finger_fused", "hands with fused fingers", "finger_fused_pairs"),
+        _share(
+            "finger_fused",
+            "hands with fused fingers",
+            "finger_fused_pairs",
+            "A thumb fused with the index finger is mostly read as a folded thumb.",
+        ),
         _share("finger_mitten", "hands whose four fingers are one", "finger_mitten"),
         _share("finger_extra", "hands with more digits than their pose claims", "finger_extra"),
         _share(

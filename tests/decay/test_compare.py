@@ -152,6 +152,16 @@ def test_a_trait_that_one_arm_lacks_is_not_measured() -> None:
     assert family(table, "eyes", "b")["finding"] == "delayed"  # the family's other traits tell
 
 
+def test_a_family_that_one_arm_lacks_is_named() -> None:
+    rng = np.random.default_rng(5)
+    whole, handless = arm(FALL, rng), arm(LATER, rng)
+    gone = np.full(6, np.nan)
+    handless = [replace(r, value=gone, draws=np.full((300, 6), np.nan)) if r.group == "hands" else r for r in handless]
+    record = compare_retentions({"fed": whole, "mixed": handless}, GENERATIONS, "fed", Rule()).record
+    assert {said["family"] for said in record["sentences"]} == {"eyes"}
+    assert record["notes"] == ["Hands: not compared, for no trait of this family was measured in every run."]
+
+
 def _fields(r: Retention) -> dict[str, object]:
     return {name: getattr(r, name) for name in r.__dataclass_fields__}
 
