@@ -58,7 +58,7 @@ def traits_of_interest(table: pd.DataFrame) -> list[str]:
     return sorted(names, key=lambda name: (float(onset[name]), name))
 
 
-_HEADER = ("trait", "arm", "onset", "lost", "less lost", "later by", "P(later)")
+_HEADER = ("trait", "arm", "onset", "lost", "kept more", "later by", "P(later)")
 
 
 def _rows_of(table: pd.DataFrame, name: str) -> list[Mapping[str, Any]]:
@@ -81,13 +81,18 @@ def _onset(row: Mapping[str, Any]) -> str:
 
 def _loss(row: Mapping[str, Any]) -> str:
     """At most all: how much farther a trait has drifted says nothing of use."""
-    loss, low, high = (percent(min(row[name], 1.0)) for name in ("loss", "loss_low", "loss_high"))
+    loss, low, high = (percent(_within_all(row[name])) for name in ("loss", "loss_low", "loss_high"))
     return f"{loss} ({low} to {high})"
 
 
 def _less(row: Mapping[str, Any]) -> str:
-    low, high = percent(row["difference_low"]), percent(row["difference_high"])
-    return f"{percent(row['difference'])} ({low} to {high})"
+    more, low, high = (percent(_within_all(row[f"difference{end}"])) for end in ("", "_low", "_high"))
+    return f"{more} ({low} to {high})"
+
+
+def _within_all(share: float) -> float:
+    """Kept within -1 and 1: a trait that has drifted farther than all is no more than gone."""
+    return max(-1.0, min(share, 1.0))
 
 
 def _later(row: Mapping[str, Any]) -> str:
