@@ -102,10 +102,13 @@ def agreement(cues: Mapping[str, Cue], patch: HandPatch) -> Sighting | None:
     """The first sighting that another one confirms, digits and fused pairs alike; None where no two agree.
 
     ``cues``: by name, the most trusted first; its names of the fingers stand where two name them differently. No cue
-    is asked once two have agreed.
+    is asked once two have agreed, nor the last one where no other has spoken.
     """
     told: dict[str, Sighting] = {}
+    *_, last = cues
     for name, cue in cues.items():
+        if name == last and not told:
+            break  # it would find nobody to agree with
         seen = cue(patch)
         if seen.state != OK:
             continue

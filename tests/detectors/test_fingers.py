@@ -69,6 +69,13 @@ def test_bones_and_edges_alone_see_no_fist() -> None:
     assert agreement({"edges": fist, "network": fist, "bones": unsure}, PATCH) == Sighting(OK)
 
 
+def test_the_last_cue_is_not_asked_where_no_other_has_spoken() -> None:
+    def never(patch: HandPatch) -> Sighting:
+        raise AssertionError("asked all the same")
+
+    assert agreement({**cues(UNSURE, UNSURE), "silhouette": never}, PATCH) is None
+
+
 def test_cues_that_are_blind_to_the_same_things_do_not_confirm_one_another() -> None:
     five, unsure = (lambda _: FIVE), (lambda _: UNSURE)
     assert agreement({"bones": five, "edges": unsure, "network": five}, PATCH) is None
