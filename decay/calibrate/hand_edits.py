@@ -269,6 +269,7 @@ def _hand_mask(image: F32, marks: Points, width: float) -> Mask:
     labels[(_outside_px(bones | tips) < 0.27 * width) | _shrunk(palm, 0.2 * width)] = cv2.GC_FGD
     cv2.setRNGSeed(0)  # GrabCut draws its first clusters from OpenCV's own generator
     models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)  # its colour models start from clusters drawn by a generator of the whole process
     cv2.grabCut(_to_uint8(image), labels, (0, 0, 1, 1), models[0], models[1], 4, cv2.GC_INIT_WITH_MASK)
     mask = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(0.12 * width))
