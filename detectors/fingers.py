@@ -47,8 +47,7 @@ STUB_REACH = 0.2
 """A finger's tip within this many palm lengths of its own knuckle, and ..."""
 STUB_LENGTH = 0.8
 """... bones that add up to less than this share of what the extended fingers lead to expect, is how the landmark model
-draws a finger that is not there. Tuned on edited photographs (even hashes): it finds 6 of 10 missing fingers and calls
-1 in 100 folded ones missing."""
+draws a finger that is not there. Tuned on edited photographs (even hashes); how often it errs: docs/accuracy.md."""
 FEWEST_EXTENDED = 2
 LENGTH_SHARES = {"index": 0.92, "middle": 1.0, "ring": 0.94, "little": 0.75}
 """Typical lengths of the fingers, over the middle one's."""

@@ -149,16 +149,12 @@ def sight(patch: HandPatch) -> Sighting:
 
     States: ``no_landmarks``; ``side_view`` where the palm is seen edge-on; ``ambiguous`` where a finger is half bent,
     points at the camera, cannot be told from what is behind it, is neither clearly joined to nor parted from its
-    neighbour, or where something of the hand's colour sticks out that no finger explains.
+    neighbour. What is of the hand's colour and sticks out where no finger explains it is an extra digit.
     """
-    if patch.landmarks is None:
-        return Sighting(NO_LANDMARKS)
-    if seen_edge_on(patch.landmarks):
-        return Sighting(SIDE_VIEW)
-    poses = finger_poses(patch.landmarks)
-    if any(poses[name] is None for name in FINGERS[1:]) or (poses["thumb"] is None and not poses["index"]):
-        return Sighting(AMBIGUOUS)
-    confirmed = _confirm(patch, [bone_of(patch.landmarks, name) for name in FINGERS if poses[name] is not False])
+    state, axes = axes_of(patch.landmarks)
+    if state != OK:
+        return Sighting(state)
+    confirmed = _confirm(patch, axes)
     if confirmed is None:
         return Sighting(AMBIGUOUS)
     bones, contrast, extra = confirmed
@@ -166,13 +162,27 @@ def sight(patch: HandPatch) -> Sighting:
     if sighting.state == OK and extra:
         sighting = Sighting(OK, (*sighting.digits, *extra))
     # A thumb held to the index finger counts where a gap or crease parts them; else it may be the finger's flank.
-    if poses["thumb"] is None and "thumb-index" in sighting.fused_pairs:
+    if "thumb" in undecided(patch.landmarks) and "thumb-index" in sighting.fused_pairs:
         return Sighting(AMBIGUOUS)
     return sighting
 
 
-def undecided(landmarks: Points) -> tuple[str, ...]:
-    """The digits of which the landmark model, (21, 2), does not say whether they are extended or folded."""
+def axes_of(landmarks: Points | None) -> tuple[str, list[Bone]]:
+    """``ok`` and the axes of the digits that are not folded, thumb first; or why the landmarks, (21, 2), give none."""
+    if landmarks is None:
+        return NO_LANDMARKS, []
+    if seen_edge_on(landmarks):
+        return SIDE_VIEW, []
+    poses = finger_poses(landmarks)
+    if any(poses[name] is None for name in FINGERS[1:]) or (poses["thumb"] is None and not poses["index"]):
+        return AMBIGUOUS, []
+    return OK, [bone_of(landmarks, name) for name in FINGERS if poses[name] is not False]
+
+
+def undecided(landmarks: Points | None) -> tuple[str, ...]:
+    """The digits of which the landmarks, (21, 2), do not say whether they are extended or folded."""
+    if landmarks is None:
+        return ()
     return tuple(name for name, pose in finger_poses(landmarks).items() if pose is None)
 
 

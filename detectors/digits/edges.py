@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 
 from detectors.digits.bones import (
     AMBIGUOUS,
-    NO_LANDMARKS,
-    SIDE_VIEW,
     Bone,
+    axes_of,
     bone_of,
     digit_of,
-    finger_poses,
     look,
-    seen_edge_on,
     stations,
+    undecided,
     unit,
 )
 from detectors.digits.patch import CENTRE, PATCH_PX, HandPatch, palm_hull
@@ -161,17 +159,13 @@ def sight(patch: HandPatch) -> Sighting:
     or points at the camera, where flanks or closing edge are missing or not about the axis, where neighbours are
     neither clearly joined nor parted, or where a bar may be a digit or not.
     """
-    if patch.landmarks is None:
-        return Sighting(NO_LANDMARKS)
-    if seen_edge_on(patch.landmarks):
-        return Sighting(SIDE_VIEW)
-    poses = finger_poses(patch.landmarks)
-    if any(poses[name] is None for name in FINGERS[1:]) or (poses["thumb"] is None and not poses["index"]):
-        return Sighting(AMBIGUOUS)
-    digits = _digits(patch, [bone_of(patch.landmarks, name) for name in FINGERS if poses[name] is not False])
+    state, axes = axes_of(patch.landmarks)
+    if state != OK:
+        return Sighting(state)
+    digits = _digits(patch, axes)
     sighting = Sighting(AMBIGUOUS) if digits is None else Sighting(OK, tuple(digits))
     # A thumb held to the index finger counts where edges part them; else it may be the finger's flank.
-    if poses["thumb"] is None and "thumb-index" in sighting.fused_pairs:
+    if "thumb" in undecided(patch.landmarks) and "thumb-index" in sighting.fused_pairs:
         return Sighting(AMBIGUOUS)
     return sighting
 
