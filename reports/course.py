@@ -179,8 +179,8 @@ def finding(c: Course) -> str:
     if np.isfinite(c.value).sum() < 2:
         return "one measured generation: no course to judge"
     if c.verdict == "cannot_tell":
-        would = f"; a loss of {percent(c.smallest_detectable)} would have shown"
-        return f"cannot tell whether {_beyond(c)}" + ("" if drifts else would)
+        would = f"; a loss of {percent(c.smallest_detectable)} would show"
+        return f"cannot tell if {_beyond(c)}" + ("" if drifts else would)
     if c.verdict == "not_rankable":
         return f"too few, or too unlike, to show even a full {'drift' if drifts else 'loss'}"
     return f"held: never {_beyond(c)}"

@@ -65,7 +65,7 @@ def test_findings_do_not_claim_more_than_was_seen(tables: Any) -> None:
     rule = {"margin": 0.2, "smallest_detectable": 0.32}
     assert finding(course(rows, {**rule, "verdict": "held"})) == "held: never more than 20 % lost"
     undecided = finding(course(rows, {**rule, "verdict": "cannot_tell"}))
-    assert undecided == "cannot tell whether more than 20 % lost; a loss of 32 % would have shown"
+    assert undecided == "cannot tell if more than 20 % lost; a loss of 32 % would show"
     assert finding(course(rows.head(1), None)) == "one measured generation: no course to judge"
     unmeasured = course(rows_of(tables, "hand_pose_spread"), None)
     assert finding(unmeasured) == "not measured"
