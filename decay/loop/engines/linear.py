@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from decay.errors import DecayError, ModelError
 from decay.files import write_aside
-from decay.loop.protocol import Dataset, Setting
+from decay.loop.engine import Alone, Dataset, Fit, Processes, Setting
 from detectors.trait import Pixels
 
 WEIGHTS_FILE = "weights.npz"
@@ -127,12 +127,40 @@ class LinearEngine:
         """``linear``."""
         return "linear"
 
+    @property
+    def chains(self) -> bool:
+        """False: a closed form has nothing to go on from."""
+        return False
+
+    @property
+    def processes(self) -> Processes:
+        """One."""
+        return Alone()
+
     def settings(self) -> Mapping[str, Setting]:
         """The fields of this class."""
         return asdict(self)
 
-    def fit(self, dataset: Dataset) -> LinearWeights:
-        """One model per distinct caption, on the pictures of that caption alone. See ``Engine.fit``."""
+    def check(self) -> None:
+        """Nothing is needed."""
+
+    def fit_steps(self, n_images: int) -> int:
+        """1: a closed form."""
+        return 1
+
+    def base(self) -> LinearWeights | None:
+        """None: it starts from nothing."""
+        return None
+
+    def fit(self, dataset: Dataset, start: LinearWeights | None, circumstances: Fit) -> LinearWeights:
+        """One model per distinct caption, on the pictures of that caption alone. See ``Engine.fit``.
+
+        Raises DecayError where there is a ``start``, which a closed form could not go on from.
+        """
+        if start is not None:
+            raise DecayError(
+                'The linear engine is fitted in closed form and cannot go on from weights: set init = "base".'
+            )
         shape = dataset.images[0].shape
         if any(image.shape != shape for image in dataset.images):
             raise DecayError("The linear engine needs images of one size; these differ. Resize them to one size first.")
@@ -146,6 +174,7 @@ class LinearEngine:
                     f"{len(rows)}. Add images, or give them a prompt that others share."
                 )
             models[prompt] = fit_principal_model(data, self.n_components)
+        circumstances.progress(1, 1)
         height, width, channels = shape
         return LinearWeights(models, (height, width, channels))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decay.loop.engine import Dataset, derive_seed
 from decay.loop.engines.linear import LinearEngine
-from decay.loop.protocol import Dataset
-from decay.loop.recursion import derive_seed, retrain
+from decay.loop.recursion import retrain
 from detectors.trait import Pixels
 
 N_IMAGES = 24
@@ -37,9 +37,9 @@ def test_every_generation_is_fitted_on_the_one_before_and_on_nothing_else() -> N
     seen: list[Dataset] = []
 
     class Watched(LinearEngine):
-        def fit(self, dataset: Dataset):  # type: ignore[no-untyped-def]
+        def fit(self, dataset: Dataset, start, circumstances):  # type: ignore[no-untyped-def]
             seen.append(dataset)
-            return super().fit(dataset)
+            return super().fit(dataset, start, circumstances)
 
     real = Dataset(pictures(), ("a picture",) * N_IMAGES)
     generations = list(retrain(Watched(), real, 3, seed=1))

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from scipy.linalg import subspace_angles
 
 from decay.errors import DecayError, ModelError
+from decay.loop.engine import Dataset, Fit
 from decay.loop.engines.linear import WEIGHTS_FILE, LinearEngine, LinearWeights, PrincipalModel, fit_principal_model
-from decay.loop.protocol import Dataset
 from detectors.trait import Pixels
+
+ONCE = Fit(0, Path())
 
 
 def planted(n_rows: int, *, seed: int, noise: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -28,7 +30,7 @@ def pictures(n_images: int, *, seed: int = 0, level: float = 128.0) -> list[Pixe
 
 
 def fitted(engine: LinearEngine, images: list[Pixels]) -> LinearWeights:
-    return engine.fit(Dataset(images, ("a face",) * len(images)))
+    return engine.fit(Dataset(images, ("a face",) * len(images)), None, ONCE)
 
 
 def test_recovers_a_planted_subspace_and_its_noise() -> None:
@@ -133,12 +135,12 @@ def test_each_prompt_has_its_own_population() -> None:
     captions = ("dark", "light") * 12
     images = [image for pair in zip(dark, light, strict=True) for image in pair]
     engine = LinearEngine()
-    weights = engine.fit(Dataset(images, captions))
+    weights = engine.fit(Dataset(images, captions), None, ONCE)
     np.testing.assert_allclose(weights.models["dark"].mean, np.mean(dark, axis=0).ravel(), rtol=1e-5)
     for prompt, level in (("dark", 70), ("light", 190)):
         drawn = np.stack(list(engine.sample(weights, [prompt] * 10, range(10), None)))
         assert abs(float(drawn.mean()) - level) < 10
-    alone = engine.fit(Dataset(dark, ("dark",) * 12)).models["dark"]
+    alone = engine.fit(Dataset(dark, ("dark",) * 12), None, ONCE).models["dark"]
     np.testing.assert_array_equal(weights.models["dark"].axes, alone.axes)
 
 
@@ -158,7 +160,7 @@ def test_weights_survive_saving(tmp_path: Path, n_components: int | None) -> Non
     engine = LinearEngine(n_components=n_components, strength=0.5, noise=True)
     images = pictures(10) + pictures(10, seed=1)
     prompts = ["a face"] * 10 + ["eine Häuserzeile, 'quoted'"] * 10
-    weights = engine.fit(Dataset(images, tuple(prompts)))
+    weights = engine.fit(Dataset(images, tuple(prompts)), None, ONCE)
     weights.save(tmp_path)
     before = list(engine.sample(weights, prompts, range(20), images))
     after = list(engine.sample(engine.load(tmp_path), prompts, range(20), images))
@@ -182,9 +184,9 @@ def test_damaged_missing_and_pickled_weights_are_named(tmp_path: Path) -> None:
 def test_what_cannot_be_fitted_or_answered_is_said() -> None:
     engine = LinearEngine()
     with pytest.raises(DecayError, match="2 different images per prompt"):
-        engine.fit(Dataset(pictures(1) * 3, ("a face",) * 3))
+        engine.fit(Dataset(pictures(1) * 3, ("a face",) * 3), None, ONCE)
     with pytest.raises(DecayError, match="one size"):
-        engine.fit(Dataset([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)], ("a", "a")))
+        engine.fit(Dataset([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)], ("a", "a")), None, ONCE)
     with pytest.raises(DecayError, match="a dog walker"):
         next(engine.sample(fitted(engine, pictures(4)), ["a dog walker"], [0], None))
     with pytest.raises(ValueError, match="strength"):
