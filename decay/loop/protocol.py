@@ -99,8 +99,8 @@ class Controls:
     """What is done to generated pictures before they are trained on.
 
     ``colour``: each is matched to the real picture with the nearest colours. ``quality``: those further from their
-    real picture than the mean of generation 0 (by single-image FID, with the features of ``quality_model``, a TorchScript
-    file) are made again, at most ``quality_attempts`` times.
+    real picture than the mean of generation 0 (by single-image FID, with the features of ``quality_model``, a
+    TorchScript file) are made again, at most ``quality_attempts`` times.
     """
 
     colour: bool = False
@@ -111,7 +111,7 @@ class Controls:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Prompts that are never trained on: ``per_prompt`` pictures of each in every generation, a lineage of their own."""
+    """Prompts that are never trained on; ``per_prompt`` pictures of each in every generation form their own lineage."""
 
     prompts: tuple[str, ...] = ()
     per_prompt: int = 4
