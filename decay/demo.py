@@ -146,7 +146,7 @@ def _write_images(
     for pixels, slot, seed in zip(images, slots, made.seeds, strict=True):
         name = f"slot_{slot.index:04d}.png"
         (made.folder / name).write_bytes(encode_png(pixels))
-        rows.append(metadata_row(name, TEXTS[slot.kind], slot.index, seed, slot.kind, made.source))
+        rows.append(metadata_row(name, TEXTS[slot.kind], slot.index, seed, slot.kind, made.source, [slot.kind]))
         written.append(pixels)
         if progress is not None:
             progress(made.generation, len(rows), len(slots))

@@ -26,6 +26,8 @@ from decay.metadata import Known, natural_key, read_metadata, read_settings, rel
 from decay.prompts import expects_from_prompt
 
 REFERENCE_NAME = "real"
+OWN_FOLDERS = frozenset({"measures", "weights", "held_out", "controlled", "fresh"})
+"""What `decay` itself puts beside the generations."""
 REFERENCE_INDEX = -1
 """The index of the reference, which is no generation."""
 MAX_INDEX = 2**31 - 1
@@ -42,7 +44,7 @@ class ImageRecord:
     ``path``: where it lies. ``relative``: the same from the lineage root, posix, always valid Unicode.
     ``slot``: its prompt-and-seed position, the same in every generation. ``prompt``, ``group``, ``source``:
     plain text from the metadata, "" where it says nothing. ``expects``: the subjects (``face``, ``hand``)
-    that were asked for, None where nobody said.
+    that were asked for, None where nobody said. ``columns``: other texts that the metadata have of it, by column.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class ImageRecord:
     seed: int | None = None
     source: str = ""
     expects: frozenset[str] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,17 +123,7 @@ def with_reference(lineage: Lineage, folder: Path) -> Lineage:
 
     Their slots are their paths in that folder, their image column is ``reference:`` and that path. Raises LineageError.
     """
-    if not _is_folder(folder):
-        raise LineageError(f"{folder}: expected a folder of reference images; found none. Check the spelling.")
-    root = Path(os.path.abspath(folder))  # noqa: PTH100  links are followed when a file is read, not in its name
-    notes: list[str] = []
-    scan = _scan(root, root, notes)
-    if not scan.images:
-        wanted = ", ".join(sorted(SUFFIXES))
-        raise LineageError(f"{folder}: expected reference images ({wanted}); found none. Give the folder they lie in.")
-    images = [relative_to_root(root, path) for path in scan.images]
-    known = read_metadata(root, scan.folders, images, notes)
-    reference = _generation(root, root, REFERENCE_INDEX, scan, known, notes)
+    reference, notes = read_folder(folder)
     named = tuple(replace(record, relative=f"reference:{record.relative}") for record in reference.images)
     instead = (
         [f"{lineage.reference.folder.name}/ is not used: another reference was given."] if lineage.reference else []
@@ -138,9 +131,27 @@ def with_reference(lineage: Lineage, folder: Path) -> Lineage:
     return replace(
         lineage,
         reference=replace(reference, images=named),
-        reference_root=root,
+        reference_root=reference.folder,
         notes=(*lineage.notes, *instead, *(f"Reference: {note}" for note in notes)),
     )
+
+
+def read_folder(folder: Path) -> tuple[Generation, list[str]]:
+    """The pictures of any folder, at any depth, with what its metadata say; and notes on what was passed over.
+
+    As a generation it has the index of the reference. Raises LineageError.
+    """
+    if not _is_folder(folder):
+        raise LineageError(f"{folder}: expected a folder of images; found none. Check the spelling.")
+    root = Path(os.path.abspath(folder))  # noqa: PTH100  links are followed when a file is read, not in its name
+    notes: list[str] = []
+    scan = _scan(root, root, notes)
+    if not scan.images:
+        wanted = ", ".join(sorted(SUFFIXES))
+        raise LineageError(f"{folder}: expected images ({wanted}); found none. Give the folder they lie in.")
+    images = [relative_to_root(root, path) for path in scan.images]
+    known = read_metadata(root, scan.folders, images, notes)
+    return _generation(root, root, REFERENCE_INDEX, scan, known, notes), notes
 
 
 # --------------------------------------------------------------------------- which folders are generations
@@ -283,7 +294,7 @@ def _looks_like_lineage(folder: Path) -> bool:
 
 def _note_ignored(folders: list[Path], named: list[tuple[Path, int]], entries: _Entries, notes: list[str]) -> None:
     taken = {folder for folder, _ in named}
-    ignored = [folder.name for folder in folders if folder not in taken and folder.name != "measures"]
+    ignored = [folder.name for folder in folders if folder not in taken and folder.name not in OWN_FOLDERS]
     if ignored:
         more = f" and {len(ignored) - 10} more" if len(ignored) > 10 else ""
         notes.append(f"Folders that are no generation, ignored: {', '.join(ignored[:10])}{more}.")
@@ -369,6 +380,7 @@ def _generation(
                 seed=about.seed,
                 source=about.source,
                 expects=about.expects if about.expects is not None else expects_from_prompt(about.prompt),
+                columns=about.columns,
             )
         )
     return Generation(index, folder.absolute(), tuple(_with_own_slots(records, known, folder, notes)))

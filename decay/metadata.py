@@ -2,8 +2,8 @@
 
 The form is that of Hugging Face's imagefolder: ``file_name`` (from the metadata's own folder) and ``text``,
 and ours: ``seed``, ``slot``, ``group``, ``source``, ``expects``. Nothing in it is trusted: sizes are bounded,
-a ``file_name`` can only name an image that was found anyway, texts stay plain texts, unknown columns are
-passed over, and what cannot be read is an error that names the line.
+a ``file_name`` can only name an image that was found anyway, texts stay plain texts, columns of
+other names are kept as texts for whoever asks, and what cannot be read is an error that names the line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -28,12 +28,13 @@ MAX_METADATA_BYTES = 64 * 2**20
 MAX_SETTINGS_BYTES = 2**20
 
 _METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+_OURS = ("file_name", "text", "slot", "group", "seed", "source", "expects")
 _WHOLE_NUMBER = re.compile(r"^\s*(-?\d{1,20})(?:\.0*)?\s*$")
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a metadata row says of one image."""
+    """What a metadata row says of one image. ``columns``: the texts and numbers in columns of other names, as text."""
 
     prompt: str = ""
     slot: str = ""
@@ -41,6 +42,7 @@ class Known:
     seed: int | None = None
     source: str = ""
     expects: frozenset[str] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_metadata(root: Path, folders: Iterable[Path], images: Iterable[str], notes: list[str]) -> dict[str, Known]:
@@ -135,6 +137,11 @@ def _parse_row(where: str, row: Mapping[str, object]) -> tuple[str, Known]:
         seed=_seed(where, row.get("seed")),
         source=_text(where, row, "source"),
         expects=_expects(where, row.get("expects")),
+        columns={
+            column: _text(where, row, column)
+            for column, value in row.items()
+            if column not in _OURS and isinstance(value, str | int | float)
+        },
     )
     return name, known
 
@@ -180,20 +187,15 @@ def _target(folder: str, name: str) -> str | None:
 
 def _merge(above: Known, below: Known) -> Known:
     said = {name: value for name, value in vars(below).items() if value not in ("", None)}
-    return replace(above, **said)
+    return replace(above, **said | {"columns": {**above.columns, **below.columns}})
 
 
-def metadata_row(file_name: str, text: str, slot: int, seed: int, kind: str, source: str) -> dict[str, object]:
-    """The line of metadata.jsonl for an image that we made; ``kind``: the subject it should show, and its group."""
-    return {
-        "file_name": file_name,
-        "text": text,
-        "slot": slot,
-        "seed": seed,
-        "group": kind,
-        "source": source,
-        "expects": [kind],
-    }
+def metadata_row(
+    file_name: str, text: str, slot: int, seed: int | None, group: str, source: str, expects: Iterable[str] | None
+) -> dict[str, object]:
+    """The line of metadata.jsonl for an image that we made; ``expects``: the subjects it should show, if known."""
+    row = {"file_name": file_name, "text": text, "slot": slot, "seed": seed, "group": group, "source": source}
+    return row if expects is None else {**row, "expects": sorted(expects)}
 
 
 def json_lines(rows: Iterable[Mapping[str, object]]) -> str:

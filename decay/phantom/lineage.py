@@ -104,7 +104,7 @@ def _write_generation(
         for slot, (pixels, truth) in zip(slots, drawn, strict=True):
             name = f"slot_{slot.index:05d}.png"
             (folder / name).write_bytes(encode_png(pixels))
-            rows.append(metadata_row(name, TEXTS[slot.kind], slot.index, slot.seed, slot.kind, "phantom"))
+            rows.append(metadata_row(name, TEXTS[slot.kind], slot.index, slot.seed, slot.kind, "phantom", [slot.kind]))
             truths.append({"file_name": name, "slot": slot.index, "generation": generation, **truth})
             if progress is not None:
                 progress(generation, len(rows), len(slots))

@@ -31,7 +31,7 @@ def error_of(path: Path, content: str | bytes) -> str:
 
 
 def test_csv_and_jsonl_say_the_same(tmp_path: Path) -> None:
-    known = Known("a hand", "s1", "g", 12, "sd", frozenset({"face", "hand"}))
+    known = Known("a hand", "s1", "g", 12, "sd", frozenset({"face", "hand"}), {"other": "x"})
     write(
         tmp_path / "1" / "metadata.csv",
         "file_name,text,slot,group,seed,source,expects,other",

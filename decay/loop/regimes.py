@@ -1,0 +1,168 @@
+"""Which pictures a retraining is made on: pure arithmetic over slots, generations and groups.
+
+The regimes are those of the literature on model collapse: replace, accumulate and accumulate with a fixed budget
+(Gerstgrasser et al. 2024, "Is Model Collapse Inevitable?", arXiv:2404.01413), a fixed share of generated pictures
+(Bohacek & Farid, "Nepotistically trained generative image models collapse"), fresh data in every generation
+(Alemohammad et al. 2023, "Self-Consuming Generative Models Go MAD", arXiv:2307.01850), curation by a score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from decay.errors import DecayError
+from decay.loop.protocol import Regime
+
+REAL = -1
+"""In place of a generation: a slot's own real picture."""
+FRESH = -2
+"""In place of a generation: a picture of the reserve."""
+
+
+@dataclass(frozen=True, order=True)
+class Item:
+    """One picture of a training set.
+
+    ``generation``: 0 or later, or ``REAL`` or ``FRESH``. ``slot``: its slot; of a fresh picture the place in its
+    group's reserve, in the order of the group's name. ``group``: the group that it belongs to.
+    """
+
+    generation: int
+    slot: int
+    group: str
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether a model made it."""
+        return self.generation >= 0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What there is to choose from before iteration ``iteration`` (1 or later): generations up to the one before.
+
+    ``groups``: the group of each slot. ``n_reserve``: real pictures beyond the slots, by group. ``scores``: of the
+    generation before, one per slot, higher is better, NaN where there is none; needed by ``curated`` alone.
+    """
+
+    groups: Sequence[str]
+    iteration: int
+    n_reserve: Mapping[str, int]
+    scores: Sequence[float] | None = None
+
+    @property
+    def slots_by_group(self) -> dict[str, list[int]]:
+        """Slots of each group, groups in the order of their names."""
+        slots: dict[str, list[int]] = {group: [] for group in sorted(set(self.groups))}
+        for slot, group in enumerate(self.groups):
+            slots[group].append(slot)
+        return slots
+
+
+def n_synthetic(share: float, n_slots: int) -> int:
+    """The whole number of slots nearest to ``share`` of ``n_slots``, a half counted up; 0.033 of 30 is 1."""
+    return math.floor(share * n_slots + 0.5)
+
+
+def compose(regime: Regime, pool: Pool, seed: int) -> tuple[Item, ...]:
+    """The training set, in order: groups by name, within each the slots by number.
+
+    Everything drawn hangs on ``seed``, the iteration and the group alone. Raises DecayError if the reserve has too few
+    pictures for ``fresh``.
+    """
+    items: list[Item] = []
+    for number, (group, slots) in enumerate(pool.slots_by_group.items()):
+        rng = np.random.default_rng([seed, pool.iteration, number])
+        items.extend(_of_group(regime, pool, group, slots, rng))
+    return tuple(items)
+
+
+def counts(items: Sequence[Item]) -> dict[str, tuple[int, int]]:
+    """(real, synthetic) pictures by group, fresh ones counted as real; groups in the order of their names."""
+    found = {item.group: [0, 0] for item in sorted(items, key=lambda item: item.group)}
+    for item in items:
+        found[item.group][item.is_synthetic] += 1
+    return {group: (real, synthetic) for group, (real, synthetic) in found.items()}
+
+
+def _of_group(regime: Regime, pool: Pool, group: str, slots: list[int], rng: np.random.Generator) -> list[Item]:
+    before = pool.iteration - 1
+    match regime.kind:
+        case "replace":
+            items = [Item(before, slot, group) for slot in slots]
+        case "mix" | "schedule":
+            generated = _draw(slots, n_synthetic(_share(regime, pool.iteration), len(slots)), rng)
+            items = [Item(before if slot in generated else REAL, slot, group) for slot in slots]
+        case "fresh":
+            items = _with_fresh(regime, pool, group, slots, rng)
+        case "accumulate":
+            items = _all(slots, before, group)
+        case "budget":
+            items = _some(_all(slots, before, group), len(slots), rng)
+        case "filtered":
+            items = _filtered(regime, _all(slots, before, group), len(slots), rng)
+        case "curated":
+            items = _best(regime, pool, group, slots)
+    return items
+
+
+def _share(regime: Regime, iteration: int) -> float:
+    """The share of generated pictures in an iteration; a schedule's last share holds from then on."""
+    if regime.kind != "schedule":
+        return regime.synthetic
+    return regime.shares[min(iteration - regime.since, len(regime.shares) - 1)]
+
+
+def _draw(slots: Sequence[int], n: int, rng: np.random.Generator) -> set[int]:
+    return {int(slot) for slot in rng.permutation(slots)[:n]}
+
+
+def _all(slots: Sequence[int], last: int, group: str) -> list[Item]:
+    """The real pictures and those of every generation so far."""
+    return [Item(generation, slot, group) for generation in (REAL, *range(last + 1)) for slot in slots]
+
+
+def _some(items: Sequence[Item], n: int, rng: np.random.Generator) -> list[Item]:
+    chosen = rng.choice(len(items), size=n, replace=False)
+    return [items[index] for index in sorted(chosen)]
+
+
+def _filtered(regime: Regime, items: list[Item], n: int, rng: np.random.Generator) -> list[Item]:
+    """As ``budget``, from what is left when the log's synthetic pictures are dropped, but for the share missed."""
+    real = [item for item in items if not item.is_synthetic]
+    synthetic = [item for item in items if item.is_synthetic]
+    passed = _some(synthetic, n_synthetic(regime.missed, len(synthetic)), rng)
+    return _some([*real, *passed], n, rng)
+
+
+def _with_fresh(regime: Regime, pool: Pool, group: str, slots: list[int], rng: np.random.Generator) -> list[Item]:
+    """Generated slots as in a mix; in place of each other one a real picture that no iteration has seen.
+
+    Each iteration takes the next so many of the reserve, in an order that was drawn when the slots were.
+    """
+    generated = _draw(slots, n_synthetic(regime.synthetic, len(slots)), rng)
+    n_fresh = len(slots) - len(generated)
+    begin = (pool.iteration - regime.since) * n_fresh
+    if begin + n_fresh > pool.n_reserve.get(group, 0):
+        raise DecayError(
+            f"The regime fresh needs {begin + n_fresh} real pictures of {group or 'its one group'} beyond the "
+            f"{len(slots)} of its slots by iteration {pool.iteration}; there are {pool.n_reserve.get(group, 0)}. Add "
+            "real pictures, or lower per_group, the iterations or the share of fresh ones."
+        )
+    fresh = iter(range(begin, begin + n_fresh))
+    return [
+        Item(pool.iteration - 1, slot, group) if slot in generated else Item(FRESH, next(fresh), group)
+        for slot in slots
+    ]
+
+
+def _best(regime: Regime, pool: Pool, group: str, slots: list[int]) -> list[Item]:
+    """The best share of the generation before, best first, repeated until every slot is filled. Unscored ones last."""
+    scores = np.full(len(pool.groups), np.nan) if pool.scores is None else np.asarray(pool.scores, dtype=np.float64)
+    ranked = sorted(slots, key=lambda slot: (np.isnan(scores[slot]), -np.nan_to_num(scores[slot]), slot))
+    kept = ranked[: max(n_synthetic(regime.keep, len(slots)), 1)]
+    return [Item(pool.iteration - 1, kept[i % len(kept)], group) for i in range(len(slots))]
