@@ -38,7 +38,7 @@ def test_csv_and_jsonl_say_the_same(tmp_path: Path) -> None:
         'a.png,a hand,s1,g,12,sd,"face,hand",x',
     )
     row = {"file_name": "a.png", "text": "a hand", "slot": "s1", "group": "g", "seed": 12, "source": "sd"}
-    write(tmp_path / "2" / "metadata.jsonl", row | {"expects": ["hand", "face"], "other": {"x": 1}})
+    write(tmp_path / "2" / "metadata.jsonl", row | {"expects": ["hand", "face"], "other": "x", "nested": {"x": 1}})
     for folder in ("1", "2"):
         assert read(tmp_path / folder, ["a.png"]) == ({"a.png": known}, [])
 
