@@ -1,0 +1,179 @@
+"""The two controls of Bohacek & Farid, "Nepotistically trained generative image models collapse", section 2.5.
+
+Colour: each generated picture takes the colour histograms of the real picture that has the nearest ones. Quality:
+generated pictures that lie further from their own real picture than generation 0 did on average are made again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from decay.errors import ModelError
+from detectors.trait import Pixels
+
+# --------------------------------------------------------------------------- colour
+
+N_LEVELS = 256
+PSEUDO_COUNT = 0.5
+"""Added to every bin before a histogram is made a distribution (Jeffreys' prior; Krichevsky & Trofimov 1981,
+doi:10.1109/TIT.1981.1056331), so that a level that a real picture lacks costs much, but not everything."""
+
+# ITU-R BT.601 at full range, as JFIF, OpenCV and Pillow have it: (Y, Cb, Cr) with 128 for no chroma -> (R, G, B).
+_YCBCR_TO_RGB = np.array([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
+
+
+class ColourMatch(NamedTuple):
+    """``pixels``: the matched picture, sRGB uint8 (h, w, 3). ``real_index``: that of the
+    real picture, the first of the nearest.
+
+    ``divergence``: mean over the channels of KL(generated || real), nats, >= 0.
+    """
+
+    pixels: Pixels
+    real_index: int
+    divergence: float
+
+
+class ColourMatcher:
+    """Matches pictures to the nearest of ``real`` in colour; keeps its histograms alone, not its pixels.
+
+    ``real``: sRGB uint8 (h, w, 3), at least one, of any sizes.
+    """
+
+    def __init__(self, real: Sequence[Pixels]) -> None:
+        if not len(real):
+            raise ValueError("colours are matched to at least one real picture, got none")
+        self._counts = np.stack([ycbcr_histograms(to_ycbcr(image)) for image in real])
+        self._log_real = np.log(_distributions(self._counts))
+
+    def match(self, image: Pixels) -> ColourMatch:
+        """``image``, sRGB uint8 (h, w, 3), with the YCbCr histograms of the real picture nearest to it.
+
+        Nearest: least mean, over Y, Cb and Cr, of the Kullback-Leibler divergence KL(generated || real) of the
+        256-bin histograms, each with ``PSEUDO_COUNT`` added. Matching is channel by channel, each level to the level at
+        the same quantile (Gonzalez & Woods, Digital Image Processing, "Histogram matching"). The change is what is
+        carried back to RGB, not the picture: where nothing is to be changed every pixel stays as it was, and none is
+        rounded to whole YCbCr levels. Colours that leave the RGB cube are clipped to it.
+        """
+        ycbcr = to_ycbcr(image)
+        counts = ycbcr_histograms(ycbcr)
+        own = _distributions(counts)
+        divergences = (np.sum(own * np.log(own)) - np.einsum("cb,ncb->n", own, self._log_real)) / len(own)
+        index = int(np.argmin(divergences))
+        shifts = np.stack([level_shifts(here, there) for here, there in zip(counts, self._counts[index], strict=True)])
+        change = np.stack([shifts[channel][ycbcr[..., channel]] for channel in range(3)], axis=-1) @ _YCBCR_TO_RGB.T
+        matched = np.clip(np.rint(image + change), 0, 255).astype(np.uint8)
+        # A distribution's divergence from itself comes out as some 1e-16 of either sign.
+        return ColourMatch(matched, index, max(float(divergences[index]), 0.0))
+
+
+def to_ycbcr(image: Pixels) -> Pixels:
+    """sRGB uint8 (h, w, 3) as Y, Cb, Cr, uint8 (h, w, 3): ITU-R BT.601, full range, rounded to whole levels."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]], dtype=np.uint8)
+
+
+def ycbcr_histograms(ycbcr: Pixels) -> NDArray[np.int64]:
+    """Pixels at each level, (3, 256), of a picture uint8 (h, w, 3)."""
+    return np.stack([np.bincount(ycbcr[..., channel].ravel(), minlength=N_LEVELS) for channel in range(3)])
+
+
+def level_shifts(here: NDArray[np.int64], there: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What is added to each level, (256,), so that the histogram ``here`` (256,) comes to be distributed as ``there``.
+
+    Each level goes to the one at its cumulative share, linear between the levels that ``there`` has.
+    """
+    present = np.flatnonzero(there)
+    shares_here, shares_there = np.cumsum(here) / here.sum(), np.cumsum(there[present]) / there.sum()
+    return np.interp(shares_here, shares_there, present) - np.arange(N_LEVELS)
+
+
+def _distributions(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Counts (..., 256) with the pseudo-count, as shares that sum to 1."""
+    smooth = counts + PSEUDO_COUNT
+    return np.asarray(smooth / smooth.sum(axis=-1, keepdims=True))
+
+
+# --------------------------------------------------------------------------- quality
+
+
+@dataclass(frozen=True)
+class FeatureStatistics:
+    """A Gaussian in place of the features of one picture. ``mean``: (c,). ``root``: symmetric (c, c), the square root
+    of the covariance."""
+
+    mean: NDArray[np.float64]
+    root: NDArray[np.float64]
+
+
+class SingleImageFid:
+    """Distance of a generated picture from its own real one: the Frechet distance of their feature distributions.
+
+    Rott Shaham, Dekel & Michaeli (2019), "SinGAN", doi:10.1109/ICCV.2019.00467: the deep features at each location of a
+    picture, in place of one vector for each of many pictures. ``model_path``: a TorchScript file, as
+    ``decay.loop.engines.features`` takes it; ``before_pool``: of Inception-v3, whether the features are those before
+    the first pooling layer (64 channels: what the authors' published code computes) or the second (192: what their
+    text says). Raises ModelError if the file, or torch, is missing or no good.
+    """
+
+    def __init__(self, model_path: Path, before_pool: Literal[1, 2] = 1) -> None:
+        try:
+            module = import_module("decay.loop.engines.features")
+        except ModuleNotFoundError as error:
+            raise ModelError(
+                f"The quality control needs the package {error.name}, which is not installed. "
+                "Install what the loop needs: pip install 'decay[loop]'."
+            ) from error
+        features = module.TorchScriptFeatures(model_path, before_pool)
+        self._features: Callable[[Pixels], NDArray[np.float64]] = features
+        self.model_sha256: str = features.sha256
+
+    def statistics(self, image: Pixels) -> FeatureStatistics:
+        """What ``distance`` needs of a picture, sRGB uint8 (h, w, 3); keep that of a real one to compare it again."""
+        return feature_statistics(self._features(image))
+
+    def distance(self, generated: Pixels, real: Pixels | FeatureStatistics) -> float:
+        """SIFID, >= 0, 0 for two pictures alike. ``real``: its own real picture, or that one's ``statistics``."""
+        there = real if isinstance(real, FeatureStatistics) else self.statistics(real)
+        return frechet_distance(self.statistics(generated), there)
+
+
+def feature_statistics(features: NDArray[np.float64]) -> FeatureStatistics:
+    """Mean and root of the sample covariance (divided by n - 1) of features (n locations, c channels), n >= 2.
+
+    Warns if n <= c: the covariance then lacks rank, and what is compared depends on the pictures' size.
+    """
+    n_locations, n_channels = features.shape
+    if n_locations < 2:
+        raise ValueError(f"a distribution needs at least 2 locations, got {n_locations}")
+    if n_locations <= n_channels:
+        warnings.warn(
+            f"{n_locations} locations for {n_channels} channels: single-image FID is rough at this size; "
+            "use larger pictures or an earlier layer.",
+            stacklevel=2,
+        )
+    covariance = np.atleast_2d(np.cov(features, rowvar=False))
+    values, vectors = eigh(covariance)
+    # Where rank is lacking, eigenvalues of zero come out as some 1e-17 of either sign.
+    return FeatureStatistics(features.mean(axis=0), (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+
+
+def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
+    """Squared Frechet distance of two Gaussians, |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), >= 0.
+
+    Dowson & Landau (1982), doi:10.1016/0047-259X(82)90077-X; Heusel et al. (2017), arXiv:1706.08500, eq. 6. The trace
+    of the root is the sum of the singular values of S1^(1/2) S2^(1/2): exact for covariances without full rank as
+    well, where a matrix square root of the product may be complex or not exist.
+    """
+    shared = float(np.linalg.svd(a.root @ b.root, compute_uv=False).sum())
+    apart = float(np.sum((a.mean - b.mean) ** 2))
+    return max(apart + float(np.sum(a.root**2) + np.sum(b.root**2)) - 2.0 * shared, 0.0)
