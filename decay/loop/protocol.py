@@ -1,4 +1,6 @@
-"""An experiment as data: what a TOML file says of a run, checked and complete.
+"""An experiment as data: what a TOML file says of a run, checked and complete. ``decay.loop.reading`` reads the file.
+
+What could not be run is refused when it is made (ValueError), whoever makes it: the file, the command line, a script.
 
 ::
 
@@ -28,6 +30,7 @@
     [[regime]]                      # an intervention is one more
     since = 4
     kind = "fresh"
+    synthetic = 0.5
 
     [held_out]
     prompts = ["A marine biologist scuba diving amidst a field of sunflowers"]
@@ -36,29 +39,103 @@
     [[arm]]                         # for a sweep: the same, but for what stands here
     name = "mix-100"
     regime = [{kind = "replace"}]
+
+    [[arm]]                         # goes on from generation 5 of another arm, on real pictures only
+    name = "heal-100"
+    heal = "mix-100@5"
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import Formatter
 from typing import Literal
 
+from decay.errors import DecayError
 from decay.loop.engine import Setting
+from decay.metadata import EXPECTABLE
 
 Init = Literal["chain", "base"]
 Start = Literal["real", "previous", "noise"]
 Kind = Literal["replace", "mix", "schedule", "accumulate", "budget", "fresh", "curated", "filtered"]
+Keep = Literal["all", "last"]
+
+KIND_SETTINGS: Mapping[Kind, tuple[str, ...]] = {
+    "replace": (),
+    "mix": ("synthetic",),
+    "schedule": ("shares",),
+    "accumulate": (),
+    "budget": (),
+    "fresh": ("synthetic",),
+    "curated": ("keep", "score"),
+    "filtered": ("missed",),
+}
+"""The settings of ``Regime`` that each kind has; in another kind they would do nothing, and are refused."""
+
+# Folders carry these names, also on systems that hold "Mix" and "mix" for one and forbid a dot at the end.
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
+
+
+def columns_of(template: str) -> tuple[str, ...]:
+    """The metadata columns that a template such as ``a photo of a {age} {gender}`` names, in order.
+
+    Raises ValueError if it is none. Columns are plain names: ``{}``, ``{a.b}``, ``{a[0]}``, ``{a!r}`` and ``{a:>9}``
+    reach beyond the text of a column and are refused.
+    """
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"expected a template with columns in braces; found {shown(template)} ({error})") from error
+    columns = []
+    for _, name, spec, conversion in parts:
+        if name is not None:
+            if spec or conversion or not re.fullmatch(r"\w[\w -]*", name):
+                raise ValueError(f"expected plain column names in braces; found {shown(template)}")
+            columns.append(name)
+    return tuple(columns)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError if ``name`` cannot be a folder's name on every system."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"expected a name of 1 to 64 letters, digits, `.`, `_` and `-`; found {shown(name)}")
+
+
+def shown(value: object) -> str:
+    """What was found, short enough for a message; ``repr`` spells out what cannot be printed."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain(prompt: str) -> str:
+    return " ".join(prompt.casefold().split())
+
+
+def _not_blank(what: str, text: str) -> None:
+    if not text.strip():
+        raise ValueError(f"expected a text in {what}; found an empty one")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:  # also refuses NaN
+        raise ValueError(f"expected {name} in 0..1; found {shown(value)}")
+
+
+def _at_least(name: str, least: int, value: int | None) -> None:
+    if value is not None and value < least:
+        raise ValueError(f"expected {name} of {least} or more; found {shown(value)}")
 
 
 @dataclass(frozen=True)
 class RealSet:
     """The real pictures. ``folder``: images, with metadata as Hugging Face's imagefolder has it.
 
-    ``prompt``, ``group``: templates over the metadata's columns. ``per_group``: slots in each group, None for all
-    pictures; those beyond are the reserve that ``fresh`` draws on. ``expects``: subjects that every picture should
-    show, None to read them off the metadata or the prompt.
+    ``prompt``, ``group``: templates over the metadata's columns; an empty ``group`` makes one of all. ``per_group``: slots in each group, None
+    for all pictures; those beyond are the reserve that ``fresh`` draws on. ``expects``: subjects that every picture
+    should show, None to read them off the metadata or the prompt.
     """
 
     folder: Path
@@ -66,6 +143,14 @@ class RealSet:
     group: str = "{group}"
     per_group: int | None = None
     expects: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _not_blank("prompt", self.prompt)
+        for template in (self.prompt, self.group):
+            columns_of(template)
+        _at_least("per_group", 1, self.per_group)
+        if self.expects is not None and not set(self.expects) <= set(EXPECTABLE):
+            raise ValueError(f"expected words out of {', '.join(EXPECTABLE)} in expects; found {shown(self.expects)}")
 
 
 @dataclass(frozen=True)
@@ -93,6 +178,28 @@ class Regime:
     score: str = "image_sharpness"
     missed: float = 0.0
 
+    def __post_init__(self) -> None:
+        _at_least("since", 1, self.since)
+        self._check_superfluous()
+        for name in ("synthetic", "keep", "missed"):
+            _share(name, getattr(self, name))
+        for share in self.shares:
+            _share("shares", share)
+        if self.kind == "schedule" and not self.shares:
+            raise ValueError("expected one share per iteration in shares; found none")
+        if self.kind == "curated" and self.keep == 0.0:
+            raise ValueError("expected keep above 0; found 0, which leaves nothing to train on")
+        if self.kind == "fresh" and self.synthetic == 1.0:
+            raise ValueError('expected synthetic below 1; found 1, which leaves no room for fresh pictures: "replace"')
+        _not_blank("score", self.score)
+
+    def _check_superfluous(self) -> None:
+        own = KIND_SETTINGS[self.kind]
+        for name in dict.fromkeys(name for names in KIND_SETTINGS.values() for name in names):
+            if name not in own and getattr(self, name) != getattr(type(self), name):
+                has = " and ".join(own) or "no settings"
+                raise ValueError(f"expected no {name}: the regime {self.kind} has {has}; found {name}")
+
 
 @dataclass(frozen=True)
 class Controls:
@@ -108,6 +215,11 @@ class Controls:
     quality_model: Path | None = None
     quality_attempts: int = 10
 
+    def __post_init__(self) -> None:
+        _at_least("quality_attempts", 1, self.quality_attempts)
+        if self.quality and self.quality_model is None:
+            raise ValueError("expected quality_model, the TorchScript file that the quality control needs; found none")
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -116,6 +228,23 @@ class HeldOut:
     prompts: tuple[str, ...] = ()
     per_prompt: int = 4
 
+    def __post_init__(self) -> None:
+        _at_least("per_prompt", 1, self.per_prompt)
+        for prompt in self.prompts:
+            _not_blank("prompts", prompt)
+        if len({_plain(prompt) for prompt in self.prompts}) < len(self.prompts):
+            raise ValueError("expected every prompt once in prompts; found one twice")
+
+    def refuse_trained(self, prompts: Iterable[str]) -> None:
+        """Raises DecayError if one of ``prompts``, which are trained on, is held out; case and spaces do not count."""
+        trained = {_plain(prompt) for prompt in prompts}
+        for prompt in self.prompts:
+            if _plain(prompt) in trained:
+                raise DecayError(
+                    f"[held_out]: expected prompts that are never trained on; found {shown(prompt)}, which real "
+                    "pictures carry. Take it out of `prompts`, or those pictures out of the real ones."
+                )
+
 
 @dataclass(frozen=True)
 class Parent:
@@ -123,6 +252,9 @@ class Parent:
 
     run: Path
     generation: int
+
+    def __post_init__(self) -> None:
+        _at_least("generation", 0, self.generation)
 
 
 @dataclass(frozen=True)
@@ -147,8 +279,69 @@ class Protocol:
     controls: Controls = Controls()
     held_out: HeldOut = HeldOut()
     parent: Parent | None = None
-    keep_weights: Literal["all", "last"] = "all"
+    keep_weights: Keep = "all"
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        _at_least("seed", 0, self.seed)
+        _at_least("iterations", 1, self.iterations)
+        _at_least("size_px", 8, self.size_px)
+        since = [regime.since for regime in self.regimes]
+        if since[:1] != [1]:
+            raise ValueError(f"expected a first regime with since = 1; found {shown(since[0] if since else 'none')}")
+        if since != sorted(set(since)):
+            raise ValueError(f"expected regimes in the order of since, each later than the last; found {shown(since)}")
+        if not columns_of(self.real.prompt):
+            self.held_out.refuse_trained([self.real.prompt])
+
+    @property
+    def first_generation(self) -> int:
+        """The first generation that this run makes: 0, or the one after its parent."""
+        return 0 if self.parent is None else self.parent.generation + 1
+
+    @property
+    def last_generation(self) -> int:
+        """The last one."""
+        return self.iterations if self.parent is None else self.parent.generation + self.iterations
 
     def regime_at(self, iteration: int) -> Regime:
         """The regime that governs the retraining before generation ``iteration`` (1 or later)."""
         return [regime for regime in self.regimes if regime.since <= iteration][-1]
+
+    def healed_from(self, parent: Parent) -> Protocol:
+        """The same, but going on from ``parent`` and trained on real pictures only."""
+        return replace(self, parent=parent, regimes=(Regime(kind="mix", synthetic=0.0),))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A protocol and its variations. ``arms``: by name, in the order in which they can be run.
+
+    An arm's ``parent`` may be another arm, which comes before it; its ``run`` is then that arm's bare name.
+    """
+
+    base: Protocol
+    arms: Mapping[str, Protocol] = field(default_factory=dict)
+
+    def arms_in(self, folder: Path) -> Mapping[str, Protocol]:
+        """The arms as they run when each has the folder of its name in ``folder``."""
+        return {name: _placed(arm, self.arms, folder) for name, arm in self.arms.items()}
+
+    def on_real(self, folder: Path) -> Experiment:
+        """The same with other real pictures, in all arms."""
+        moved = {name: replace(arm, real=replace(arm.real, folder=folder)) for name, arm in self.arms.items()}
+        return Experiment(replace(self.base, real=replace(self.base.real, folder=folder)), moved)
+
+
+def _placed(arm: Protocol, arms: Mapping[str, Protocol], folder: Path) -> Protocol:
+    if arm.parent is None or str(arm.parent.run) not in arms:
+        return arm
+    return replace(arm, parent=replace(arm.parent, run=folder / arm.parent.run))
+
+
+def read_parent(text: str) -> Parent:
+    """``RUN@5``: generation 5 of the run in the folder RUN. Raises ValueError."""
+    run, _, generation = text.rpartition("@")
+    if not run.strip() or not re.fullmatch(r"[0-9]{1,6}", generation):
+        raise ValueError(f"expected a run and one of its generations, as in RUN@5; found {shown(text)}")
+    return Parent(Path(run), int(generation))
