@@ -50,6 +50,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from string import Formatter
 from typing import Literal
@@ -98,6 +99,15 @@ def columns_of(template: str) -> tuple[str, ...]:
     return tuple(columns)
 
 
+def synthetic_count(share: float, n_slots: int) -> int:
+    """How many of ``n_slots`` are generated at a ``share`` of 0..1: the nearest whole number, halves upward.
+
+    The share is taken as it is written, in decimals: 0.033 of 30 is 1, 0.25 of 30 is 8, 0.29 of 50 is 15, though in
+    binary it is a little less than 14.5.
+    """
+    return int((Decimal(repr(float(share))) * n_slots).to_integral_value(ROUND_HALF_UP))
+
+
 def check_name(name: str) -> None:
     """Raises ValueError if ``name`` cannot be a folder's name on every system."""
     if not _NAME.fullmatch(name):
@@ -133,9 +143,9 @@ def _at_least(name: str, least: int, value: int | None) -> None:
 class RealSet:
     """The real pictures. ``folder``: images, with metadata as Hugging Face's imagefolder has it.
 
-    ``prompt``, ``group``: templates over the metadata's columns; an empty ``group`` makes one of all. ``per_group``: slots in each group, None
-    for all pictures; those beyond are the reserve that ``fresh`` draws on. ``expects``: subjects that every picture
-    should show, None to read them off the metadata or the prompt.
+    ``prompt``, ``group``: templates over the metadata's columns; an empty ``group`` makes one of all. ``per_group``:
+    slots in each group, None for all pictures; those beyond are the reserve that ``fresh`` draws on. ``expects``:
+    subjects that every picture should show, None to read them off the metadata or the prompt.
     """
 
     folder: Path
@@ -199,6 +209,12 @@ class Regime:
             if name not in own and getattr(self, name) != getattr(type(self), name):
                 has = " and ".join(own) or "no settings"
                 raise ValueError(f"expected no {name}: the regime {self.kind} has {has}; found {name}")
+
+    def share_at(self, iteration: int) -> float:
+        """The share of generated pictures that ``mix``, ``fresh`` or ``schedule`` asks for at ``iteration``."""
+        if self.kind != "schedule":
+            return self.synthetic
+        return self.shares[min(iteration - self.since, len(self.shares) - 1)]
 
 
 @dataclass(frozen=True)
