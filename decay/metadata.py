@@ -69,6 +69,21 @@ def read_metadata(root: Path, folders: Iterable[Path], images: Iterable[str], no
     return known
 
 
+def read_table(path: Path) -> Iterator[tuple[str, str | None, dict[str, str]]]:
+    """(where, file, texts) of each row of a table of images that the user names, CSV or, ending in .jsonl, JSON lines.
+
+    ``where``: table and line, for messages. ``file``: what its ``file_name`` means, a posix path in NFC, or None if
+    that leads out of the folder. ``texts``: every text and number by column, as text. Raises LineageError.
+    """
+    text = _read_text(path, path.resolve().parent, MAX_METADATA_BYTES)
+    for where, row in _jsonl_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text):
+        texts = {column: _text(where, row, column) for column, value in row.items() if _is_text(value)}
+        if not texts.get("file_name"):
+            raise LineageError(f"{where}: expected a file_name, the image's path in its folder; found none. Add it.")
+        target = _target("", texts["file_name"])
+        yield where, None if target is None else unicodedata.normalize("NFC", target), texts
+
+
 def _rows_of(root: Path, folders: Iterable[Path], notes: list[str]) -> Iterator[tuple[Path, str, Known]]:
     """(folder, file_name, row) of every metadata file, those of deeper folders last."""
     for folder in sorted(set(folders), key=lambda f: (len(f.parts), natural_key(str(f)))):
@@ -140,7 +155,7 @@ def _parse_row(where: str, row: Mapping[str, object]) -> tuple[str, Known]:
         columns={
             column: _text(where, row, column)
             for column, value in row.items()
-            if column not in _OURS and isinstance(value, str | int | float)
+            if column not in _OURS and _is_text(value)
         },
     )
     return name, known
@@ -150,10 +165,14 @@ def _text(where: str, row: Mapping[str, object], column: str) -> str:
     value = row.get(column)
     if value is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if not _is_text(value):
         raise LineageError(f"{where}: expected text in {column}; found a {type(value).__name__}. Write it as a string.")
     # A lone surrogate (JSON can spell one) is no Unicode text, and no table could hold it.
     return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _seed(where: str, value: object) -> int | None:

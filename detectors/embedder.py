@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -70,15 +72,8 @@ class PackEmbedder:
     """
 
     def __init__(self, pack: str, root: Path) -> None:
-        folder = pack_folder(pack, root)
-        if not any(folder.glob("*.onnx")):
-            raise FileNotFoundError(
-                f"{folder}: expected the .onnx files of the insightface pack {pack!r}; found none. "
-                "Nothing is downloaded while measuring: fetch the pack once with `decay models`, "
-                "name another folder, or measure without a pack."
-            )
         self._name = pack
-        self._analysis = _load_pack(pack, root.expanduser())
+        self._analysis = _load_pack(pack, root, ["detection", "recognition"])
 
     @property
     def name(self) -> str:
@@ -95,14 +90,52 @@ class PackEmbedder:
 
         ``pixels``: sRGB uint8 (h, w, 3), the image in which ``face`` was found.
         """
-        crop, box = _crop_around(pixels, face.box)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # insightface calls scikit-image by an old name
-            found = self._analysis.get(np.ascontiguousarray(crop[:, :, ::-1]))  # it wants BGR
-        overlaps = [_iou(box, item.bbox) for item in found]
-        if not overlaps or max(overlaps) < _SAME_FACE_IOU:
-            return None
-        return _unit(np.asarray(found[int(np.argmax(overlaps))].embedding))
+        found = _analyse(self._analysis, pixels, face)
+        return None if found is None else _unit(np.asarray(found.embedding))
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a network takes a face for. ``age_years``: whole years. ``sex``: as its labels had it."""
+
+    age_years: int
+    sex: Literal["man", "woman"]
+
+
+class PackGuesser:
+    """The model of age and sex in an insightface pack, of those that have one (``genderage.onnx`` in buffalo_l).
+
+    Its guesses are a machine's, and err more on some people than on others (Buolamwini & Gebru 2018, "Gender
+    Shades"): say so wherever they stand. Raises FileNotFoundError if the pack, or that model in it, is not there.
+    """
+
+    def __init__(self, pack: str, root: Path | None) -> None:
+        root = root or DEFAULT_ROOT
+        self._analysis = _load_pack(pack, root, ["detection", "genderage"])
+        if "genderage" not in self._analysis.models:
+            files = ", ".join(sorted(path.name for path in pack_folder(pack, root).glob("*.onnx")))
+            raise FileNotFoundError(
+                f"{pack_folder(pack, root)}: expected a model of age and sex in the insightface pack {pack!r} "
+                f"(genderage.onnx, in buffalo_l); found {files}. Use a pack that has one, or give these columns in a "
+                "table."
+            )
+
+    def guess(self, pixels: Pixels, face: Face) -> Guess | None:
+        """Age and sex, or None where SCRFD finds no such face. ``pixels``: the image in which ``face`` was found."""
+        found = _analyse(self._analysis, pixels, face)
+        return None if found is None else Guess(int(found.age), "man" if int(found.gender) == 1 else "woman")
+
+
+def _analyse(analysis: Any, pixels: Pixels, face: Face) -> Any:
+    """What insightface says of ``face``; None where it does not find it."""
+    crop, box = _crop_around(pixels, face.box)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # insightface calls scikit-image by an old name
+        found = analysis.get(np.ascontiguousarray(crop[:, :, ::-1]))  # it wants BGR
+    overlaps = [_iou(box, item.bbox) for item in found]
+    if not overlaps or max(overlaps) < _SAME_FACE_IOU:
+        return None
+    return found[int(np.argmax(overlaps))]
 
 
 def pack_folder(pack: str, root: Path | None) -> Path:
@@ -110,7 +143,14 @@ def pack_folder(pack: str, root: Path | None) -> Path:
     return (root or DEFAULT_ROOT).expanduser() / "models" / pack
 
 
-def _load_pack(pack: str, root: Path) -> Any:
+def _load_pack(pack: str, root: Path, modules: Sequence[str]) -> Any:
+    folder = pack_folder(pack, root)
+    if not any(folder.glob("*.onnx")):
+        raise FileNotFoundError(
+            f"{folder}: expected the .onnx files of the insightface pack {pack!r}; found none. "
+            "Nothing is downloaded here: fetch the pack once with `decay models fetch`, "
+            "name another folder, or go without a pack."
+        )
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when onnxruntime is loaded
     import onnxruntime  # noqa: PLC0415  # late, for the line above; and it loads slowly
     from insightface.app import FaceAnalysis  # noqa: PLC0415
@@ -120,8 +160,8 @@ def _load_pack(pack: str, root: Path) -> Any:
     options.inter_op_num_threads = 1
     analysis = FaceAnalysis(
         pack,
-        root=str(root),
-        allowed_modules=["detection", "recognition"],
+        root=str(root.expanduser()),
+        allowed_modules=list(modules),
         providers=["CPUExecutionProvider"],
         sess_options=options,
     )
