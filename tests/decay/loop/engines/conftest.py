@@ -100,7 +100,14 @@ def _text_encoder(n_tokens: int) -> CLIPTextModel:
 def _tokenizer(folder: Path) -> CLIPTokenizer:
     """CLIP's byte-level tokenizer with five merges: every text can be told from every other."""
     letters = sorted(ByteLevel.alphabet())
-    words = [*letters, "</w>", *(f"{letter}</w>" for letter in letters), *("".join(merge) for merge in MERGES), START, END]
+    words = [
+        *letters,
+        "</w>",
+        *(f"{letter}</w>" for letter in letters),
+        *("".join(merge) for merge in MERGES),
+        START,
+        END,
+    ]
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
