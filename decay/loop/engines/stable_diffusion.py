@@ -14,6 +14,7 @@ sampling.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from PIL import Image
 from torch import Tensor, nn
@@ -146,7 +148,8 @@ class StableDiffusionWeights:
             write_text(folder / "unet" / "config.json", to_json(self.config))
             save_tensors(folder / "unet" / UNET_FILE, self.tensors)
         else:
-            save_tensors(folder / LORA_FILE, {_LORA_PREFIX + name: value for name, value in self.tensors.items()})
+            named = {_LORA_PREFIX + name: value for name, value in self.tensors.items()}
+            save_tensors(folder / LORA_FILE, named, {LORA_ADAPTER_METADATA_KEY: self._lora_metadata()})
         record = {
             "format_version": FORMAT_VERSION,
             "kind": self.kind,
@@ -155,6 +158,12 @@ class StableDiffusionWeights:
             "sha256": self.sha256,
         }
         write_text(folder / RECORD_FILE, to_json(record))
+
+    def _lora_metadata(self) -> str:
+        # Without it other programs take the rank for alpha.
+        settings = {"r": self.config["rank"], "lora_alpha": self.config["alpha"]}
+        settings["target_modules"] = self.config["targets"]
+        return json.dumps({_LORA_PREFIX + name: value for name, value in settings.items()})
 
 
 # --------------------------------------------------------------------------- the engine

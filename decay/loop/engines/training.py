@@ -343,12 +343,16 @@ def _is_usable(folder: Path, plan: Mapping[str, object]) -> bool:
 # --------------------------------------------------------------------------- tensors in files
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors, in one step. Raises OutputError."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors as safetensors, in one step. Raises OutputError.
+
+    ``metadata``: for readers of other makes; one entry at most keeps the file the same byte for byte (safetensors
+    writes several in any order).
+    """
     whole = {name: value.detach().contiguous() for name, value in tensors.items()}
     try:
         with write_aside(path) as aside:
-            save_file(whole, aside)
+            save_file(whole, aside, None if metadata is None else dict(metadata))
     except SafetensorError as error:
         # Rust's I/O error comes as text: IoError(Os { code: 28, kind: StorageFull, message: "..." })
         code = re.search(r"code: (\d+)", str(error))
