@@ -114,10 +114,10 @@ def check_name(name: str) -> None:
         raise ValueError(f"expected a name of 1 to 64 letters, digits, `.`, `_` and `-`; found {shown(name)}")
 
 
-def shown(value: object) -> str:
+def shown(value: object, limit: int = 60) -> str:
     """What was found, short enough for a message; ``repr`` spells out what cannot be printed."""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _plain(prompt: str) -> str:
@@ -251,15 +251,18 @@ class HeldOut:
         if len({_plain(prompt) for prompt in self.prompts}) < len(self.prompts):
             raise ValueError("expected every prompt once in prompts; found one twice")
 
-    def refuse_trained(self, prompts: Iterable[str]) -> None:
-        """Raises DecayError if one of ``prompts``, which are trained on, is held out; case and spaces do not count."""
+    def trained_among(self, prompts: Iterable[str]) -> str | None:
+        """The first held-out prompt that is one of ``prompts``, too; None if none is. Case and spaces do not count."""
         trained = {_plain(prompt) for prompt in prompts}
-        for prompt in self.prompts:
-            if _plain(prompt) in trained:
-                raise DecayError(
-                    f"[held_out]: expected prompts that are never trained on; found {shown(prompt)}, which real "
-                    "pictures carry. Take it out of `prompts`, or those pictures out of the real ones."
-                )
+        return next((prompt for prompt in self.prompts if _plain(prompt) in trained), None)
+
+    def refuse_trained(self, prompts: Iterable[str]) -> None:
+        """Raises DecayError if one of ``prompts``, which are trained on, is held out."""
+        if (prompt := self.trained_among(prompts)) is not None:
+            raise DecayError(
+                f"[held_out]: expected prompts that are never trained on; found {shown(prompt)}, which real "
+                "pictures carry. Take it out of `prompts`, or those pictures out of the real ones."
+            )
 
 
 @dataclass(frozen=True)
@@ -307,8 +310,9 @@ class Protocol:
             raise ValueError(f"expected a first regime with since = 1; found {shown(since[0] if since else 'none')}")
         if since != sorted(set(since)):
             raise ValueError(f"expected regimes in the order of since, each later than the last; found {shown(since)}")
-        if not columns_of(self.real.prompt):
-            self.held_out.refuse_trained([self.real.prompt])
+        # A template without columns is the prompt of every picture; what others make of theirs, the run will see.
+        if not columns_of(self.real.prompt) and (prompt := self.held_out.trained_among([self.real.prompt])):
+            raise ValueError(f"expected held-out prompts that are never trained on; found {shown(prompt)}")
 
     @property
     def first_generation(self) -> int:
@@ -320,8 +324,12 @@ class Protocol:
         """The last one."""
         return self.iterations if self.parent is None else self.parent.generation + self.iterations
 
+    def iteration_of(self, generation: int) -> int:
+        """Which retraining of this run makes a generation, 1 or later; 0 for the first fit of a run without parent."""
+        return generation - self.first_generation + (self.parent is not None)
+
     def regime_at(self, iteration: int) -> Regime:
-        """The regime that governs the retraining before generation ``iteration`` (1 or later)."""
+        """The regime of this run's retraining number ``iteration`` (1 or later)."""
         return [regime for regime in self.regimes if regime.since <= iteration][-1]
 
     def healed_from(self, parent: Parent) -> Protocol:

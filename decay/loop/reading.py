@@ -42,8 +42,8 @@ MAX_BYTES = 2**18
 MAX_KEY_PARTS = 8
 
 # tomllib's work grows with the square of a dotted key's parts: 100,000 of them would take hours.
-_KEY_PART = r"""(?>[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
-_DEEP_KEY = re.compile(rf"(?:{_KEY_PART}[ \t]*+\.[ \t]*+){{{MAX_KEY_PARTS}}}{_KEY_PART}")
+_KEY_PART = r"""(?>[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_KEY_PART}[ \t]*+\.[ \t]*+){{{MAX_KEY_PARTS}}}{_KEY_PART}")
 
 _MUST_SAY: Mapping[Kind, str] = {"mix": "synthetic", "fresh": "synthetic", "schedule": "shares"}
 _REAL_ONLY = [{"kind": "mix", "synthetic": 0.0}]
@@ -118,7 +118,7 @@ def _parsed(where: str, text: str) -> Mapping[str, object]:
         reason = (
             "found tables or lists nested too deep"
             if isinstance(error, RecursionError)
-            else f"found none ({shown(str(error))})"
+            else f"found none ({shown(str(error), 150)})"
         )
         raise DecayError(f"{where}: expected TOML; {reason}. Correct it there.") from error
 
