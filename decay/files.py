@@ -143,6 +143,18 @@ def move_files(source: Path, target: Path) -> None:
     _force_to_disk(target)
 
 
+def publish_folder(source: Path, target: Path) -> None:
+    """Give the folder ``source`` its final name, once every file in it is on the disk. Raises OutputError."""
+    make_folder(target.parent)
+    try:
+        for path in source.rglob("*"):
+            _force_to_disk(path)
+        source.rename(target)
+        _force_to_disk(target.parent)
+    except OSError as error:
+        raise output_error(target, error) from error
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents; one that exists is fine. Raises OutputError."""
     try:

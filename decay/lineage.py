@@ -26,7 +26,7 @@ from decay.metadata import Known, natural_key, read_metadata, read_settings, rel
 from decay.prompts import expects_from_prompt
 
 REFERENCE_NAME = "real"
-OWN_FOLDERS = frozenset({"measures", "weights", "held_out", "controlled", "fresh"})
+OWN_FOLDERS = frozenset({"measures", "weights", "held_out", "replaced", "matched", "fresh"})
 """What `decay` itself puts beside the generations."""
 REFERENCE_INDEX = -1
 """The index of the reference, which is no generation."""

@@ -59,18 +59,23 @@ def is_published(folder: Path) -> bool:
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest, with every file that it names found whole. Raises ModelError, naming the first that is not."""
+    manifest = stated_manifest(folder)
+    for path, expected in manifest.files.items():
+        _check(folder, path, expected)
+    return manifest
+
+
+def stated_manifest(folder: Path) -> Manifest:
+    """The manifest as it was written; the files themselves are not looked at. Raises ModelError if it is damaged."""
     try:
         said = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(path): str(entry["sha256"]) for path, entry in said["files"].items()}
-        record = dict(said["record"])
+        return Manifest(files, dict(said["record"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{folder / MANIFEST}: expected the list of what was published here; it cannot be read ({error}). "
             f"Remove {folder} to have it made again."
         ) from error
-    for path, expected in files.items():
-        _check(folder, path, expected)
-    return Manifest(files, record)
 
 
 def _check(folder: Path, path: str, expected: str) -> None:
@@ -100,5 +105,17 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+def let_go(folder: Path) -> None:
+    """Remove the files and keep the manifest: what was there can still be named, though not loaded."""
+    try:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+            elif path != folder / MANIFEST:
+                path.unlink()
     except OSError as error:
         raise output_error(folder, error) from error

@@ -7,7 +7,7 @@ generated pictures that lie further from their own real picture than generation 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -177,3 +177,44 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     shared = float(np.linalg.svd(a.root @ b.root, compute_uv=False).sum())
     apart = float(np.sum((a.mean - b.mean) ** 2))
     return max(apart + float(np.sum(a.root**2) + np.sum(b.root**2)) - 2.0 * shared, 0.0)
+
+
+class Replacement(NamedTuple):
+    """``pixels``: in place of the picture of ``slot``, from its ``attempt``-th making, 1 or later.
+
+    ``distance``, ``distance_before``: SIFID to its own real picture, of this one and of the one that it replaces.
+    """
+
+    slot: int
+    attempt: int
+    pixels: Pixels
+    distance: float
+    distance_before: float
+
+
+def replace_far(
+    generated: Sequence[Pixels],
+    real: Sequence[Pixels],
+    first: Sequence[Pixels],
+    metric: SingleImageFid,
+    n_attempts: int,
+    again: Callable[[Sequence[int], int], Iterable[Pixels]],
+) -> list[Replacement]:
+    """Nearer pictures for the slots of ``generated`` that lie further from ``real`` than ``first`` does on average.
+
+    ``generated``, ``real``, ``first``: one picture per slot; ``first`` is generation 0, whose mean SIFID is the limit.
+    ``again``: makes pictures for some slots anew; told the attempt, 1 to ``n_attempts``. A slot is asked for until one
+    lies within the limit; if none does, the nearest is taken, and if none is nearer than what there was, none.
+    """
+    references = [metric.statistics(picture) for picture in real]
+    limit = float(np.mean([metric.distance(picture, there) for picture, there in zip(first, references, strict=True)]))
+    before = [metric.distance(picture, there) for picture, there in zip(generated, references, strict=True)]
+    best: dict[int, Replacement] = {}
+    far = [slot for slot, distance in enumerate(before) if distance > limit]
+    for attempt in range(1, n_attempts + 1):
+        for slot, pixels in zip(far, again(far, attempt) if far else (), strict=True):
+            distance = metric.distance(pixels, references[slot])
+            if distance < (best[slot].distance if slot in best else before[slot]):
+                best[slot] = Replacement(slot, attempt, pixels, distance, before[slot])
+        far = [slot for slot in far if slot not in best or best[slot].distance > limit]
+    return [best[slot] for slot in sorted(best)]

@@ -28,6 +28,11 @@ class RealPicture:
     group: str
     expects: frozenset[str] | None
 
+    @property
+    def source(self) -> str:
+        """Who made it, as its metadata say; a photograph where they say nothing."""
+        return self.record.source or "real"
+
     def ready(self, size_px: int) -> Pixels:
         """The picture as a generator takes it: see ``square``. Raises ImageProblem."""
         return square(read_image(self.record.path, within=self.root), size_px)

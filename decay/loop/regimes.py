@@ -8,14 +8,13 @@ The regimes are those of the literature on model collapse: replace, accumulate a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from decay.errors import DecayError
-from decay.loop.protocol import Regime
+from decay.loop.protocol import Regime, synthetic_count
 
 REAL = -1
 """In place of a generation: a slot's own real picture."""
@@ -43,13 +42,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Pool:
-    """What there is to choose from before iteration ``iteration`` (1 or later): generations up to the one before.
+    """What there is to choose from for the fit that makes ``generation`` (1 or later): all generations before it.
 
-    ``groups``: the group of each slot. ``n_reserve``: real pictures beyond the slots, by group. ``scores``: of the
-    generation before, one per slot, higher is better, NaN where there is none; needed by ``curated`` alone.
+    ``iteration``: the number of this retraining in its run, 1 or later; ``generation`` itself unless the run has a
+    parent. ``groups``: the group of each slot. ``n_reserve``: real pictures beyond the slots, by group. ``scores``: of
+    the generation before, one per slot, higher is better, NaN where there is none; needed by ``curated`` alone.
     """
 
     groups: Sequence[str]
+    generation: int
     iteration: int
     n_reserve: Mapping[str, int]
     scores: Sequence[float] | None = None
@@ -63,20 +64,15 @@ class Pool:
         return slots
 
 
-def n_synthetic(share: float, n_slots: int) -> int:
-    """The whole number of slots nearest to ``share`` of ``n_slots``, a half counted up; 0.033 of 30 is 1."""
-    return math.floor(share * n_slots + 0.5)
-
-
 def compose(regime: Regime, pool: Pool, seed: int) -> tuple[Item, ...]:
     """The training set, in order: groups by name, within each the slots by number.
 
-    Everything drawn hangs on ``seed``, the iteration and the group alone. Raises DecayError if the reserve has too few
+    Everything drawn hangs on ``seed``, the generation and the group alone. Raises DecayError if the reserve has too few
     pictures for ``fresh``.
     """
     items: list[Item] = []
     for number, (group, slots) in enumerate(pool.slots_by_group.items()):
-        rng = np.random.default_rng([seed, pool.iteration, number])
+        rng = np.random.default_rng([seed, pool.generation, number])
         items.extend(_of_group(regime, pool, group, slots, rng))
     return tuple(items)
 
@@ -90,12 +86,12 @@ def counts(items: Sequence[Item]) -> dict[str, tuple[int, int]]:
 
 
 def _of_group(regime: Regime, pool: Pool, group: str, slots: list[int], rng: np.random.Generator) -> list[Item]:
-    before = pool.iteration - 1
+    before = pool.generation - 1
     match regime.kind:
         case "replace":
             items = [Item(before, slot, group) for slot in slots]
         case "mix" | "schedule":
-            generated = _draw(slots, n_synthetic(_share(regime, pool.iteration), len(slots)), rng)
+            generated = _draw(slots, synthetic_count(regime.share_at(pool.iteration), len(slots)), rng)
             items = [Item(before if slot in generated else REAL, slot, group) for slot in slots]
         case "fresh":
             items = _with_fresh(regime, pool, group, slots, rng)
@@ -108,13 +104,6 @@ def _of_group(regime: Regime, pool: Pool, group: str, slots: list[int], rng: np.
         case "curated":
             items = _best(regime, pool, group, slots)
     return items
-
-
-def _share(regime: Regime, iteration: int) -> float:
-    """The share of generated pictures in an iteration; a schedule's last share holds from then on."""
-    if regime.kind != "schedule":
-        return regime.synthetic
-    return regime.shares[min(iteration - regime.since, len(regime.shares) - 1)]
 
 
 def _draw(slots: Sequence[int], n: int, rng: np.random.Generator) -> set[int]:
@@ -135,7 +124,7 @@ def _filtered(regime: Regime, items: list[Item], n: int, rng: np.random.Generato
     """As ``budget``, from what is left when the log's synthetic pictures are dropped, but for the share missed."""
     real = [item for item in items if not item.is_synthetic]
     synthetic = [item for item in items if item.is_synthetic]
-    passed = _some(synthetic, n_synthetic(regime.missed, len(synthetic)), rng)
+    passed = _some(synthetic, synthetic_count(regime.missed, len(synthetic)), rng)
     return _some([*real, *passed], n, rng)
 
 
@@ -144,7 +133,7 @@ def _with_fresh(regime: Regime, pool: Pool, group: str, slots: list[int], rng: n
 
     Each iteration takes the next so many of the reserve, in an order that was drawn when the slots were.
     """
-    generated = _draw(slots, n_synthetic(regime.synthetic, len(slots)), rng)
+    generated = _draw(slots, synthetic_count(regime.synthetic, len(slots)), rng)
     n_fresh = len(slots) - len(generated)
     begin = (pool.iteration - regime.since) * n_fresh
     if begin + n_fresh > pool.n_reserve.get(group, 0):
@@ -155,7 +144,7 @@ def _with_fresh(regime: Regime, pool: Pool, group: str, slots: list[int], rng: n
         )
     fresh = iter(range(begin, begin + n_fresh))
     return [
-        Item(pool.iteration - 1, slot, group) if slot in generated else Item(FRESH, next(fresh), group)
+        Item(pool.generation - 1, slot, group) if slot in generated else Item(FRESH, next(fresh), group)
         for slot in slots
     ]
 
@@ -164,5 +153,5 @@ def _best(regime: Regime, pool: Pool, group: str, slots: list[int]) -> list[Item
     """The best share of the generation before, best first, repeated until every slot is filled. Unscored ones last."""
     scores = np.full(len(pool.groups), np.nan) if pool.scores is None else np.asarray(pool.scores, dtype=np.float64)
     ranked = sorted(slots, key=lambda slot: (np.isnan(scores[slot]), -np.nan_to_num(scores[slot]), slot))
-    kept = ranked[: max(n_synthetic(regime.keep, len(slots)), 1)]
-    return [Item(pool.iteration - 1, kept[i % len(kept)], group) for i in range(len(slots))]
+    kept = ranked[: max(synthetic_count(regime.keep, len(slots)), 1)]
+    return [Item(pool.generation - 1, kept[i % len(kept)], group) for i in range(len(slots))]

@@ -1,0 +1,128 @@
+"""The steps of a run before a generation: the real pictures made ready, the training set, the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from decay.images import encode_png
+from decay.loop import checkpoint
+from decay.loop.bench import Bench
+from decay.loop.engine import Dataset, Fit, Weights, derive_seed
+from decay.loop.folder import fresh_name, picture_name
+from decay.loop.real import RealPicture
+from decay.loop.regimes import FRESH, REAL, Item, Pool, compose
+from decay.loop.scores import score_images
+from decay.metadata import json_lines, metadata_row
+
+FIT = 2**31 - 1
+"""In place of a slot in the seeds of fits."""
+
+
+def prepare_real(bench: Bench) -> None:
+    """``real/``: the slots' pictures at the run's size. What lies there already is taken as it is."""
+    names = {picture_name(slot): picture for slot, picture in enumerate(bench.pictures.slots)}
+    _prepare(bench, bench.folder.real, names, "real pictures")
+
+
+def fit(bench: Bench, generation: int) -> None:
+    """``weights/``: those that the engine starts from, for generation 0, if it has any; else newly fitted ones."""
+    place = bench.folder.weights(generation)
+    if not bench.is_there(place):
+        base = bench.engine.base() if generation == 0 else None
+        weights = bench.shelf.put(generation, _fitted(bench, generation) if base is None else base)
+        if bench.record is not None:
+            with checkpoint.published(place, {"engine": bench.engine.name, "is_base": base is not None}) as staged:
+                weights.save(staged)
+        bench.engine.processes.wait()
+    if bench.record is not None and not bench.record.knows(place):
+        _record_fit(bench, generation)
+    if bench.record is not None:
+        checkpoint.remove(_scratch(bench, generation))
+
+
+def check_training_sets(bench: Bench) -> None:
+    """Raises DecayError if there are too few real pictures for a retraining that is yet to come."""
+    for generation in range(bench.protocol.first_generation, bench.protocol.last_generation + 1):
+        if generation > 0:
+            _compose(bench, generation, None)
+
+
+def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
+    """What the fit before ``generation`` is made on; before generation 0 the real pictures."""
+    if generation == 0:
+        return tuple(bench.every_slot(REAL))
+    regime = bench.protocol.regime_at(bench.protocol.iteration_of(generation))
+    if regime.kind != "curated":
+        return _compose(bench, generation, None)
+    before = bench.training_pictures(bench.every_slot(generation - 1), generation)
+    return _compose(bench, generation, [float(score) for score in score_images(before, regime.score)])
+
+
+def _compose(bench: Bench, generation: int, scores: Sequence[float] | None) -> tuple[Item, ...]:
+    iteration = bench.protocol.iteration_of(generation)
+    reserve = {group: len(pictures) for group, pictures in bench.pictures.reserve.items()}
+    pool = Pool(bench.pictures.groups, generation, iteration, reserve, scores)
+    return compose(bench.protocol.regime_at(iteration), pool, bench.protocol.seed)
+
+
+def _fitted(bench: Bench, generation: int) -> Weights:
+    items = training_set(bench, generation)
+    _prepare_fresh(bench, items, generation)
+    dataset = Dataset(bench.training_pictures(items, generation), tuple(_caption(bench, item) for item in items))
+    what = f"fit {generation}"
+    circumstances = Fit(
+        _seed(bench, generation), _scratch(bench, generation), lambda done, total: bench.progress(what, done, total)
+    )
+    start = None
+    if generation > 0:
+        start = bench.shelf.take(generation - 1) if bench.protocol.init == "chain" else bench.engine.base()
+    weights: Weights = bench.engine.fit(dataset, start, circumstances)
+    return weights
+
+
+def _record_fit(bench: Bench, generation: int) -> None:
+    assert bench.record is not None
+    if checkpoint.stated_manifest(bench.folder.weights(generation)).record["is_base"]:
+        bench.record.base(generation)
+        return
+    items = training_set(bench, generation)
+    parent = generation - 1 if bench.protocol.init == "chain" and generation > 0 else None
+    bench.record.fit(generation, items, parent, _seed(bench, generation), bench.engine.fit_steps(len(items)))
+
+
+def _seed(bench: Bench, generation: int) -> int:
+    return derive_seed(bench.protocol.seed, generation, FIT)
+
+
+def _scratch(bench: Bench, generation: int) -> Path:
+    return bench.folder.work(f"fit_{generation:02d}")
+
+
+def _caption(bench: Bench, item: Item) -> str:
+    if item.generation == FRESH:
+        return bench.pictures.reserve[item.group][item.slot].prompt
+    return bench.pictures.slots[item.slot].prompt
+
+
+def _prepare_fresh(bench: Bench, items: Sequence[Item], generation: int) -> None:
+    """``fresh/``: the pictures of the reserve that a fit needs, at the run's size."""
+    names = {
+        fresh_name(item): bench.pictures.reserve[item.group][item.slot] for item in items if item.generation == FRESH
+    }
+    if names:
+        _prepare(bench, bench.folder.fresh(generation), names, f"fresh pictures {generation}")
+
+
+def _prepare(bench: Bench, place: Path, names: Mapping[str, RealPicture], what: str) -> None:
+    def fill(staged: Path) -> None:
+        rows = []
+        for slot, (name, picture) in enumerate(names.items()):
+            (staged / name).write_bytes(encode_png(picture.ready(bench.protocol.size_px)))
+            rows.append(metadata_row(name, picture.prompt, slot, None, picture.group, picture.source, picture.expects))
+            bench.progress(what, slot + 1, len(names))
+        (staged / "metadata.jsonl").write_text(json_lines(rows), encoding="utf-8")
+
+    bench.once(place, fill)
+    if bench.record is not None:
+        bench.record.real(place, names)

@@ -1,0 +1,196 @@
+"""What a run writes of itself: its settings before anything else, then each step in the provenance log, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from decay import provenance
+from decay.errors import LineageError
+from decay.files import to_json, write_text
+from decay.loop.checkpoint import sha256_of, stated_manifest
+from decay.loop.engine import Engine
+from decay.loop.folder import RunFolder, picture_name
+from decay.loop.positions import Position
+from decay.loop.protocol import Protocol
+from decay.loop.reading import protocol_from_record, resolved
+from decay.loop.real import RealPicture, RealPictures
+from decay.loop.regimes import Item
+from decay.metadata import read_settings, relative_to_root
+from decay.provenance import Derived, Fit, Image, Log, Member, Real
+
+FORMAT_VERSION = 2
+"""Of lineage.json. 2: ``source``, ``protocol`` (as in its TOML file, every default filled in), ``engine`` (every
+setting), ``environment``, ``n_slots``, ``groups``. (1 was the demo's own.)"""
+SOURCE = "decay run"
+
+
+def read_protocol_of(run: Path) -> Protocol:
+    """The protocol that made a run, from its lineage.json. Raises LineageError if there is none."""
+    said = read_settings(run)
+    if said.get("source") != SOURCE or not isinstance(said.get("protocol"), dict):
+        raise LineageError(
+            f"{run}: expected a run that `decay run` made, with its protocol in lineage.json; found none. "
+            "Name the folder of such a run."
+        )
+    return protocol_from_record(said["protocol"])  # type: ignore[arg-type]  # a dict, as was just seen
+
+
+@contextmanager
+def open_record(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> Iterator[Record]:
+    """The settings written, if they were not, and the log opened. For one process only.
+
+    Raises LineageError if the folder holds another experiment, or pictures that no protocol made.
+    """
+    said = settings_of(protocol, engine, pictures)
+    if folder.settings.exists():
+        _refuse_other(folder, said)
+    else:
+        _refuse_foreign(folder)
+        write_text(folder.settings, to_json(said))
+    with provenance.log(folder.root) as log:
+        yield Record(folder, log)
+
+
+def settings_of(protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> dict[str, Any]:
+    """The content of lineage.json."""
+    groups = pictures.groups
+    return {
+        "format_version": FORMAT_VERSION,
+        "source": SOURCE,
+        "protocol": resolved(protocol),
+        "engine": {"name": engine.name, **engine.settings()},
+        "environment": provenance.environment(),
+        "n_slots": len(groups),
+        "groups": {group: groups.count(group) for group in sorted(set(groups))},
+    }
+
+
+def _refuse_other(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
+    found = read_settings(folder.root)
+    for part in ("source", "protocol", "engine", "groups"):
+        there, here = found.get(part), json.loads(to_json({part: wanted[part]}))[part]
+        if there != here:
+            raise LineageError(
+                f"{folder.root}: holds another experiment: its {_first_difference(part, there, here)}. "
+                "Go on with the protocol that began it, or choose another folder."
+            )
+
+
+def _first_difference(name: str, there: object, here: object) -> str:
+    """``protocol.seed is 1, not 2``."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted({*there, *here}):
+            if there.get(key) != here.get(key):
+                return _first_difference(f"{name}.{key}", there.get(key), here.get(key))
+    return f"{name} is {json.dumps(there)[:200]}, not {json.dumps(here)[:200]}"
+
+
+def _refuse_foreign(folder: RunFolder) -> None:
+    """Only ``real/`` may lie there before a run begins: what else there is nobody could account for."""
+    found = sorted(path.name for path in folder.root.iterdir() if not path.name.startswith(".") and path != folder.real)
+    if found:
+        raise LineageError(
+            f"{folder.root}: expected a new folder, an empty one, or a run to go on with; found {', '.join(found[:5])} "
+            "and no lineage.json. Choose another folder."
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """The log of a run in progress. Each method adds what is not in it yet, so that a step may be told twice."""
+
+    folder: RunFolder
+    log: Log
+
+    def knows(self, place: Path) -> bool:
+        """Whether a file or folder of the run is in the log."""
+        return self.log.knows(self._relative(place))
+
+    def real(self, place: Path, names: Mapping[str, RealPicture]) -> None:
+        """Real pictures in the folder ``place``, by their names there, and the files they were prepared from."""
+        self.log.record_many(
+            Real(
+                path=self._relative(place / name),
+                sha256=sha256_of(place / name),
+                original_sha256=sha256_of(picture.record.path),
+                source=relative_to_root(picture.record.path.parent, picture.record.path),
+                group=picture.group,
+                prompt=picture.prompt,
+            )
+            for name, picture in names.items()
+            if not self.knows(place / name)
+        )
+
+    def base(self, generation: int) -> None:
+        """Weights that the engine started from; what they were fitted on nobody here knows."""
+        self._weights(generation, Fit(path="", sha256="", training_set=(), steps=0, extra={"is_base": True}))
+
+    def fit(self, generation: int, items: Sequence[Item], parent: int | None, seed: int, steps: int) -> None:
+        """Weights and what they were fitted on. ``parent``: the generation whose weights they went on from."""
+        members = tuple(
+            Member(
+                sha256_of(self.folder.training_picture(item, generation)),
+                "synthetic" if item.is_synthetic else "real",
+                item.generation if item.is_synthetic else None,
+            )
+            for item in items
+        )
+        went_on_from = None if parent is None else self._weights_sha256(parent)
+        self._weights(generation, Fit("", "", members, went_on_from, seed=seed, steps=steps))
+
+    def images(self, place: Path, generation: int, positions: Sequence[Position]) -> None:
+        """The pictures of a generation in its folder ``place``, one per position."""
+        weights = self._weights_sha256(generation)
+        self.log.record_many(
+            Image(
+                path=self._relative(place / position.file_name),
+                sha256=sha256_of(place / position.file_name),
+                prompt=position.prompt,
+                seed=position.seed,
+                slot=str(position.index),
+                group=position.group,
+                generation=generation,
+                weights=weights,
+                parents=() if position.start is None else (sha256_of(position.start),),
+            )
+            for position in positions
+            if not self.knows(place / position.file_name)
+        )
+
+    def matched(self, generation: int, real_slots: Sequence[int], groups: Sequence[str]) -> None:
+        """Pictures matched in colour, one per slot, and the slots of the real ones that lent their colours."""
+        place = self.folder.matched(generation)
+        self.log.record_many(
+            Derived(
+                path=self._relative(place / picture_name(slot)),
+                sha256=sha256_of(place / picture_name(slot)),
+                parents=(sha256_of(self.folder.unmatched(generation, slot)),),
+                method="histogram-matched",
+                generation=generation,
+                slot=str(slot),
+                group=group,
+                reference=sha256_of(self.folder.real / picture_name(real)),
+            )
+            for slot, (real, group) in enumerate(zip(real_slots, groups, strict=True))
+            if not self.knows(place / picture_name(slot))
+        )
+
+    def let_go(self, generation: int) -> None:
+        """Weights of which only the manifest is kept."""
+        self.log.note("weights let go", path=self._relative(self.folder.weights(generation)))
+
+    def _weights(self, generation: int, fit: Fit) -> None:
+        place = self.folder.weights(generation)
+        known = replace(fit, path=self._relative(place), sha256=stated_manifest(place).sha256, generation=generation)
+        self.log.record_many([known])
+
+    def _weights_sha256(self, generation: int) -> str:
+        return stated_manifest(self.folder.weights(generation)).sha256
+
+    def _relative(self, place: Path) -> str:
+        return place.relative_to(self.folder.root).as_posix()
