@@ -200,6 +200,57 @@ def phantom(
         out.print(f"Drawn: {folder}. Measure it: decay measure {folder}", markup=False)
 
 
+@app.command("seed-set")
+def seed_set(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Real pictures, at any depth.", readable=False)],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the set goes; must not exist yet.", metavar="DIR")],
+    per_group: Annotated[int, typer.Option(help="Pictures wanted in each group.", min=1)] = 30,
+    groups: Annotated[
+        Path | None, typer.Option(help="Table with file_name and columns, CSV or JSON lines.", metavar="FILE")
+    ] = None,
+    columns_from_name: Annotated[
+        str | None, typer.Option(help="Columns in the files' names, as '{age}_{gender}_{race}_*'.", metavar="TEMPLATE")
+    ] = None,
+    words: Annotated[
+        list[str] | None, typer.Option(help="Words for a column's values, as gender:0=man,1=woman; may be repeated.")
+    ] = None,
+    columns: Annotated[str, typer.Option(help="A group is a combination of these.")] = "gender,race,age",
+    prompt: Annotated[str, typer.Option(help="Template over the columns.")] = "a photo of a {age} {race} {gender}",
+    size: Annotated[
+        int | None, typer.Option(help="Crop to a square and resize to this side; else files are copied.", min=16)
+    ] = None,
+    guess: Annotated[
+        str | None, typer.Option(help="age,sex: guessed by the pack's model where nothing says them; marked.")
+    ] = None,
+    embedder_pack: Pack = None,
+    embedder_root: Root = None,
+    seed: Seed = 0,
+) -> None:
+    """Pick a balanced set of real pictures, as many of each group, and say which groups are short."""
+    with _explained():
+        from decay.seed_set import SeedSetSettings, make_seed_set, parse_words, seed_set_text
+
+        settings = SeedSetSettings(
+            folder=folder,
+            per_group=per_group,
+            groups=groups,
+            name_template=columns_from_name,
+            words=dict(parse_words(text) for text in words or ()),
+            columns=tuple(column.strip() for column in columns.split(",") if column.strip()),
+            prompt=prompt,
+            seed=seed,
+            size_px=size,
+            guess=tuple(what.strip() for what in guess.split(",")) if guess else (),
+            pack=embedder_pack,
+            root=embedder_root,
+        )
+        with _bars("set:", ("age and sex", "pictures")) as advance:
+            made = make_seed_set(settings, out_folder, progress=advance)
+        for line in seed_set_text(made).splitlines():
+            out.print(_plain(line), markup=False)
+        out.print(f"Written: {_plain(str(out_folder))}", markup=False)
+
+
 @app.command()
 def traits(
     markdown: Annotated[bool, typer.Option("--markdown", help="As the document docs/traits.md.")] = False,
