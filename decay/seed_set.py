@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice, product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from decay.errors import DecayError, ImageProblem, LineageError, ModelError
 from decay.files import new_folder, to_json, write_bytes, write_text
@@ -223,7 +223,7 @@ def _candidates(settings: SeedSetSettings, notes: list[str], progress: Progress)
     records = [record for record in folder.images if settings.groups is None or _key(record) in table]
     candidates, in_years = [], False
     for record in records:
-        in_name = pattern.fullmatch(record.path.name) if pattern else None
+        in_name = pattern.fullmatch(PurePosixPath(record.relative).name) if pattern else None
         found = {
             **(in_name.groupdict() if in_name else {}),
             "group": record.group,
