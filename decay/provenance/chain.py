@@ -123,13 +123,14 @@ class Index:
     """
 
     def __init__(self) -> None:
-        with _explained():
+        with index_errors():
             self._db = sqlite3.connect("", isolation_level=None)  # "": a file that SQLite removes by itself
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.execute(
                 "CREATE TABLE places (line INTEGER PRIMARY KEY, offset INTEGER, kind TEXT, path TEXT, sha256 TEXT,"
                 " generation INTEGER, weights TEXT)"
             )
+            self._db.execute("CREATE TABLE seen (path TEXT PRIMARY KEY) WITHOUT ROWID")
             self._db.execute("CREATE INDEX by_path ON places (path)")
             self._db.execute("CREATE INDEX by_hash ON places (sha256, generation)")
             self._db.execute("BEGIN")
@@ -148,7 +149,7 @@ class Index:
             generation = None if isinstance(event, Real) else event.generation
             weights = event.weights if isinstance(event, Image) else None
             row = (line, offset, event.kind, event.path, event.sha256, generation, weights)
-            with _explained():
+            with index_errors():
                 self._db.execute("INSERT INTO places VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def by_path(self, path: str) -> Place | None:
@@ -165,21 +166,29 @@ class Index:
             where += " AND generation = ?"
         return self._one(where, (*values, *([] if generation is None else [generation])))
 
+    def see(self, path: str) -> None:
+        """Mark a file as met."""
+        with index_errors():
+            self._db.execute("INSERT OR IGNORE INTO seen VALUES (?)", (path,))
+
     def latest(self, *kinds: str) -> Iterator[Place]:
-        """The last record of every file of these kinds, sorted by path."""
-        wanted = ", ".join("?" * len(kinds))
-        with _explained():
-            yield from (
-                Place(*row)
-                for row in self._db.execute(
-                    "SELECT * FROM places AS a WHERE line = (SELECT MAX(line) FROM places WHERE path = a.path)"
-                    f" AND kind IN ({wanted}) ORDER BY path",
-                    kinds,
-                )
-            )
+        """The last record of every file, where it is of these kinds, sorted by path."""
+        return self._select(kinds, "")
+
+    def unseen(self, *kinds: str) -> Iterator[Place]:
+        """``latest``, without the files that were marked as met."""
+        return self._select(kinds, "AND path NOT IN (SELECT path FROM seen)")
+
+    def _select(self, kinds: tuple[str, ...], condition: str) -> Iterator[Place]:
+        query = (
+            "SELECT * FROM places AS a WHERE line = (SELECT MAX(line) FROM places WHERE path = a.path) "
+            f"AND kind IN ({', '.join('?' * len(kinds))}) {condition} ORDER BY path"
+        )
+        with index_errors():
+            yield from (Place(*row) for row in self._db.execute(query, kinds))
 
     def _one(self, where: str, values: tuple[object, ...]) -> Place | None:
-        with _explained():
+        with index_errors():
             row = self._db.execute(
                 f"SELECT * FROM places WHERE {where} ORDER BY line DESC LIMIT 1",
                 values,
@@ -188,7 +197,8 @@ class Index:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def index_errors() -> Iterator[None]:
+    """Turn what SQLite says of a full or forbidden disk into a LineageError."""
     try:
         yield
     except sqlite3.Error as error:

@@ -22,11 +22,12 @@ from typing import ClassVar, Literal
 from decay.errors import LineageError
 
 FORMAT_VERSION = 1
-"""1: kinds ``begin``, ``resume``, ``real``, ``fit``, ``image``, ``derived``, ``note``; chained as described above."""
+"""1: the kinds below, ``begin`` to ``note``, chained as described above."""
 GENESIS = hashlib.sha256(b"decay provenance 1\n").hexdigest()
 
 Origin = Literal["real", "synthetic"]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PREFIX = b'{"hash":"'
 _REST = len(_PREFIX) + 64 + len(b'",')
@@ -69,6 +70,19 @@ class Real:
     source: str = ""
     group: str = ""
     prompt: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """Weights that the run starts from, made elsewhere. ``name``: of the model. ``sha256``: one hash of all its files.
+
+    ``extra``: revision, licence, the hash of each file.
+    """
+
+    kind: ClassVar[str] = "base"
+    name: str
+    sha256: str
+    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,10 +163,10 @@ class Note:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-Event = Begin | Resume | Real | Fit | Image | Derived | Note
+Event = Begin | Resume | Real | Base | Fit | Image | Derived | Note
 Picture = Real | Image | Derived
 
-_KINDS: Mapping[str, type[Event]] = {each.kind: each for each in (Begin, Resume, Real, Fit, Image, Derived, Note)}
+_KINDS: Mapping[str, type[Event]] = {each.kind: each for each in (Begin, Resume, Real, Base, Fit, Image, Derived, Note)}
 
 
 def now() -> str:
@@ -173,8 +187,8 @@ def canonical(record: Mapping[str, object]) -> bytes:
     text = json.dumps(
         record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
     )
-    # A lone surrogate (a file name that is no UTF-8) is no Unicode text.
-    return text.encode("utf-8", "backslashreplace")
+    # A lone surrogate (a byte of a file name that is no UTF-8) is no Unicode text: it is spelled out, \\udcff.
+    return _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text).encode("utf-8")
 
 
 def _plain(value: object) -> object:
@@ -276,6 +290,7 @@ _READERS = {
     "format_version": _number,
     "n_events": _number,
     "cut_bytes": _number,
+    "name": _text,
     "path": _text,
     "sha256": _hash,
     "original_sha256": _maybe_hash,

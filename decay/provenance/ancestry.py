@@ -1,0 +1,198 @@
+"""How much of a picture's ancestry is synthetic, computed line by line as a log is read.
+
+Walk back from a picture. If it was worked over from others, it has their ancestry. If it was generated, step to one of
+its parents: a picture drawn at random from the training set of its weights or, where it was started from other
+pictures, with probability 1/2 one of those. Go on until a photograph is reached. With T the number of steps,
+
+- ``depth`` is E[T], the mean number of times that a model stands between the picture and a photograph;
+- ``frac_synthetic`` = E[T - 1] / E[T] = 1 - 1/depth is the share of the ancestors met that are synthetic.
+
+For a picture of generation k, where generation 0 comes from real pictures alone and every later fit is made on a share
+s of the generation before, depth_k = 1 + s depth_{k-1} = (1 - s^(k+1)) / (1 - s), and k + 1 for s = 1. So
+frac_synthetic is 0 at generation 0, s / (1 + s) at 1, k / (k + 1) for s = 1, and tends to s for s < 1.
+
+Weights count as made by their last fit alone. ``Depth.chain`` is the same with weights that went on from earlier ones
+counted as made by all their fits in the log, each with probability in proportion to its steps: for s = 1, equal steps
+and base weights at the start, depth_k = 1 + H_k (the k-th harmonic number).
+
+What the log does not know (the training set of base weights, start pictures never recorded) is left out; where
+nothing is known, the step counts as having reached a photograph. Both figures are lower bounds then.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import BinaryIO, NamedTuple
+
+from decay.provenance.chain import index_errors
+from decay.provenance.events import Base, Derived, Event, Fit, Image, Member, Picture, Real, parse_line
+
+
+class Depth(NamedTuple):
+    """E[T], weights by their last fit alone (``last``) and by all their fits (``chain``)."""
+
+    last: float
+    chain: float
+
+
+def share(depth: float) -> float:
+    """1 - 1/depth; 0 for a photograph."""
+    return 0.0 if depth <= 1.0 else 1.0 - 1.0 / depth
+
+
+class Known(NamedTuple):
+    """A recorded picture. ``weights``: that made it, or what it was worked over from."""
+
+    line: int
+    offset: int
+    path: str
+    sha256: str
+    origin: str
+    generation: int | None
+    weights: str | None
+    last: float
+    chain: float
+
+
+class Group(NamedTuple):
+    """What the pictures of a training set are grouped by."""
+
+    origin: str
+    generation: int | None
+    weights: str | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """Weights. ``mean``: depth of a picture drawn from their training set. ``chain_steps``: of all their fits."""
+
+    path: str
+    sha256: str
+    parent: str | None
+    groups: Counter[Group]
+    examples: dict[Group, str]
+    n_unrecorded: int
+    mean: Depth
+    chain_steps: int
+
+    @property
+    def n_synthetic(self) -> int:
+        """Pictures of the training set that a model made."""
+        return sum(count for group, count in self.groups.items() if group.origin == "synthetic")
+
+
+class Past:
+    """What the lines so far tell. Nothing is looked up that comes later, so that no log can lead in circles.
+
+    Pictures are kept on disk (a temporary SQLite database), weights in memory.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.weights: dict[str, Made] = {}
+        self.bases: dict[str, str] = {}
+        self._stream = stream
+        with index_errors():
+            self._db = sqlite3.connect("", isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=OFF")
+            self._db.execute(
+                "CREATE TABLE pictures (line INTEGER PRIMARY KEY, offset INTEGER, path TEXT, sha256 TEXT, origin TEXT,"
+                " generation INTEGER, weights TEXT, last REAL, chain REAL)"
+            )
+            self._db.execute("CREATE INDEX by_hash ON pictures (sha256)")
+            self._db.execute("BEGIN")
+
+    def close(self) -> None:
+        """Let go of the pictures."""
+        self._db.close()
+
+    def add(self, event: Event | None, line: int, offset: int) -> None:
+        """Take up the next line."""
+        if isinstance(event, Base):
+            self.bases[event.sha256] = event.name
+        elif isinstance(event, Fit):
+            self.weights[event.sha256] = self._made(event)
+        elif isinstance(event, Real):
+            self._insert(Known(line, offset, event.path, event.sha256, "real", None, None, 0.0, 0.0))
+        elif isinstance(event, Image | Derived):
+            if isinstance(event, Image):
+                weights, depth = event.weights, self._image(event)
+            else:
+                parents = self._found(event.parents)
+                weights = parents[0].weights if parents else None
+                depth = _mean(parents) if parents else Depth(1.0, 1.0)
+            known = (line, offset, event.path, event.sha256, "synthetic", event.generation, weights)
+            self._insert(Known(*known, depth.last, depth.chain))
+
+    def find(
+        self, sha256: str, *, path: str | None = None, member: Member | None = None, before: int | None = None
+    ) -> Known | None:
+        """The last record of this content: at ``path``, as a training set speaks of it, ``before`` a line."""
+        query, values = "sha256 = ?", list[str | int | None]([sha256])
+        if path is not None:
+            query, values = query + " AND path = ?", [*values, path]
+        if member is not None:
+            generation = member.generation if member.origin == "synthetic" else None
+            query, values = query + " AND origin = ? AND generation IS ?", [*values, member.origin, generation]
+        if before is not None:
+            query, values = query + " AND line < ?", [*values, before]
+        with index_errors():
+            row = self._db.execute(
+                f"SELECT * FROM pictures WHERE {query} ORDER BY line DESC LIMIT 1", values
+            ).fetchone()
+        return None if row is None else Known(*row)
+
+    def event(self, known: Known) -> Picture:
+        """All that is recorded of a picture. Only once every line was taken up: it moves the stream."""
+        self._stream.seek(known.offset)
+        event, _, _ = parse_line(self._stream.readline(), f"line {known.line}")
+        assert isinstance(event, Real | Image | Derived)
+        return event
+
+    def parents(self, known: Known) -> list[Known]:
+        """The recorded pictures that this one was started or made from. Only once every line was taken up."""
+        event = self.event(known)
+        return [] if isinstance(event, Real) else self._found(event.parents, before=known.line)
+
+    def _found(self, hashes: Sequence[str], before: int | None = None) -> list[Known]:
+        return [known for sha256 in hashes if (known := self.find(sha256, before=before)) is not None]
+
+    def _image(self, event: Image) -> Depth:
+        made = self.weights.get(event.weights or "")
+        parents = self._found(event.parents)
+        routes = ([made.mean] if made is not None else []) + ([_mean(parents)] if parents else [])
+        if not routes:
+            return Depth(1.0, 1.0)
+        return Depth(1.0 + fmean(route.last for route in routes), 1.0 + fmean(route.chain for route in routes))
+
+    def _made(self, event: Fit) -> Made:
+        groups, examples, n_unrecorded = Counter[Group](), dict[Group, str](), 0
+        totals = [0.0, 0.0]
+        for member in event.training_set:
+            known = self.find(member.sha256, member=member)
+            group = Group(member.origin, member.generation, known.weights if known else None)
+            groups[group] += 1
+            if known is not None:
+                examples.setdefault(group, known.path)
+            n_unrecorded += known is None
+            # Of a synthetic picture that is not recorded this much is known: a model made it.
+            unrecorded = 1.0 if member.origin == "synthetic" else 0.0
+            totals[0] += known.last if known else unrecorded
+            totals[1] += known.chain if known else unrecorded
+        last, chain = (total / max(len(event.training_set), 1) for total in totals)
+        steps, before = event.steps or 1, self.weights.get(event.parent or "")
+        if before is not None:
+            chain = (chain * steps + before.mean.chain * before.chain_steps) / (steps + before.chain_steps)
+            steps += before.chain_steps
+        return Made(event.path, event.sha256, event.parent, groups, examples, n_unrecorded, Depth(last, chain), steps)
+
+    def _insert(self, known: Known) -> None:
+        with index_errors():
+            self._db.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
+
+
+def _mean(pictures: Sequence[Known]) -> Depth:
+    return Depth(fmean(each.last for each in pictures), fmean(each.chain for each in pictures))
