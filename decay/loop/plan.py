@@ -85,7 +85,7 @@ def make_plan(
         for generation in range(protocol.first_generation, protocol.last_generation + 1)
     )
     controls = protocol.controls
-    n_copies = 2 if controls.colour or controls.quality else 1
+    n_copies = 1 + controls.colour + controls.quality
     n_stored = len(groups) + sum(n_copies * turn.n_images + turn.n_held_out for turn in turns)
     settings = resolved(protocol) | {"engine": {"name": engine.name, **engine.settings()}}
     return Plan(
@@ -107,7 +107,7 @@ def _turn(
     from_nothing: bool,
     generation: int,
 ) -> Turn:
-    iteration = generation - protocol.first_generation + (protocol.parent is not None)
+    iteration = protocol.iteration_of(generation)
     if generation > 0:
         regime = protocol.regime_at(iteration)
         by_group = counts(compose(regime, Pool(groups, generation, iteration, n_reserve), protocol.seed))
@@ -137,7 +137,7 @@ def _turn(
 
 def _sampling_steps(settings: Mapping[str, Setting], from_picture: bool) -> int | None:
     """Steps per picture. Image-to-image goes the last ``strength`` of the way (Meng et al. 2022, "SDEdit", ICLR)."""
-    steps, strength = settings.get("inference_steps"), settings.get("strength")
+    steps, strength = settings.get("inference_steps", settings.get("steps")), settings.get("strength")
     if not isinstance(steps, int):
         return None
     return min(int(steps * strength), steps) if from_picture and isinstance(strength, float) else steps

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from decay.errors import DecayError
 from decay.files import to_json
+from decay.loop.engines import open_engine
 from decay.loop.protocol import (
     KIND_SETTINGS,
     Controls,
@@ -555,6 +556,14 @@ def test_every_preset_is_read_and_gives_itself_back() -> None:
             assert protocol_from_record(resolved(protocol)) == protocol
 
 
+@pytest.mark.parametrize("name", preset_names())
+def test_every_engine_takes_the_settings_of_its_presets(name: str) -> None:
+    experiment = read_protocol(name)
+    for protocol in (experiment.base, *experiment.arms.values()):
+        settings = open_engine(protocol.engine, protocol.engine_settings, protocol.size_px).settings()
+        assert {key: settings[key] for key in protocol.engine_settings} == protocol.engine_settings
+
+
 def test_a_saved_preset_is_the_preset_beside_its_own_folder(tmp_path: Path) -> None:
     saved = read(tmp_path, preset_text("forum"))
     assert saved == read_protocol("forum").on_real(tmp_path / "real")
@@ -570,7 +579,7 @@ class TestBohacekFarid:
         assert self.base.engine == "stable-diffusion"
         said = self.base.engine_settings
         assert said["learning_rate"] == 2e-6
-        assert (said["epochs"], said["precision"], said["flip"]) == (50, "fp32", True)
+        assert (said["epochs"], said["precision"], said["flip"], said["train"]) == (50, "fp32", True, "unet")
         assert (said["strength"], said["inference_steps"]) == (0.8, 250)
         assert self.base.size_px == 512
 
@@ -625,7 +634,7 @@ def test_the_forum_preset_paints_into_the_generation_before() -> None:
     assert experiment.base.engine == "flux-fill"
     assert (experiment.base.first_from, experiment.base.later_from) == ("real", "previous")
     assert experiment.base.iterations == 10
-    masks = {name: arm.engine_settings["masks"] for name, arm in experiment.arms.items()}
+    masks = {name: arm.engine_settings["mask"] for name, arm in experiment.arms.items()}
     assert masks == {
         "eyes": "eyes",
         "hands": "hands",
