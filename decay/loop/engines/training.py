@@ -261,7 +261,7 @@ def _step(
     for part in np.array_split(share, optimisation.accumulation):
         if len(part):
             seeds = [derive_seed(seed, epoch, int(index)) for index in part]
-            with _autocast(optimisation.precision):
+            with autocast(optimisation.precision):
                 loss = loss_of(module, [int(index) for index in part], seeds)
             (loss * (len(part) / len(batch))).backward()  # type: ignore[no-untyped-call]
     _sum_gradients(state, processes)
@@ -278,7 +278,8 @@ def _step(
         torch._foreach_lerp_(list(state.average.values()), parameters, 1.0 - decay)
 
 
-def _autocast(precision: Precision) -> AbstractContextManager[object]:
+def autocast(precision: Precision) -> AbstractContextManager[object]:
+    """The context in which a network computes at that precision on ``device()``."""
     return torch.autocast(device().type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
