@@ -167,9 +167,8 @@ def demo(
     with _explained():
         from decay.demo import make_demo
 
-        if not (out_folder / "lineage.json").exists():
-            with _bars("make") as advance:
-                make_demo(out_folder, seed=seed, progress=advance)
+        with _bars("make") as advance:
+            make_demo(out_folder, seed=seed, progress=advance)
         _measure_and_print(out_folder, MeasureSettings(seed=seed))
 
 
@@ -382,27 +381,31 @@ def _explained() -> Iterator[None]:
 
 
 @contextmanager
-def _bars(doing: str, names: Sequence[str] = ()) -> Iterator[Callable[[int, int, int], None]]:
-    """A progress bar per generation, or per one of ``names``, on standard error; gives the function that moves them."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _bars(doing: str, names: Sequence[str] = ()) -> Iterator[Callable[[int | str, int, int], None]]:
+    """A progress bar per generation, one of ``names``, or thing named, on standard error; gives what moves them."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=err)
-    tasks = {}
+    tasks: dict[int | str, TaskID] = {}
 
-    def advance(generation: int, done: int, total: int) -> None:
+    def advance(which: int | str, done: int, total: int) -> None:
         bars.start()
-        if generation not in tasks:
-            name = {-1: "reference", -2: "reference again"}.get(generation, f"generation {generation}")
-            name = names[generation] if names else name
-            tasks[generation] = bars.add_task(f"{doing} {name}", total=total)
-        bars.update(tasks[generation], completed=done)
+        if which not in tasks:
+            tasks[which] = bars.add_task(f"{doing} {_bar_name(which, names)}", total=total)
+        bars.update(tasks[which], completed=done)
 
     try:
         yield advance
     finally:
         if tasks:  # what never began must not end: that would put an empty line before a message
             bars.stop()
+
+
+def _bar_name(which: int | str, names: Sequence[str]) -> str:
+    if isinstance(which, str):
+        return which
+    return names[which] if names else {-1: "reference", -2: "reference again"}.get(which, f"generation {which}")
 
 
 if __name__ == "__main__":

@@ -108,13 +108,18 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()  # `.` has no name and no parent
     with scratch_folder(path.parent, path) as scratch:
-        if not _is_free(path):
-            raise OutputError(
-                f"{path}: expected a new or an empty folder; it already holds something. "
-                "Choose another folder, or remove that one first."
-            )
+        check_is_free(path)
         yield scratch
         scratch.rename(path)
+
+
+def check_is_free(path: Path) -> None:
+    """Raises OutputError where ``path`` is more than an empty folder."""
+    if not _is_free(path):
+        raise OutputError(
+            f"{path}: expected a new or an empty folder; it already holds something. "
+            "Choose another folder, or remove that one first."
+        )
 
 
 def _is_free(path: Path) -> bool:

@@ -1,9 +1,7 @@
 """The retraining loop: a generative model fitted on its own output, generation after generation.
 
-``protocol`` says what a generator must do, ``engines`` holds one file per generator, ``recursion`` closes the loop.
+``protocol`` says what an experiment is and ``reading`` reads it from a file; ``run`` does it, step by step: ``fitting``
+(which pictures: ``regimes``, ``real``), ``sampling``, ``controlled`` (``controls``, ``scores``). ``engine`` says what a
+generator must do, ``engines`` holds one file per generator. ``folder`` knows where things lie, ``record`` writes down
+what was done, ``checkpoint`` publishes folders whole or not at all.
 """
-
-from decay.loop.engine import Dataset, Engine, Weights, derive_seed
-from decay.loop.recursion import Generation, retrain
-
-__all__ = ["Dataset", "Engine", "Generation", "Weights", "derive_seed", "retrain"]

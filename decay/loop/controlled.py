@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from decay.images import encode_png
 from decay.loop.bench import Bench
@@ -13,6 +11,7 @@ from decay.loop.controls import ColourMatcher, SingleImageFid, replace_far
 from decay.loop.engine import derive_seed
 from decay.loop.folder import PictureFiles, picture_name
 from decay.loop.positions import Position
+from decay.loop.record import rows_in
 from decay.loop.regimes import REAL
 from decay.loop.sampling import pictures_of, slot_positions
 from decay.metadata import json_lines
@@ -48,7 +47,7 @@ def replace_distant(bench: Bench, generation: int) -> None:
     place = bench.folder.replaced(generation)
     bench.once(place, fill)
     if bench.record is not None:
-        made = [_positions_again(bench, generation, row["attempt"])[row["slot"]] for row in _rows(place)]
+        made = [_positions_again(bench, generation, row["attempt"])[row["slot"]] for row in rows_in(place)]
         bench.record.images(place, generation, made)
 
 
@@ -71,7 +70,7 @@ def match_colours(bench: Bench, generation: int) -> None:
     place = bench.folder.matched(generation)
     bench.once(place, fill)
     if bench.record is not None:
-        bench.record.matched(generation, [row["real_slot"] for row in _rows(place)], bench.pictures.groups)
+        bench.record.matched(generation, [row["real_slot"] for row in rows_in(place)], bench.pictures.groups)
 
 
 def _positions_again(bench: Bench, generation: int, attempt: int) -> list[Position]:
@@ -79,12 +78,6 @@ def _positions_again(bench: Bench, generation: int, attempt: int) -> list[Positi
     seed = derive_seed(bench.protocol.seed, generation, AGAIN)
     seeds = [derive_seed(seed, attempt, slot) for slot in range(len(bench.pictures.slots))]
     return slot_positions(bench, generation, seeds)
-
-
-def _rows(place: Path) -> list[dict[str, Any]]:
-    """What a step wrote of its pictures beside them."""
-    text = (place / "metadata.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.split("\n") if line]
 
 
 def _generated(bench: Bench, generation: int) -> PictureFiles:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from decay.errors import LineageError
 from decay.images import encode_png
 from decay.loop import checkpoint
 from decay.loop.bench import Bench
@@ -117,12 +118,19 @@ def _prepare_fresh(bench: Bench, items: Sequence[Item], generation: int) -> None
 def _prepare(bench: Bench, place: Path, names: Mapping[str, RealPicture], what: str) -> None:
     def fill(staged: Path) -> None:
         rows = []
-        for slot, (name, picture) in enumerate(names.items()):
-            (staged / name).write_bytes(encode_png(picture.ready(bench.protocol.size_px)))
-            rows.append(metadata_row(name, picture.prompt, slot, None, picture.group, picture.source, picture.expects))
+        for slot, (name, each) in enumerate(names.items()):
+            (staged / name).write_bytes(encode_png(each.ready(bench.protocol.size_px)))
+            known = metadata_row(name, each.prompt, slot, None, each.group, each.source, each.expects)
+            rows.append({**known, **each.original()})
             bench.progress(what, slot + 1, len(names))
         (staged / "metadata.jsonl").write_text(json_lines(rows), encoding="utf-8")
 
     bench.once(place, fill)
+    absent = [name for name in names if not (place / name).is_file()]
+    if absent:
+        raise LineageError(
+            f"{place}: expected the pictures that a run prepares, {absent[0]} and so on; it holds others. "
+            "Move it elsewhere and give its path as `folder` in [real]."
+        )
     if bench.record is not None:
-        bench.record.real(place, names)
+        bench.record.real(place)

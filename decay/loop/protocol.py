@@ -324,6 +324,11 @@ class Protocol:
         """The last one."""
         return self.iterations if self.parent is None else self.parent.generation + self.iterations
 
+    @property
+    def needs_reserve(self) -> bool:
+        """Whether a regime asks for real pictures beyond those of the slots."""
+        return any(regime.kind == "fresh" for regime in self.regimes)
+
     def iteration_of(self, generation: int) -> int:
         """Which retraining of this run makes a generation, 1 or later; 0 for the first fit of a run without parent."""
         return generation - self.first_generation + (self.parent is not None)

@@ -13,7 +13,9 @@ from PIL import Image
 from decay.errors import DecayError
 from decay.images import read_image
 from decay.lineage import ImageRecord, read_folder
+from decay.loop.checkpoint import sha256_of
 from decay.loop.protocol import RealSet
+from decay.metadata import relative_to_root
 from decay.prompts import expects_from_prompt
 from detectors.trait import Pixels
 
@@ -32,6 +34,14 @@ class RealPicture:
     def source(self) -> str:
         """Who made it, as its metadata say; a photograph where they say nothing."""
         return self.record.source or "real"
+
+    def original(self) -> dict[str, str]:
+        """The name and the hash of the file that it is prepared from, as metadata have them from then on."""
+        known = {name: self.record.columns.get(name, "") for name in ("original", "original_sha256")}
+        if all(known.values()):
+            return known
+        name = relative_to_root(self.record.path.parent, self.record.path)
+        return {"original": name, "original_sha256": sha256_of(self.record.path)}
 
     def ready(self, size_px: int) -> Pixels:
         """The picture as a generator takes it: see ``square``. Raises ImageProblem."""

@@ -18,9 +18,9 @@ from decay.loop.folder import RunFolder, picture_name
 from decay.loop.positions import Position
 from decay.loop.protocol import Protocol
 from decay.loop.reading import protocol_from_record, resolved
-from decay.loop.real import RealPicture, RealPictures
+from decay.loop.real import RealPictures
 from decay.loop.regimes import Item
-from decay.metadata import read_settings, relative_to_root
+from decay.metadata import read_settings
 from decay.provenance import Derived, Fit, Image, Log, Member, Real
 
 FORMAT_VERSION = 2
@@ -70,15 +70,35 @@ def settings_of(protocol: Protocol, engine: Engine[Any], pictures: RealPictures)
     }
 
 
+def rows_in(place: Path) -> list[dict[str, Any]]:
+    """What a step wrote of its pictures beside them, in metadata.jsonl."""
+    text = (place / "metadata.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
 def _refuse_other(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
-    found = read_settings(folder.root)
+    found = _comparable(read_settings(folder.root))
+    wanted = _comparable(json.loads(to_json(wanted)))
     for part in ("source", "protocol", "engine", "groups"):
-        there, here = found.get(part), json.loads(to_json({part: wanted[part]}))[part]
+        there, here = found.get(part), wanted[part]
         if there != here:
             raise LineageError(
                 f"{folder.root}: holds another experiment: its {_first_difference(part, there, here)}. "
                 "Go on with the protocol that began it, or choose another folder."
             )
+
+
+def _comparable(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the places of other folders: they may have been moved, and their pictures lie in ``real/``."""
+    protocol = said.get("protocol")
+    if not isinstance(protocol, dict):
+        return dict(said)
+    parts = {
+        name: {key: value for key, value in part.items() if key not in ("folder", "run")}
+        for name, part in protocol.items()
+        if name in ("real", "parent") and isinstance(part, dict)
+    }
+    return {**said, "protocol": {**protocol, **parts}}
 
 
 def _first_difference(name: str, there: object, here: object) -> str:
@@ -111,19 +131,19 @@ class Record:
         """Whether a file or folder of the run is in the log."""
         return self.log.knows(self._relative(place))
 
-    def real(self, place: Path, names: Mapping[str, RealPicture]) -> None:
-        """Real pictures in the folder ``place``, by their names there, and the files they were prepared from."""
+    def real(self, place: Path) -> None:
+        """The real pictures in a folder of the run, and the files they came from, as its metadata have them."""
         self.log.record_many(
             Real(
-                path=self._relative(place / name),
-                sha256=sha256_of(place / name),
-                original_sha256=sha256_of(picture.record.path),
-                source=relative_to_root(picture.record.path.parent, picture.record.path),
-                group=picture.group,
-                prompt=picture.prompt,
+                path=self._relative(place / row["file_name"]),
+                sha256=sha256_of(place / row["file_name"]),
+                original_sha256=row.get("original_sha256"),
+                source=row.get("original", row["source"]),
+                group=row["group"],
+                prompt=row["text"],
             )
-            for name, picture in names.items()
-            if not self.knows(place / name)
+            for row in rows_in(place)
+            if not self.knows(place / row["file_name"])
         )
 
     def base(self, generation: int) -> None:

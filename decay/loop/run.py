@@ -100,8 +100,17 @@ def run_folder(protocol: Protocol, out: Path) -> RunFolder:
 
 
 def slots_of(protocol: Protocol, folder: RunFolder) -> RealPictures:
-    """The real pictures of a run: its parent's, where it has one, so that slots stay what they were. See ``choose``."""
-    real = protocol.real if folder.parent is None else RealSet(folder.parent.real)
-    pictures = choose(real, protocol.seed)
+    """The real pictures of a run: once ``real/`` is there, or its parent's, they are the slots; see ``choose``.
+
+    So slots stay what they were, whatever happens to the folder they came from. The reserve is not copied.
+    """
+    source = next(
+        (each for each in (folder.real, folder.parent and folder.parent.real) if each and each.is_dir()), None
+    )
+    if source is None:
+        pictures = choose(protocol.real, protocol.seed)
+    else:
+        reserve = choose(protocol.real, protocol.seed).reserve if protocol.needs_reserve else {}
+        pictures = RealPictures(choose(RealSet(source), protocol.seed).slots, reserve)
     protocol.held_out.refuse_trained(picture.prompt for picture in pictures.slots)
     return pictures
