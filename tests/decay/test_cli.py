@@ -22,7 +22,7 @@ from detectors.registry import traits
 
 ROOT = Path(__file__).parents[2]
 RUNNER = CliRunner()
-COMMANDS = ("measure", "verdict", "compare", "demo", "phantom", "traits", "calibrate", "models")
+COMMANDS = ("measure", "verdict", "compare", "demo", "phantom", "traits", "calibrate", "models", "seed-set")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -20,6 +20,7 @@ INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e9
 INCEPTION_LICENCE = (
     "published with NVIDIA's stylegan2-ada-pytorch, non-commercial; the weights are TensorFlow's of 2015, Apache-2.0"
 )
+# The layers by their names in that file, as public users of it address them.
 _BEFORE_FIRST_POOL = ("conv", "conv_1", "conv_2")
 _BEFORE_SECOND_POOL = (*_BEFORE_FIRST_POOL, "pool0", "conv_3", "conv_4")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from decay.loop.controls import (
     feature_statistics,
     frechet_distance,
     level_shifts,
+    replace_far,
     to_ycbcr,
     ycbcr_histograms,
 )
@@ -282,6 +284,39 @@ def test_of_inception_the_layers_before_a_pool_are_used(
     x = layers.conv_2(layers.conv_1(layers.conv(x)))
     x = x if before_pool == 1 else layers.conv_4(layers.conv_3(layers.pool0(x)))
     assert got == pytest.approx(x[0].flatten(1).T.detach().numpy(), abs=1e-5)
+
+
+def blurred(image: Pixels, sigma: float) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
+
+
+def test_what_is_too_far_is_made_again_until_it_is_near_enough(own: Path) -> None:
+    real = [scene(seed) for seed in range(4)]
+    first = [blurred(image, 1.0) for image in real]
+    generated = [blurred(real[0], 6), blurred(real[1], 0.4), blurred(real[2], 6), blurred(real[3], 6)]
+    # By slot, what each attempt makes: near at once; never asked for; nearer, but never near enough; never nearer.
+    sigmas = {0: [0.4, 0.3, 0.2], 2: [5, 3, 4], 3: [20, 20, 20]}
+    asked: list[tuple[list[int], int]] = []
+
+    def again(slots: Sequence[int], attempt: int) -> Iterator[Pixels]:
+        asked.append((list(slots), attempt))
+        return (blurred(real[slot], sigmas[slot][attempt - 1]) for slot in slots)
+
+    made = replace_far(generated, real, first, SingleImageFid(own), 3, again)
+    assert asked == [([0, 2, 3], 1), ([2, 3], 2), ([2, 3], 3)]
+    assert [(each.slot, each.attempt) for each in made] == [(0, 1), (2, 2)]
+    for each in made:
+        assert each.distance < each.distance_before
+        assert np.array_equal(each.pixels, blurred(real[each.slot], sigmas[each.slot][each.attempt - 1]))
+
+
+def test_where_all_are_alike_nothing_is_made_again(own: Path) -> None:
+    real = [scene(seed) for seed in range(2)]
+
+    def again(slots: Sequence[int], attempt: int) -> Iterator[Pixels]:
+        raise AssertionError("asked for nothing")
+
+    assert replace_far(real, real, [blurred(image, 1.0) for image in real], SingleImageFid(own), 3, again) == []
 
 
 def test_the_hash_of_the_model_is_known(own: Path) -> None:
