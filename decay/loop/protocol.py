@@ -280,8 +280,8 @@ class Parent:
 class Protocol:
     """One arm of an experiment. ``engine_settings``: the engine's own, as written; what is not there is its default.
 
-    ``iterations``: retrainings. Without a ``parent`` generations are numbered 0 to ``iterations``; with one they are
-    the ``iterations`` after it. ``init``: None for ``chain`` where the engine can, else ``base``.
+    ``iterations``: retrainings. Without a ``parent`` generations are numbered 0 to ``iterations``, which may be 0; with
+    one they are the ``iterations`` after it. ``init``: None for ``chain`` where the engine can, else ``base``.
     """
 
     name: str
@@ -303,7 +303,7 @@ class Protocol:
     def __post_init__(self) -> None:
         check_name(self.name)
         _at_least("seed", 0, self.seed)
-        _at_least("iterations", 1, self.iterations)
+        _at_least("iterations", 0 if self.parent is None else 1, self.iterations)
         _at_least("size_px", 8, self.size_px)
         since = [regime.since for regime in self.regimes]
         if since[:1] != [1]:
