@@ -1,0 +1,116 @@
+"""Finding a pretrained pipeline on this machine, and opening its parts: safetensors only, none filled in by chance."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ModelMixin
+from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+from decay.errors import ModelError
+from decay.loop.checkpoint import sha256_of
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find_model(model: str, revision: str | None, local_files_only: bool, patterns: Sequence[str], hint: str) -> Path:
+    """The folder of a pipeline: ``model`` itself, or the hub's copy of it on this machine.
+
+    Only where ``local_files_only`` is False is the network asked, for the files that match ``patterns``. Raises
+    ModelError if it is absent, with ``hint`` on how to get it.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise ModelError(
+                f"{folder} is a folder, which has no revision; got revision {revision!r}. Remove `revision`, or name a "
+                "repository of the hub as `model`."
+            )
+        return folder
+    if not HUB_NAME.fullmatch(model):
+        raise ModelError(
+            f"Expected a folder with a pipeline of diffusers, or a repository of the hub (owner/name); there is no "
+            f"folder {folder}. Correct `model` in [engine]."
+        )
+    try:
+        return Path(
+            snapshot_download(
+                model, revision=revision, local_files_only=local_files_only, allow_patterns=list(patterns)
+            )
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"The weights of {model}, revision {revision or 'main'}, are not on this machine ({reason}). {hint}"
+        ) from error
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of a folder in the hub's cache; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def hash_weights(folder: Path, parts: Sequence[str]) -> Mapping[str, str]:
+    """sha256 of every weight file of these parts, by posix path: the hashes that the hub shows beside its files."""
+    files = sorted(file for part in parts for file in (folder / part).glob("*.safetensors"))
+    return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """An object in JSON. Raises ModelError if it is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+    if not isinstance(found, dict):
+        raise damaged(path, "it is no object of JSON")
+    return found
+
+
+def open_part(part_class: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
+    """A part with all its weights, on the CPU, frozen, in evaluation mode. Raises ModelError if any is missing."""
+    kind = "torch_dtype" if issubclass(part_class, ModelMixin) else "dtype"
+    try:
+        with quiet():
+            module, found = part_class.from_pretrained(
+                folder / part, use_safetensors=True, local_files_only=True, output_loading_info=True, **{kind: dtype}
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise damaged(folder / part, error) from error
+    lacking = [*found.get("missing_keys", ()), *found.get("mismatched_keys", ())]
+    if lacking:
+        # Both libraries would fill the gap with random numbers and a warning.
+        raise damaged(folder / part, f"{len(lacking)} of its weights are missing, such as {lacking[0]}")
+    return module.requires_grad_(False).eval()
+
+
+def damaged(place: Path, reason: object) -> ModelError:
+    """The error for a part of a model that is not what it should be."""
+    return ModelError(
+        f"{place}: expected a part of a pipeline that diffusers saved, whole, its weights as safetensors; it cannot be "
+        f"opened ({reason}). Get the model again, or correct `model` in [engine]."
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back progress bars and remarks of diffusers and transformers; what matters in them is checked here."""
+    kept = [(logging, logging.get_verbosity()) for logging in (diffusers_logging, transformers_logging)]
+    for logging, _ in kept:
+        logging.set_verbosity(logging.CRITICAL)
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logging, verbosity in kept:
+            logging.set_verbosity(verbosity)
+            logging.enable_progress_bar()
