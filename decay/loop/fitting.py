@@ -13,7 +13,7 @@ from decay.loop.engine import Dataset, Fit, Weights, derive_seed
 from decay.loop.folder import fresh_name, picture_name
 from decay.loop.real import RealPicture
 from decay.loop.regimes import FRESH, REAL, Item, Pool, compose
-from decay.loop.scores import score_images
+from decay.loop.scores import find_score, score_images
 from decay.metadata import json_lines, metadata_row
 
 FIT = 2**31 - 1
@@ -43,7 +43,10 @@ def fit(bench: Bench, generation: int) -> None:
 
 
 def check_training_sets(bench: Bench) -> None:
-    """Raises DecayError if there are too few real pictures for a retraining that is yet to come."""
+    """Raises DecayError if a retraining that is yet to come wants more real pictures than there are, or no score."""
+    for regime in bench.protocol.regimes:
+        if regime.kind == "curated":
+            find_score(regime.score)
     for generation in range(bench.protocol.first_generation, bench.protocol.last_generation + 1):
         if generation > 0:
             _compose(bench, generation, None)

@@ -19,7 +19,12 @@ TINY: dict[str, Any] = {"n_faces": 3, "n_hands": 2, "size_px": 64, "n_generation
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """What a demo makes; its log and its settings carry the time and the folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (".lock", "provenance.jsonl", "lineage.json")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +57,9 @@ def test_every_picture_has_a_seed_of_its_own_that_is_written_beside_it(made: Pat
 
 def test_the_settings_are_written_down(made: Path) -> None:
     settings = json.loads((made / "lineage.json").read_text(encoding="utf-8"))
-    assert {name: settings[name] for name in TINY} == TINY
-    assert settings["seed"] == 5
+    assert settings["groups"] == {"face": 3, "hand": 2}
+    said = settings["protocol"]
+    assert (said["seed"], said["size_px"], said["iterations"], said["later_from"]) == (5, 64, 2, "previous")
     assert settings["engine"] == {"name": "linear", "n_components": None, "strength": 0.5, "noise": False}
 
 
@@ -75,11 +81,15 @@ def test_same_seed_same_files_other_seed_others(made: Path, tmp_path: Path) -> N
 
 
 def test_progress_names_each_generation_and_ends_full(tmp_path: Path) -> None:
-    steps: list[tuple[int, int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     out = tmp_path / "run"
     out.mkdir()  # an empty folder is as good as none
-    make_demo(out, n_faces=2, n_hands=0, size_px=64, n_generations=1, progress=lambda *step: steps.append(step))
-    assert steps == [(-1, 1, 2), (-1, 2, 2), (0, 1, 2), (0, 2, 2)]
+    make_demo(out, n_faces=2, n_hands=0, size_px=64, n_generations=2, progress=lambda *step: steps.append(step))
+    assert dict.fromkeys(what for what, _, _ in steps) == dict.fromkeys(
+        ["drawings", "fit 0", "generation 0", "fit 1", "generation 1"]
+    )
+    last = {what: (done, total) for what, done, total in steps}
+    assert all(done == total for done, total in last.values())
 
 
 @pytest.mark.parametrize("held", ["a file", "a folder"])
@@ -109,4 +119,4 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OutputError, match="disk is full"):
         make_demo(tmp_path / "run", n_faces=2, n_hands=0, size_px=64, n_generations=1)
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "run").iterdir()) == []
