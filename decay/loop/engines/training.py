@@ -355,8 +355,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         with write_aside(path) as aside:
             save_file(whole, aside, None if metadata is None else dict(metadata))
     except SafetensorError as error:
-        # Rust's I/O error comes as text: IoError(Os { code: 28, kind: StorageFull, message: "..." })
-        code = re.search(r"code: (\d+)", str(error))
+        # Rust's I/O error comes as text: "I/O error: No space left on device (os error 28)"
+        code = re.search(r"os error (\d+)", str(error))
         raise output_error(path, OSError(int(code[1]) if code else errno.EIO, str(error))) from error
 
 
