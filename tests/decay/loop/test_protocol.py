@@ -543,6 +543,43 @@ def test_a_damaged_record_is_named() -> None:
         protocol_from_record(record)
 
 
+# --------------------------------------------------------------------------- the document
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)
+
+
+def test_the_documents_example_is_a_protocol_that_says_everything(tmp_path: Path) -> None:
+    (example,) = blocks("toml")
+    experiment = read(tmp_path, example)
+    assert list(experiment.arms) == ["mix-100", "mix-100-no-flip", "heal-100"]
+    assert [experiment.base.regime_at(i).share_at(i) for i in range(1, 6)] == [0.25, 0.25, 0.25, 0.0, 0.0]
+    assert experiment.arms["mix-100-no-flip"].engine_settings["flip"] is False
+    assert experiment.arms["heal-100"].last_generation == 10
+    for key in ("init", "first_from", "later_from", "keep_weights", "per_group", "expects", "quality_attempts"):
+        assert f"\n{key} = " in example
+    for key in ("seed", "iterations", "size_px", "first_from", "later_from", "keep_weights", "controls"):
+        assert getattr(experiment.base, key) == getattr(Protocol, key)  # shown as the default, so it must be
+
+
+def test_the_documents_script_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (script,) = blocks("python")
+    exec(script, {})
+    assert "heal-25 [{'since': 1, 'kind': 'mix', 'synthetic': 0.0}]" in capsys.readouterr().out
+
+
+def test_the_document_knows_every_regime_preset_and_arm() -> None:
+    for kind, names in KIND_SETTINGS.items():
+        (row,) = re.findall(rf"^\| `{kind}` \|.*$", DOCUMENT, re.MULTILINE)
+        assert all(f"`{name}`" in row for name in names)
+    assert all(f"`{name}`" in DOCUMENT for name in preset_names())
+    for arm in (*read_protocol("bohacek-farid").arms, *read_protocol("forum").arms):
+        assert f"`{arm}`" in DOCUMENT
+
+
 # --------------------------------------------------------------------------- presets
 
 
