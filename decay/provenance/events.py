@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -176,8 +176,7 @@ def now() -> str:
 
 def event_to_line(event: Event, previous: str, at: str) -> tuple[bytes, str]:
     """The line of an event, newline included, and its hash. Raises as ``canonical`` does."""
-    said = {each.name: getattr(event, each.name) for each in fields(event)}
-    body = canonical({**said, "kind": event.kind, "previous": previous, "at": at}) + b"\n"
+    body = canonical({**vars(event), "kind": event.kind, "previous": previous, "at": at}) + b"\n"
     digest = hashlib.sha256(body).hexdigest()
     return _PREFIX + digest.encode() + b'",' + body[1:], digest
 
@@ -226,7 +225,7 @@ def parse_line(line: bytes, where: str) -> tuple[Event | None, str, str]:
 
 
 def _build(kind: type[Event], said: Mapping[str, object]) -> Event:
-    known = {each.name: _READERS[each.name](said[each.name]) for each in fields(kind) if each.name in said}
+    known = {name: read(said[name]) for name, read in _FIELDS[kind].items() if name in said}
     return kind(**known)  # type: ignore[arg-type]  # each value was checked by its reader
 
 
@@ -284,7 +283,7 @@ def _member(said: Mapping[str, object]) -> Member:
     return Member(_hash(said["sha256"]), "real" if origin == "real" else "synthetic", _number(said["generation"]))
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[object], object]] = {
     "environment": _mapping,
     "settings_sha256": _maybe_hash,
     "format_version": _number,
@@ -311,3 +310,4 @@ _READERS = {
     "text": _text,
     "data": _mapping,
 }
+_FIELDS = {kind: {each.name: _READERS[each.name] for each in fields(kind)} for kind in _KINDS.values()}

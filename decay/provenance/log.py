@@ -156,19 +156,13 @@ class Log:
         return event
 
     def record_derived(
-        self,
-        image: Path | str,
-        of: Picture | Path | str,
-        method: str,
-        *,
-        reference: Picture | None = None,
-        **extra: object,
+        self, image: Path | str, of: Picture, method: str, *, reference: Picture | None = None, **extra: object
     ) -> Derived:
         """Record a picture worked over from another; generation, slot, group are that one's. Raises as ``record``."""
         path, sha256 = self._path_and_hash(image)
+        generation, slot = (None, "") if isinstance(of, Real) else (of.generation, of.slot)
         lender = None if reference is None else reference.sha256
-        known = of if isinstance(of, Image | Derived) else Image("", _picture_hash(of))
-        event = Derived(path, sha256, (known.sha256,), method, known.generation, known.slot, known.group, lender, extra)
+        event = Derived(path, sha256, (of.sha256,), method, generation, slot, of.group, lender, extra)
         self.record_many([event])
         return event
 

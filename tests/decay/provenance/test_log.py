@@ -66,7 +66,9 @@ def test_a_picture_is_recorded_with_all_that_is_said_of_it(tmp_path: Path) -> No
     start = picture(tmp_path / "real" / "b.png", "photograph")
     with provenance.log(tmp_path) as p:
         real = p.record_real(start, group="g", prompt="a face")
-        p.record(made, prompt="a face", seed=np.int64(3), slot=7, generation=0, parents=[real], guidance=np.float64(7.5))
+        p.record(
+            made, prompt="a face", seed=np.int64(3), slot=7, generation=0, parents=[real], guidance=np.float64(7.5)
+        )
     said = lines_of(tmp_path)[-1]
     assert said["path"] == "gen_00/a.png"
     assert said["sha256"] == hashlib.sha256(b"pixels").hexdigest()
@@ -144,7 +146,13 @@ def test_a_file_outside_of_the_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_hostile_names_and_prompts_are_plain_texts(tmp_path: Path) -> None:
-    names = [b"new\nline.png", b"[red]markup[/red].png", "ünïcode \u202e.png".encode(), b"not\xffutf8.png", b'quote".png']
+    names = [
+        b"new\nline.png",
+        b"[red]markup[/red].png",
+        "ünïcode \u202e.png".encode(),
+        b"not\xffutf8.png",
+        b'quote".png',
+    ]
     prompts = ['"}\n{"kind":"begin"}', "\ud800 lone", "\x1b[31m", "a" * 10_000, "\u2028\x00"]
     with provenance.log(tmp_path) as p:
         for name, prompt in zip(names, prompts, strict=True):
@@ -327,14 +335,9 @@ def test_the_first_line_that_was_tampered_with_is_named(
     (run / LOG_NAME).write_bytes(b"".join(lines))
     with pytest.raises(LineageError, match=f"line {first + 1}[:,]"):
         read(run)
-    try:
-        with provenance.log(run):
+    if first < N_LINES - 1:  # what is wrong with the very last line alone may look like a writer that was killed
+        with pytest.raises(LineageError, match=f"line {first + 1}[:,]"), provenance.log(run):
             pass
-    except LineageError as error:
-        assert f"line {first + 1}" in str(error)
-    else:
-        # Only damage to the very last line's end can look like a writer that was killed.
-        assert first == len(lines) - 1
 
 
 def test_a_line_written_anew_with_a_hash_of_its_own_is_found_by_the_next(whole: bytes, tmp_path: Path) -> None:
