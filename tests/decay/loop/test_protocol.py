@@ -537,6 +537,38 @@ def test_a_record_has_every_setting() -> None:
     }
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_stands_in_a_record_is_read_or_refused_in_a_sentence(data: st.DataObject) -> None:
+    regimes = (Regime(kind="mix", synthetic=0.5), Regime(3, "schedule", shares=(0.1,)))
+    protocol = Protocol("x", RealSet(Path("y")), "linear", regimes=regimes, parent=Parent(Path("z"), 1))
+    record = json.loads(to_json(resolved(protocol)))
+    place: object = record
+    while isinstance(place, dict | list) and place:
+        holder = place
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        place = holder[key]
+        if data.draw(st.booleans()):
+            break
+    holder[key] = data.draw(JSON)
+    said = None
+    try:
+        found = protocol_from_record(record)
+    except DecayError as error:
+        said = str(error)
+    if said is None:
+        assert protocol_from_record(resolved(found)) == found
+    else:
+        assert re.fullmatch(r"the recorded protocol.*: expected .*; found .*\.", said), said
+
+
 def test_a_damaged_record_is_named() -> None:
     record = resolved(Protocol("x", RealSet(Path("y")), "linear")) | {"seed": "1"}
     with pytest.raises(DecayError, match="the recorded protocol: expected a whole number in seed; found '1'"):
