@@ -173,6 +173,44 @@ def demo(
 
 
 @app.command()
+def run(
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Where the run goes; with --sweep, a folder for each arm.", metavar="DIR")
+    ],
+    protocol: Annotated[
+        str | None, typer.Argument(help="A TOML file, or a preset: bohacek-farid, forum, demo.", show_default=False)
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="Run this arm of the protocol.")] = None,
+    all_arms: Annotated[bool, typer.Option("--sweep", help="Run every arm, each in a folder of its name.")] = False,
+    real: Annotated[
+        Path | None, typer.Option(help="The real pictures, in place of the protocol's.", metavar="DIR")
+    ] = None,
+    heal: Annotated[
+        str | None, typer.Option(help="Go on from a generation of a run, on real pictures only.", metavar="RUN@5")
+    ] = None,
+    iterations: Annotated[int, typer.Option(help="Retrainings of --heal.", min=1)] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; make nothing.")] = False,
+) -> None:
+    """Retrain a generator on its own pictures, as a protocol says. The same command goes on after an interruption."""
+    with _explained():
+        from decay.loop.plan import plan_text, sweep_text
+        from decay.loop.request import Request
+        from decay.loop.run import plan
+        from decay.loop.run import run as run_protocol
+
+        chosen = Request(out_folder, protocol, arm, all_arms, real, heal, iterations).protocols()
+        if dry_run:
+            plans = [plan(each) for each in chosen.values()]
+            out.print(sweep_text(plans) if all_arms else plan_text(plans[0]), markup=False, end="")
+            return
+        for folder, each in chosen.items():
+            with _bars(f"{folder.name}:" if all_arms else "make") as advance:
+                run_protocol(each, folder, advance)
+            name = _plain(str(folder))
+            out.print(f"Done: {name}. Measure it: decay measure {name}", markup=False)
+
+
+@app.command()
 def phantom(
     out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Where the lineage goes; must not exist yet.")],
     plan: Annotated[str, typer.Option(help="essay, hands_first, healthy, null, or a TOML file.")] = "essay",

@@ -104,6 +104,11 @@ class Engine(Protocol[W]):
         ...
 
     @property
+    def has_base(self) -> bool:
+        """Whether there are weights that it starts from; else the first fit is on real pictures, from nothing."""
+        ...
+
+    @property
     def processes(self) -> Processes:
         """The processes that this engine works in."""
         ...
@@ -121,10 +126,7 @@ class Engine(Protocol[W]):
         ...
 
     def base(self) -> W | None:
-        """The weights that it starts from; None if it starts from nothing, so that the first fit is on real pictures.
-
-        Raises ModelError as ``check`` does.
-        """
+        """The weights that it starts from; None if it has no base. Raises ModelError as ``check`` does."""
         ...
 
     def fit(self, dataset: Dataset, start: W | None, circumstances: Fit) -> W:

@@ -25,6 +25,7 @@ from decay.loop.engine import Engine
 from decay.loop.engines import open_engine
 from decay.loop.fitting import check_training_sets, fit, prepare_real
 from decay.loop.folder import RunFolder
+from decay.loop.plan import Plan, make_plan
 from decay.loop.protocol import Protocol, RealSet
 from decay.loop.real import RealPictures, choose
 from decay.loop.record import open_record, read_protocol_of
@@ -51,6 +52,22 @@ def run(protocol: Protocol, out: Path, progress: RunProgress = lambda what, done
         engine.processes.wait()
         _go(Bench(protocol, engine, folder, pictures, Shelf(engine, folder), record, progress))
     return out
+
+
+def plan(protocol: Protocol) -> Plan:
+    """What ``run`` would do, to the last picture; nothing is written. Raises DecayError where it could not be done."""
+    engine = open_engine(protocol.engine, protocol.engine_settings, protocol.size_px)
+    pictures = choose(_parents_real(protocol) or protocol.real, protocol.seed)
+    protocol.held_out.refuse_trained(picture.prompt for picture in pictures.slots)
+    n_reserve = {group: len(reserve) for group, reserve in pictures.reserve.items()}
+    return make_plan(with_init(protocol, engine), engine, pictures.groups, n_reserve, not engine.has_base)
+
+
+def _parents_real(protocol: Protocol) -> RealSet | None:
+    """The slots of the run that this one goes on from, if that one has begun."""
+    if protocol.parent is None or not (real := RunFolder(protocol.parent.run).real).is_dir():
+        return None
+    return RealSet(real)
 
 
 def _go(bench: Bench) -> None:

@@ -133,6 +133,11 @@ class LinearEngine:
         return False
 
     @property
+    def has_base(self) -> bool:
+        """False: it starts from nothing."""
+        return False
+
+    @property
     def processes(self) -> Processes:
         """One."""
         return Alone()
