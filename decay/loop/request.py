@@ -14,8 +14,8 @@ from decay.loop.record import read_protocol_of
 
 @dataclass(frozen=True)
 class Request:
-    """``protocol``: a TOML file or a preset. ``arm``: one of its arms; ``all_arms``: every one, each in a folder of its
-    name in ``out``. ``real``: real pictures in place of the protocol's. ``heal``: in place of a protocol, ``RUN@5``, the
+    """``protocol``: a TOML file or a preset. ``arm``: one of its arms; ``all_arms``: every one, each in a folder of
+    its name in ``out``. ``real``: real pictures in place of the protocol's. ``heal``: in place of one, ``RUN@5``, the
     generation of a run to go on from, on real pictures only, for ``iterations`` retrainings.
     """
 
