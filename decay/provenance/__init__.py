@@ -13,13 +13,12 @@ The format, and what it can and cannot show, is described in docs/provenance.md.
 """
 
 from decay.provenance.environment import environment
-from decay.provenance.events import Base, Begin, Derived, Event, Fit, Image, Member, Note, Real, Resume
+from decay.provenance.events import Begin, Derived, Event, Fit, Image, Member, Note, Real, Resume
 from decay.provenance.log import Log, log, member_of
 from decay.provenance.trace import ancestry_text, trace
 from decay.provenance.verify import synthetic_hashes, verification_text, verify
 
 __all__ = [
-    "Base",
     "Begin",
     "Derived",
     "Event",

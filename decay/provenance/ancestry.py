@@ -29,7 +29,7 @@ from statistics import fmean
 from typing import BinaryIO, NamedTuple
 
 from decay.provenance.chain import index_errors
-from decay.provenance.events import Base, Derived, Event, Fit, Image, Member, Picture, Real, parse_line
+from decay.provenance.events import Derived, Event, Fit, Image, Member, Picture, Real, parse_line
 
 
 class Depth(NamedTuple):
@@ -68,7 +68,8 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Made:
-    """Weights. ``mean``: depth of a picture drawn from their training set. ``chain_steps``: of all their fits."""
+    """Weights. ``mean``: depth of a picture drawn from their training set. ``chain_steps``: of all their fits;
+    0 for weights from elsewhere."""
 
     path: str
     sha256: str
@@ -93,7 +94,6 @@ class Past:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.weights: dict[str, Made] = {}
-        self.bases: dict[str, str] = {}
         self._stream = stream
         with index_errors():
             self._db = sqlite3.connect("", isolation_level=None)
@@ -111,9 +111,7 @@ class Past:
 
     def add(self, event: Event | None, line: int, offset: int) -> None:
         """Take up the next line."""
-        if isinstance(event, Base):
-            self.bases[event.sha256] = event.name
-        elif isinstance(event, Fit):
+        if isinstance(event, Fit):
             self.weights[event.sha256] = self._made(event)
         elif isinstance(event, Real):
             self._insert(Known(line, offset, event.path, event.sha256, "real", None, None, 0.0, 0.0))
@@ -163,7 +161,7 @@ class Past:
     def _image(self, event: Image) -> Depth:
         made = self.weights.get(event.weights or "")
         parents = self._found(event.parents)
-        routes = ([made.mean] if made is not None else []) + ([_mean(parents)] if parents else [])
+        routes = ([made.mean] if made is not None and made.groups else []) + ([_mean(parents)] if parents else [])
         if not routes:
             return Depth(1.0, 1.0)
         return Depth(1.0 + fmean(route.last for route in routes), 1.0 + fmean(route.chain for route in routes))
@@ -183,8 +181,9 @@ class Past:
             totals[0] += known.last if known else unrecorded
             totals[1] += known.chain if known else unrecorded
         last, chain = (total / max(len(event.training_set), 1) for total in totals)
-        steps, before = event.steps or 1, self.weights.get(event.parent or "")
-        if before is not None:
+        # Weights from elsewhere, whose training set nobody here knows, have no say.
+        steps, before = (event.steps or 1) if event.training_set else 0, self.weights.get(event.parent or "")
+        if before is not None and before.chain_steps:
             chain = (chain * steps + before.mean.chain * before.chain_steps) / (steps + before.chain_steps)
             steps += before.chain_steps
         return Made(event.path, event.sha256, event.parent, groups, examples, n_unrecorded, Depth(last, chain), steps)

@@ -19,7 +19,7 @@ from decay.errors import LineageError, OutputError
 from decay.files import lies_within, make_folder, new_folder, to_json, write_aside, write_text
 from decay.metadata import relative_to_root
 from decay.provenance.chain import LOG_NAME, Index, Link, open_log, read_links
-from decay.provenance.events import Base, Begin, Derived, Fit, Image, Resume
+from decay.provenance.events import Begin, Derived, Fit, Image, Resume
 from decay.provenance.log import SETTINGS_NAME
 from decay.provenance.verify import PICTURES, verify, walk
 from decay.provenance.words import counted, plain
@@ -118,8 +118,8 @@ class _Graph:
         event = link.event
         if isinstance(event, Begin | Resume):
             self._now = self._software(event.environment)
-        elif isinstance(event, Base):
-            self._weights(event.sha256, event.name)
+        elif isinstance(event, Fit) and not event.training_set:
+            self._weights(event.sha256, f"{event.path}, made elsewhere")
         elif isinstance(event, Fit):
             kinds = Counter(member.origin for member in event.training_set)
             action = self._action(f"#fit-{link.line}", f"Fit of {event.path}", [self._now])

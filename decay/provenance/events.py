@@ -73,19 +73,6 @@ class Real:
 
 
 @dataclass(frozen=True)
-class Base:
-    """Weights that the run starts from, made elsewhere. ``name``: of the model. ``sha256``: one hash of all its files.
-
-    ``extra``: revision, licence, the hash of each file.
-    """
-
-    kind: ClassVar[str] = "base"
-    name: str
-    sha256: str
-    extra: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Member:
     """One picture of a training set. ``generation``: that made it, None for a real one."""
 
@@ -100,7 +87,7 @@ class Fit:
 
     ``path``: their file or folder. ``sha256``: of the file, or the manifest's hash of a published folder.
     ``parent``: hash of the weights it went on from, None for none. ``generation``: that these weights make.
-    ``training_set``: in the order of the dataset. ``steps``: of optimisation.
+    ``training_set``: in the order of the dataset; empty for weights from elsewhere. ``steps``: of optimisation.
     """
 
     kind: ClassVar[str] = "fit"
@@ -163,10 +150,10 @@ class Note:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-Event = Begin | Resume | Real | Base | Fit | Image | Derived | Note
+Event = Begin | Resume | Real | Fit | Image | Derived | Note
 Picture = Real | Image | Derived
 
-_KINDS: Mapping[str, type[Event]] = {each.kind: each for each in (Begin, Resume, Real, Base, Fit, Image, Derived, Note)}
+_KINDS: Mapping[str, type[Event]] = {each.kind: each for each in (Begin, Resume, Real, Fit, Image, Derived, Note)}
 
 
 def now() -> str:
@@ -289,7 +276,6 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "format_version": _number,
     "n_events": _number,
     "cut_bytes": _number,
-    "name": _text,
     "path": _text,
     "sha256": _hash,
     "original_sha256": _maybe_hash,

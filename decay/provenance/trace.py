@@ -157,10 +157,10 @@ class _Tree:
     def _weights(self, sha256: str, level: int) -> Node:
         made = self._past.weights.get(sha256)
         if made is None:
-            base = self._past.bases.get(sha256)
-            where = "not in this log" if base is None else f"made elsewhere, {plain(base, 80)}"
-            return Node(f"weights {sha256[:12]}: {where}; what they were trained on is not known here")
+            return Node(f"weights {sha256[:12]}, not in this log: what they were trained on is not known here")
         name = f"weights {plain(made.path, 80)} ({sha256[:12]})"
+        if not made.groups:
+            return Node(f"{name}, made elsewhere: what they were trained on is not known here")
         if sha256 in self._done:
             return Node(f"{name}: see above")
         if level >= self._max_depth:

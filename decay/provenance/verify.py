@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from decay.errors import LineageError, ModelError
 from decay.images import SUFFIXES
-from decay.loop.checkpoint import MANIFEST, read_manifest, sha256_of
+from decay.loop.checkpoint import MANIFEST, read_manifest, sha256_of, stated_manifest
 from decay.metadata import relative_to_root
 from decay.provenance.chain import LOG_NAME, Index, Link, open_log, read_links
 from decay.provenance.events import Begin, Derived, Fit, Image, Real, Resume
@@ -183,9 +183,11 @@ def _check_files(run: Path, index: Index, settings: str | None, problems: _Probl
         problems.add(f"{SETTINGS_NAME}: expected the sha256 {settings}, as last recorded; it was altered or removed.")
     pictures_in = {Path(place.path).parent for place in index.latest(*PICTURES)}
     weights_in = {Path(place.path).parent for place in index.latest("fit")}
+    n_let_go = 0
     for path in walk(run):
         name = relative_to_root(run, path)
         if path.name == MANIFEST:
+            n_let_go += _is_let_go(path.parent)
             folder = relative_to_root(run, path.parent)
             _check(path.parent, folder, index, problems, extra=Path(folder).parent in weights_in, what="weights")
         elif path.suffix.lower() in SUFFIXES:
@@ -195,7 +197,7 @@ def _check_files(run: Path, index: Index, settings: str | None, problems: _Probl
             _check(path, name, index, problems, extra=False, what="weights")
     for place in index.unseen(*PICTURES):
         problems.add(f"{place.path}: expected the picture that line {place.line} records; it is missing.")
-    return sum(1 for _ in index.unseen("fit"))
+    return sum(1 for _ in index.unseen("fit")) + n_let_go
 
 
 def _check(path: Path, name: str, index: Index, problems: _Problems, *, extra: bool, what: str) -> None:
@@ -216,11 +218,18 @@ def _hash_of(path: Path) -> str:
     try:
         if path.is_symlink():
             return "a link, which is not followed"
-        return read_manifest(path).sha256 if path.is_dir() else sha256_of(path)
+        if path.is_dir():
+            return (stated_manifest(path) if _is_let_go(path) else read_manifest(path)).sha256
+        return sha256_of(path)
     except ModelError as error:
         return f"a damaged folder ({error})"
     except OSError as error:
         return f"a file that cannot be read ({error.strerror})"
+
+
+def _is_let_go(folder: Path) -> bool:
+    """Whether of published weights only the manifest is kept."""
+    return all(path.name == MANIFEST for path in folder.iterdir())
 
 
 def walk(run: Path) -> Iterator[Path]:

@@ -93,7 +93,7 @@ def test_every_kind_of_event_comes_back_as_it_was(tmp_path: Path) -> None:
     members = (provenance.Member(sha[0], "real"), provenance.Member(sha[3], "synthetic", 1))
     events = [
         provenance.Real("real/a.png", sha[0], sha[1], "a.jpg", "g", "a face"),
-        provenance.Base("some/model", sha[2], {"revision": "abc"}),
+        provenance.Fit("some/model", sha[2], (), extra={"revision": "abc"}),
         provenance.Fit("weights/fit_02", sha[4], members, sha[2], 2, 2**53 - 1, 100, {"lr": 1e-6}),
         provenance.Image("gen_02/a.png", sha[5], "ü\n\u2028", 1, "0", "g", 2, sha[4], (sha[0],), {"x": [1, None]}),
         provenance.Derived("gen_02/b.png", sha[6], (sha[5],), "matched", 2, "0", "g", sha[0], {}),

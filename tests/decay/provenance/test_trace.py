@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,12 +10,66 @@ import pytest
 
 from decay import provenance
 from decay.errors import LineageError
-from decay.provenance import Derived, Image, Member, Real, member_of
+from decay.provenance import Derived, Fit, Image, Member, Real, member_of
 from decay.provenance.ancestry import Depth, Past
 from decay.provenance.chain import LOG_NAME, open_log, read_links
-from tests.decay.provenance.conftest import N_SLOTS, sha
 
 History = Callable[..., list[provenance.Event]]
+N_SLOTS = 12
+
+
+def sha(*words: object) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+Regime = Callable[[int, Mapping[int, Sequence[Image]], Sequence[Real]], Sequence[Member]]
+"""(generation, pictures of every generation before, real ones) -> training set"""
+
+
+@pytest.fixture
+def history() -> Callable[..., list[provenance.Event]]:
+    """(regime, n_generations, ...) -> every event of a run of N_SLOTS pictures a generation.
+
+    ``base``: generation 0 by weights from elsewhere. ``chain``: fits go on from the weights before. ``steps``: of a
+    fit. ``start``: pictures start from that of their slot in the generation before, of the real ones for 0.
+    """
+
+    def make(
+        regime: Regime,
+        n_generations: int,
+        *,
+        base: bool = False,
+        chain: bool = False,
+        steps: Callable[[int], int] = lambda generation: 10,
+        start: bool = False,
+    ) -> list[provenance.Event]:
+        real = [Real(f"real/{slot}.png", sha("real", slot)) for slot in range(N_SLOTS)]
+        events: list[provenance.Event] = [*real]
+        made: dict[int, Sequence[Image]] = {}
+        weights = sha("base")
+        if base:
+            events.append(Fit("weights/base", weights, (), steps=0))
+        for generation in range(n_generations):
+            members = regime(generation, made, real)
+            if not (base and generation == 0):
+                parent = weights if chain and (base or generation) else None
+                weights = sha("fit", generation)
+                path = f"weights/fit_{generation:02d}"
+                events.append(Fit(path, weights, tuple(members), parent, generation, 0, steps(generation)))
+            made[generation] = [
+                Image(
+                    f"gen_{generation:02d}/{slot}.png",
+                    sha("image", generation, slot),
+                    generation=generation,
+                    weights=weights,
+                    parents=(made[generation - 1][slot].sha256 if generation else real[slot].sha256,) if start else (),
+                )
+                for slot in range(N_SLOTS)
+            ]
+            events += made[generation]
+        return events
+
+    return make
 
 
 def mix(n_synthetic: int) -> Callable[..., list[Member]]:
@@ -194,5 +249,5 @@ def test_base_weights_are_named(history: History, tmp_path: Path) -> None:
         path.write_text("x")
         p.record(path, generation=1, weights=sha("fit", 1))
     text = provenance.ancestry_text(provenance.trace(path))
-    assert f"going on from weights {sha('base')[:12]}: made elsewhere, a model" in text
+    assert f"going on from weights weights/base ({sha('base')[:12]}), made elsewhere" in text
     assert "12 images: 9 real, 3 synthetic of generation 0" in text

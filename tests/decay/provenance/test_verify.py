@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import re
@@ -14,9 +15,13 @@ import pytest
 
 from decay import provenance
 from decay.errors import LineageError
+from decay.loop.checkpoint import let_go
 from decay.provenance.chain import LOG_NAME
 from decay.provenance.verify import MAX_NAMED
-from tests.decay.provenance.conftest import sha
+
+
+def sha(*words: object) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()
 
 
 def test_a_run_that_nobody_touched_is_whole(run: Path) -> None:
@@ -51,7 +56,7 @@ def _replace_by_link(path: Path) -> None:
         (_alter, "lineage.json", "altered or removed"),
         (_replace_by_link, "gen_00/slot_0000.png", "found a link"),
         (Path.unlink, "gen_01/slot_0002.png", "line 12 records; it is missing"),
-        (Path.unlink, "weights/fit_00/model.safetensors", "nothing there"),
+        (Path.unlink, "weights/fit_00/second.bin", "nothing there"),
         (Path.unlink, "lineage.json", "altered or removed"),
     ],
 )
@@ -79,6 +84,14 @@ def test_weights_that_the_log_does_not_know_are_named(run: Path) -> None:
     found = provenance.verify(run)
     assert [problem.split(":")[0] for problem in found.problems] == ["weights/fit_09"]
     assert found.n_absent_weights == 1
+
+
+def test_weights_that_were_let_go_are_counted(run: Path) -> None:
+    let_go(run / "weights" / "fit_00")
+    found = provenance.verify(run)
+    assert found.ok
+    assert found.n_absent_weights == 1
+    assert "Weights no longer in the run, so not compared: 1." in provenance.verification_text(found)
 
 
 def test_charts_and_half_way_states_are_nobody_s_business(run: Path) -> None:
