@@ -29,6 +29,10 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The model files that the detectors use.", invoke_without_command=True)
 app.add_typer(models_app, name="models")
+provenance_app = typer.Typer(
+    help="The log of what made each picture: check it, ask it, hand it on.", no_args_is_help=True
+)
+app.add_typer(provenance_app, name="provenance")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -36,6 +40,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 Run = Annotated[  # readable=False: what cannot be read is our message to give
     Path, typer.Argument(help="A folder whose subfolders are generations: gen_00/, gen_01/, ...", readable=False)
 ]
+LoggedRun = Annotated[Path, typer.Argument(metavar="RUN", help="A run that keeps a log.", readable=False)]
 Pack = Annotated[str | None, typer.Option(help="An insightface model pack for face embeddings, e.g. buffalo_l.")]
 Root = Annotated[Path | None, typer.Option(help="The folder whose models/ holds the pack.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random here.", min=0)]
@@ -364,6 +369,70 @@ def fetch(
         from decay.models import fetch as fetch_model
 
         out.print(f"Fetched and checked: {fetch_model(name, root, sha256)}", markup=False)
+
+
+@provenance_app.command()
+def verify(
+    run: LoggedRun,
+    head: Annotated[
+        str | None, typer.Option(help="Hash that the last line had once: is it still in the chain?", metavar="HASH")
+    ] = None,
+    log_only: Annotated[bool, typer.Option("--log-only", help="Check the chain, not the files.")] = False,
+) -> None:
+    """Check a run against its log; name the first broken link, or every file that was altered, added or taken away."""
+    with _explained():
+        from decay import provenance
+
+        found = provenance.verify(run, head=head, files=not log_only)
+        out.print(provenance.verification_text(found), markup=False)
+        if not found.ok:
+            raise typer.Exit(1)
+
+
+@provenance_app.command()
+def trace(
+    image: Annotated[Path, typer.Argument(help="A picture of a run that keeps a log.", readable=False)],
+    depth: Annotated[int, typer.Option(help="Levels of the tree.", min=1, max=100)] = 12,
+    width: Annotated[int, typer.Option(help="Branches at each.", min=1, max=1000)] = 8,
+) -> None:
+    """Print a picture's ancestry back to real photographs, and how much of it is synthetic."""
+    with _explained():
+        from decay import provenance
+
+        ancestry = provenance.trace(image, max_depth=depth, max_width=width)
+        out.print(provenance.ancestry_text(ancestry), markup=False)
+
+
+@provenance_app.command()
+def export(
+    run: LoggedRun,
+    out_path: Annotated[Path, typer.Option("--out", help="A .zip, or a new folder.", metavar="FILE.zip|DIR")],
+    license_name: Annotated[
+        str | None, typer.Option("--license", help="Licence of the pictures, a name or address.", metavar="TEXT")
+    ] = None,
+) -> None:
+    """Write a run, verified, as an RO-Crate 1.1: pictures, log, and what made what in terms that other tools read."""
+    with _explained():
+        from decay.provenance.crate import export as export_crate
+
+        n_pictures = export_crate(run, out_path, license_name=license_name)
+        out.print(f"Written: {_plain(str(out_path))} ({n_pictures} pictures)", markup=False)
+
+
+@provenance_app.command()
+def sign(
+    run: LoggedRun,
+    key: Annotated[Path, typer.Option(help="Private key, PEM.", readable=False)],
+    cert: Annotated[Path, typer.Option(help="Its certificate and those that vouch for it, PEM.", readable=False)],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the copies go; must not exist yet.", metavar="DIR")],
+    algorithm: Annotated[str, typer.Option(help="Of the key: es256, es384, es512, ps256, ed25519.")] = "es256",
+) -> None:
+    """Write copies of the generated pictures with content credentials (C2PA). Needs the extra c2pa; no network."""
+    with _explained():
+        from decay.provenance.credentials import sign as sign_pictures
+
+        n_signed = sign_pictures(run, key, cert, out_folder, algorithm=algorithm)
+        out.print(f"Signed: {n_signed} pictures in {_plain(str(out_folder))}", markup=False)
 
 
 def _found(runs: Sequence[Path]) -> tuple[DataFrame, DataFrame, Mapping[str, Any]]:

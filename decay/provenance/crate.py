@@ -32,7 +32,7 @@ NO_LICENSE = "Not stated. The rights are those of the photographs and of the mod
 Entity = dict[str, object]
 
 
-def export(run: Path, out: Path, *, license_name: str = NO_LICENSE) -> int:
+def export(run: Path, out: Path, *, license_name: str | None = None) -> int:
     """Write a run as an RO-Crate, a ``.zip`` or a new folder: pictures, log, settings. Weights are only described.
 
     Returns the number of pictures. The run is verified first. Raises LineageError, naming the first thing that is
@@ -47,7 +47,9 @@ def export(run: Path, out: Path, *, license_name: str = NO_LICENSE) -> int:
         pictures = {place.path: place.sha256 for place in index.latest(*PICTURES)}
     files = {name: path for path in walk(run) if (name := relative_to_root(run, path)) in pictures}
     files |= {name: run / name for name in (LOG_NAME, SETTINGS_NAME) if (run / name).is_file()}
-    metadata = to_json({"@context": CONTEXT, "@graph": _graph(run, pictures, sorted(files), license_name)})
+    metadata = to_json(
+        {"@context": CONTEXT, "@graph": _graph(run, pictures, sorted(files), license_name or NO_LICENSE)}
+    )
     if out.suffix.lower() == ".zip":
         _write_zip(out, files, metadata)
     else:
