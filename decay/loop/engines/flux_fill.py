@@ -735,7 +735,7 @@ class _FlowMatching:
         if self.engine.timestep_density == "uniform":
             shares = chances(seeds, _TIMESTEP).float()
         else:
-            normal = draws((), seeds, stream=_TIMESTEP)
+            normal = draws((1,), seeds, stream=_TIMESTEP)[:, 0]
             shares = torch.sigmoid(self.engine.logit_mean + self.engine.logit_std * normal)
         if not self.engine.timestep_shift:
             return shares

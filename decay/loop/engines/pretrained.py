@@ -104,13 +104,15 @@ def damaged(place: Path, reason: object) -> ModelError:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hold back progress bars and remarks of diffusers and transformers; what matters in them is checked here."""
-    kept = [(logging, logging.get_verbosity()) for logging in (diffusers_logging, transformers_logging)]
-    for logging, _ in kept:
-        logging.set_verbosity(logging.CRITICAL)
-        logging.disable_progress_bar()
+    libraries = (diffusers_logging, transformers_logging)
+    kept = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in libraries]
+    for each in libraries:
+        each.set_verbosity(each.CRITICAL)
+        each.disable_progress_bar()
     try:
         yield
     finally:
-        for logging, verbosity in kept:
-            logging.set_verbosity(verbosity)
-            logging.enable_progress_bar()
+        for each, verbosity, with_bars in kept:
+            each.set_verbosity(verbosity)
+            if with_bars:
+                each.enable_progress_bar()
