@@ -467,7 +467,8 @@ class StableDiffusionEngine:
             raise DecayError(
                 f"eta = {self.eta} is for {ETA_SCHEDULER} and does nothing in {name}. Set eta = 0, or the scheduler."
             )
-        return getattr(diffusers, name).from_config(config)
+        # As the pipeline itself has it, with a warning: latents have no range to be clipped to.
+        return getattr(diffusers, name).from_config(config | {"clip_sample": False})
 
     def _pipeline(self, weights: StableDiffusionWeights, pipeline_class: Any) -> Any:
         self._check_kind(weights)
@@ -600,7 +601,7 @@ class _Denoising:
         if (found := self.encoded.get((index, flip))) is not None:
             return found
         picture = self.dataset.images[index]
-        pixels = torch.from_numpy(np.ascontiguousarray(picture[:, ::-1] if flip else picture))
+        pixels = torch.from_numpy((picture[:, ::-1] if flip else picture).copy())
         scaled = pixels.permute(2, 0, 1)[None].to(device(), torch.float32) / 127.5 - 1.0
         with torch.no_grad(), torch.autocast(device().type, enabled=False):
             posterior = self.frozen.vae.encode(scaled).latent_dist

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, reduce
+from accelerate.utils import broadcast_object_list, parse_flag_from_env, reduce
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -105,19 +105,24 @@ class Accelerated:
 
     def wait(self) -> None:
         """Return when all have come here."""
-        PartialState().wait_for_everyone()
+        _shared().wait_for_everyone()
 
 
 def processes() -> Processes:
     """The processes that this one is part of. The first call joins them."""
-    state = PartialState()
+    state = _shared()
     return Accelerated(state.process_index, state.num_processes)
 
 
 def device() -> torch.device:
     """Where this process computes: its own GPU, or the CPU where there is none or ACCELERATE_USE_CPU=1 is set."""
-    found: torch.device = PartialState().device
+    found: torch.device = _shared().device
     return found
+
+
+def _shared() -> PartialState:
+    # Left to itself it neither looks at ACCELERATE_USE_CPU nor joins processes that have no GPU: each would be alone.
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
 def draws(

@@ -280,8 +280,7 @@ def test_memory_is_flat_over_generations(tiny_stable_diffusion: Path, tmp_path: 
         weights = fitted(made, tmp_path / str(generation), start=weights)
         sampled(made, weights, PROMPTS[:1], [1])
         gc.collect()
-        alive = [thing for thing in gc.get_objects() if type(thing) in (Tensor, nn.Parameter)]
-        held.append(sum(value.nbytes for value in alive))
+        held.append(sum(thing.nbytes for thing in gc.get_objects() if type(thing) in (Tensor, nn.Parameter)))
         assert not [thing for thing in gc.get_objects() if type(thing) is UNet2DConditionModel]
     assert held[-1] == held[1]
 
