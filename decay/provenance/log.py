@@ -51,8 +51,8 @@ def log(run: Path | str) -> Iterator[Log]:
     Raises LineageError where it is broken, naming the line; OutputError where it cannot be written, or another
     process writes to it.
     """
-    folder = Path(run).absolute()
-    make_folder(folder)
+    make_folder(Path(run))
+    folder = Path(run).resolve()
     path = folder / LOG_NAME
     handle = _open(path)
     try:
@@ -229,7 +229,7 @@ class Log:
         return relative, hashlib.sha256(data).hexdigest()
 
     def _relative(self, path: Path) -> str:
-        inside = Path(os.path.normpath(path))
+        inside = path.parent.resolve() / path.name
         if not (inside.is_relative_to(self._run) and lies_within(path, self._run)):
             raise LineageError(
                 f"{path}: expected a file inside {self._run}, whose log this is. Put a copy of it there first."

@@ -111,7 +111,9 @@ def ancestry_text(ancestry: Ancestry) -> str:
             )
     if ancestry.n_training:
         one_back = 100 * ancestry.n_training_synthetic / ancestry.n_training
-        lines.append(f"One step back: {one_back:.1f} % of the {counted(ancestry.n_training, 'picture')} trained on")
+        lines.append(
+            f"One step back: {one_back:.1f} % of the {counted(ancestry.n_training, 'picture')} trained on are synthetic"
+        )
     if ancestry.n_unrecorded:
         lines.append(f"Of these the log does not record {ancestry.n_unrecorded:,}: the figures are lower bounds.")
     return "\n".join([*lines, "", *_tree_lines(ancestry.tree)])

@@ -145,6 +145,22 @@ def test_a_file_outside_of_the_run_is_refused(tmp_path: Path) -> None:
                 p.record(path)
 
 
+def test_a_run_may_be_reached_by_any_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = picture(tmp_path / "run" / "gen_00" / "a.png", "x")
+    (tmp_path / "link").symlink_to("run")
+    monkeypatch.chdir(tmp_path)
+    for run, image_path in (
+        ("run", made),
+        ("link", made),
+        ("link/../run", "run/gen_00/a.png"),
+        (tmp_path / "run", "link/gen_00/a.png"),
+    ):
+        with provenance.log(run) as p:
+            assert p.record(image_path).path == "gen_00/a.png"
+    assert provenance.verify(Path("link")).ok
+    assert provenance.trace(Path("link/gen_00/a.png")).picture.path == "gen_00/a.png"
+
+
 def test_hostile_names_and_prompts_are_plain_texts(tmp_path: Path) -> None:
     names = [
         b"new\nline.png",

@@ -193,7 +193,7 @@ def test_the_tree_goes_back_to_photographs(run: Path) -> None:
     assert found.frac_synthetic == pytest.approx(0.5)
     lines = provenance.ancestry_text(found).splitlines()
     assert lines[0].startswith("Synthetic ancestry: 50.0 %")
-    assert lines[1] == "One step back: 100.0 % of the 3 pictures trained on"
+    assert lines[1] == "One step back: 100.0 % of the 3 pictures trained on are synthetic"
     assert lines[3].startswith("gen_01/slot_0002.png (sha256 ")
     assert lines[3].endswith(', generation 1): made for "a face", seed 2')
     assert [line.lstrip("└├─│ ").split(" (")[0] for line in lines[4:]] == [

@@ -17,6 +17,7 @@ from decay import provenance
 from decay.errors import LineageError
 from decay.loop.checkpoint import let_go
 from decay.provenance.chain import LOG_NAME
+from decay.provenance.events import GENESIS, event_to_line
 from decay.provenance.verify import MAX_NAMED
 
 
@@ -191,12 +192,14 @@ def _write(path: Path) -> Path:
 
 
 def _write_log(run: Path, n_events: int) -> Path:
-    with provenance.log(run) as p:
-        for start in range(0, n_events, 5000):
-            p.record_many(
-                provenance.Image(f"gen_00/{index}.png", sha(index), prompt="a photo of a face", seed=index)
-                for index in range(start, start + 5000)
-            )
+    run.mkdir()
+    line, head = event_to_line(provenance.Begin({}), GENESIS, "")
+    with (run / LOG_NAME).open("wb") as log:
+        log.write(line)
+        for index in range(n_events):
+            made = provenance.Image(f"gen_00/{index}.png", sha(index), prompt="a photo of a face", seed=index)
+            line, head = event_to_line(made, head, "")
+            log.write(line)
     return run
 
 
