@@ -105,8 +105,8 @@ def write_comparison_chart(courses: pd.DataFrame, table: pd.DataFrame, record: M
     note = (
         f"Retention. Bands and bars: {percent(record['confidence'])} intervals, all at once; open marker: interval "
         f"wider than the scale, not drawn. Dashed: {percent(record['margin'])} lost. Diamond: onset.\n"
-        "No mark: not measured. Values beyond the scale stand at its edge. Traits that differ most over the generations: "
-        "on top."
+        "No mark: not measured. Values beyond the scale stand at its edge. On top the traits that differ most over all "
+        "generations."
     )
     if len(traits) > MAX_TRAITS:
         note += f" {len(traits) - MAX_TRAITS} more: compare.csv."
