@@ -20,6 +20,7 @@ from decay.results import publish_comparison
 from decay.settings import Rule
 from decay.tables import load_tables
 from decay.traits import TraitSeries, traits_to_retentions
+from decay.verdict import read_finding
 
 GENERATIONS = [0, 1, 2, 3, 4, 5]
 FALL, LATER, HOLD = [1, 0.95, 0.6, 0.3, 0.2, 0.2], [1, 1, 1, 0.95, 0.6, 0.3], [1.0] * 6
@@ -211,6 +212,20 @@ def test_tables_come_back_as_they_were_written(arms: Mapping[str, Path]) -> None
     written = pd.read_csv(arms["fed"] / "measures" / "traits.csv").set_index(["trait", "generation"])["retention"]
     for retention in traits_to_retentions(series):
         np.testing.assert_allclose(retention.value, written[retention.name], rtol=1e-9)
+
+
+def test_the_matrix_of_pairs_is_whole_and_adds_up(arms: Mapping[str, Path]) -> None:
+    found = read_finding(arms["fed"])
+    order = pd.read_csv(arms["fed"] / "measures" / "order.csv")
+    ranked = {"family": set(found.verdict["p_families"]), "trait": set(found.verdict["order"])}
+    assert min(len(names) for names in ranked.values()) > 1
+    for level, names in ranked.items():
+        own = order[order["level"] == level].set_index(["earlier", "later"])
+        before, same = own["p_before"].to_dict(), own["p_same"].to_dict()
+        assert set(before) == {(a, b) for a in names for b in names if a != b}
+        for a, b in before:
+            assert same[a, b] == same[b, a]
+            assert before[a, b] + before[b, a] + same[a, b] == pytest.approx(1)
 
 
 def test_faces_without_an_embedding_are_read_back(arms: Mapping[str, Path], tmp_path: Path) -> None:

@@ -95,18 +95,6 @@ def test_every_file_of_the_contract_is_there_with_its_columns(measured: Measured
     assert (measured.folder / "report.html").stat().st_size > 1000
 
 
-def test_the_matrix_of_pairs_is_whole_and_adds_up(measured: Measured) -> None:
-    order = measured.results.order
-    eroded = {"family": set(measured.results.verdict["p_families"]), "trait": set(measured.results.verdict["order"])}
-    assert len(eroded["trait"]) > 1
-    for level, names in eroded.items():
-        own = order[order["level"] == level].set_index(["earlier", "later"])
-        assert set(own.index) == {(a, b) for a in names for b in names if a != b}
-        for (a, b), row in own.iterrows():
-            assert row["p_same"] == own.loc[(b, a), "p_same"]
-            assert row["p_before"] + own.loc[(b, a), "p_before"] + row["p_same"] == pytest.approx(1)
-
-
 def test_every_trait_has_a_row_per_generation_and_a_chart(measured: Measured) -> None:
     table = pd.read_csv(measured.folder / "traits.csv")
     for trait in traits():

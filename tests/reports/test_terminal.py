@@ -34,7 +34,7 @@ def test_every_row_says_its_state(tables: Any) -> None:
     at = lines[2].index("state")
     said = {line.split("  ")[0]: line[at:].split("  ")[0] for line in lines[3:8]}
     assert said == {
-        "Image eroded": "eroded from 2 (1 or later)",
+        "Image eroded": "eroded from 2 (2 or later)",
         "Image held": "held",
         "Image cannot tell": "undecided",
         "Image not rankable": "not rankable",
