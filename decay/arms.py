@@ -6,8 +6,8 @@ difference.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from decay.errors import DecayError
+from decay.metadata import read_settings
 from decay.settings import Rule
 from decay.tables import REFERENCE, Tables, load_tables
 from decay.traits import Draws, TraitSeries, clusters, readings_to_traits
 from decay.verdict import damaged, names_of, read_finding
+
+PLAN_KEYS = ("source", "plan", "engine", "regime", "start", "prompts", "size_px")
+"""What lineage.json says of how a lineage was made; ..."""
+NOT_OF_THE_PLAN = ("seed", "description")
+"""... but these keys inside it: a seed is what replicates differ in, a description is words."""
+N_SHOWN = 60
+"""Characters of a plan's value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,8 @@ class Arm:
     """One measured run. ``reader``: fingerprint of what read it. ``reference``: what it was compared with, in words;
     ``compared_with_pictures``: whether that is a folder of its own, not the first generation.
 
-    ``control``: the run whose drift was taken off when it was measured, "" for none.
+    ``control``: the run whose drift was taken off when it was measured, "" for none. ``n_repeated``: pictures of the
+    reference that were read again. ``plan``: what lineage.json says of how it was made, value by dotted path.
     """
 
     name: str
@@ -39,6 +48,8 @@ class Arm:
     n_resamples: int
     seed: int
     control: str = ""
+    n_repeated: int = 0
+    plan: Mapping[str, object] = field(default_factory=dict)
 
 
 def load_arms(runs: Sequence[Path]) -> tuple[Arm, ...]:
@@ -63,6 +74,8 @@ def load_arm(run: Path, name: str) -> Arm:
             n_resamples=int(settings["n_resamples"]),
             seed=int(settings["seed"]),
             control=str((found.verdict.get("control") or {}).get("name", "")),
+            n_repeated=int((found.run.get("repeat") or {}).get("n_images", 0)),
+            plan=plan_of(read_settings(run)),
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise damaged(run, error) from error
@@ -82,6 +95,63 @@ def check_comparable(arms: Sequence[Arm]) -> None:
                 f"{arm.name} was compared with {arm.reference}, {first.name} with {first.reference}. Measure both "
                 "against the same pictures: `decay measure RUN --reference DIR`."
             )
+
+
+def plan_of(lineage: Mapping[str, object]) -> dict[str, object]:
+    """How a lineage was made, from the content of its lineage.json: value by dotted path, ``plan.decay.X.onset``."""
+    return dict(_flat({key: lineage[key] for key in PLAN_KEYS if key in lineage}))
+
+
+def _flat(record: Mapping[str, object], path: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{key}.")
+        elif not path or key not in NOT_OF_THE_PLAN:
+            yield f"{path}{key}", value
+
+
+def check_replicates(arms: Sequence[Arm]) -> None:
+    """Raise DecayError unless all were made by one plan and measured in one way."""
+    check_comparable(arms)
+    first = arms[0]
+    for arm in arms[1:]:
+        if difference := _difference(first.plan, arm.plan):
+            raise DecayError(
+                f"{first.name} and {arm.name} were made by different plans ({difference}): they are no replicates of "
+                "one experiment. Set them side by side instead: decay compare RUN RUN..."
+            )
+        if difference := _difference(_ways(first), _ways(arm)):
+            raise DecayError(
+                f"{first.name} and {arm.name} were measured in different ways ({difference}), so that they cannot be "
+                "taken together. Measure both with the same options of `decay measure`."
+            )
+
+
+def _ways(arm: Arm) -> dict[str, object]:
+    return {**asdict(arm.rule), "control": arm.control or "none"}
+
+
+def _difference(one: Mapping[str, object], other: Mapping[str, object]) -> str:
+    """``regime: replace and accumulate``: the first that differs, and how many more do; empty where none does."""
+    missing = "not given"
+    names = [name for name in {**one, **other} if one.get(name, missing) != other.get(name, missing)]
+    if not names:
+        return ""
+    values = " and ".join(_short(plan.get(names[0], missing)) for plan in (one, other))
+    more = f"; {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}: {values}{more}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= N_SHOWN else f"{text[:N_SHOWN]}..."
+
+
+def left_aside(arms: Sequence[Arm]) -> list[str]:
+    """A sentence on what ``--control`` and ``--repeat`` gave these runs, which is not used where several are told."""
+    used = {"--control": any(arm.control for arm in arms), "--repeat": any(arm.n_repeated for arm in arms)}
+    options = " and ".join(option for option, is_used in used.items() if is_used)
+    return [f"The runs were measured with {options}; that is not used where several are told."] if options else []
 
 
 def common_generations(arms: Sequence[Arm]) -> tuple[int, ...]:

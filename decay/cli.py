@@ -145,22 +145,26 @@ def compare(
         typer.Option(help="The run that the others are compared with, by its folder's name.", show_default="the first"),
     ] = None,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Write compare.csv and the figure there.", metavar="DIR")
+        Path | None, typer.Option("--out", help="Write the tables and the figure there.", metavar="DIR")
     ] = None,
 ) -> None:
     """Set measured runs side by side: did an intervention delay or stop the erosion, by how much, how sure."""
     with _explained():
         from decay.arms import load_arms
         from decay.compare import compare as compare_arms
+        from decay.files import check_folder
         from reports.compare import comparison_text
 
-        comparison = compare_arms(load_arms(runs), baseline)
+        arms = load_arms(runs)
+        if out_folder is not None:
+            check_folder(out_folder)
+        comparison = compare_arms(arms, baseline)
         out.print(comparison_text(comparison.table, comparison.record), markup=False)
         if out_folder is not None:
             from decay.results import publish_comparison
 
-            publish_comparison(comparison, out_folder)
-            out.print(f"Written: {_plain(str(out_folder))}/compare.csv, .svg, .png", markup=False)
+            names = publish_comparison(comparison, out_folder)
+            out.print(f"Written to {_plain(str(out_folder))}: {', '.join(names)}", markup=False)
 
 
 @app.command()
@@ -218,7 +222,9 @@ def run(
 @app.command()
 def phantom(
     out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Where the lineage goes; must not exist yet.")],
-    plan: Annotated[str, typer.Option(help="essay, hands_first, healthy, null, or a TOML file.")] = "essay",
+    plan: Annotated[
+        str, typer.Option(help="essay, hands_first, healthy, null, or a TOML file (see docs/files.md).")
+    ] = "essay",
     generations: Annotated[int, typer.Option(min=1, max=100)] = 7,
     per_generation: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
     size: Annotated[int, typer.Option(help="Side of the square images in pixels.", min=64, max=4096)] = 512,

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from decay.arms import Arm, arms_to_traits, check_comparable, common_generations
+from decay.arms import Arm, arms_to_traits, check_comparable, common_generations, left_aside
 from decay.erosion import (
     CONTENDERS,
     NEVER,
@@ -99,18 +99,20 @@ def compare_retentions(
     critical = critical_value(everything, rule.coverage)
     rankings = {name: rank(own, generations, rule, critical) for name, own in arms.items()}
     traits = {name: {r.name: r for r in own} for name, own in arms.items()}
-    families = _families(arms, rankings)
+    members = {name: _members(own, _in_question(arms, rankings)) for name, own in arms.items()}
+    families = {name: {group: _family(own) for group, own in groups.items()} for name, groups in members.items()}
     trait_rows = _rows("trait", traits, _trait_onsets(rankings), generations, baseline, rule, critical)
     family_rows = _rows("family", families, _family_onsets(arms, rankings), generations, baseline, rule, critical)
+    for row in family_rows:
+        row["most_eroded"] = _most_eroded(members[row["arm"]][row["name"]])
     table = pd.DataFrame.from_records([*family_rows, *trait_rows])
     lines = [
         line
-        for kind, members in (("family", families), ("trait", traits))
-        for arm, own in members.items()
+        for kind, lines_of in (("family", families), ("trait", traits))
+        for arm, own in lines_of.items()
         for r in own.values()
         for line in _course(kind, arm, r, generations, critical)
     ]
-    table["sentence"] = [_with_traits(row, table) for _, row in table.iterrows()]
     said = table[(table["kind"] == "family") & ~table["is_baseline"]]
     record = {
         "format_version": FORMAT_VERSION,
@@ -131,29 +133,34 @@ def compare_retentions(
 # --------------------------------------------------------------------------- families
 
 
-def _families(
-    arms: Mapping[str, Sequence[Retention]], rankings: Mapping[str, Ranking]
-) -> dict[str, dict[str, Retention]]:
-    """By arm and family: retention of the family's most eroded trait, chosen among the same traits in every arm."""
-    states = {name: {k: onset.state for k, onset in ranking.onsets.items()} for name, ranking in rankings.items()}
-    groups = {r.group: [] for own in arms.values() for r in own}  # type: dict[str, list[str]]
-    for r in next(iter(arms.values())):
-        if all(own[r.name] != "not_measured" for own in states.values()):
-            groups[r.group].append(r.name)
-    chosen = {group: _in_question(names, states) for group, names in groups.items() if names}
-    return {
-        arm: {group: _family([r for r in own if r.name in names]) for group, names in chosen.items()}
-        for arm, own in arms.items()
-    }
+def _in_question(arms: Mapping[str, Sequence[Retention]], rankings: Mapping[str, Ranking]) -> dict[str, list[str]]:
+    """By family, the traits that stand for it in every arm, of those that every arm has.
 
-
-def _in_question(names: Sequence[str], states: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """The traits that eroded in any arm; where none did, those that may have; where none may have, all.
-
-    A trait that is undecided everywhere is left out where others eroded: its noise would hide every delay of theirs.
+    The ones that eroded in any arm; where none did, those that may have; where none may have, all. A trait that is
+    undecided everywhere is left out where others eroded: its noise would hide every delay of theirs.
     """
-    eroded = [name for name in names if any(own[name] == "eroded" for own in states.values())]
-    return eroded or [name for name in names if any(own[name] in CONTENDERS for own in states.values())] or list(names)
+    states: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {r.group: [] for own in arms.values() for r in own}
+    for r in next(iter(arms.values())):
+        states[r.name] = [ranking.onsets[r.name].state for ranking in rankings.values()]
+        if "not_measured" not in states[r.name]:
+            groups[r.group].append(r.name)
+    chosen = {}
+    for group, names in groups.items():
+        eroded = [name for name in names if "eroded" in states[name]]
+        open_ = [name for name in names if set(states[name]) & set(CONTENDERS)]
+        chosen[group] = eroded or open_ or names
+    return {group: names for group, names in chosen.items() if names}
+
+
+def _members(own: Sequence[Retention], chosen: Mapping[str, Sequence[str]]) -> dict[str, list[Retention]]:
+    return {group: [r for r in own if r.name in names] for group, names in chosen.items()}
+
+
+def _most_eroded(members: Sequence[Retention]) -> str:
+    """The label of the one of which least is left in the last generation that it has; empty where none has any."""
+    left = {r.label: float(r.value[~np.isnan(r.value)][-1]) for r in members if not np.isnan(r.value).all()}
+    return min(left, key=lambda label: left[label], default="")
 
 
 def _family(members: Sequence[Retention]) -> Retention:
@@ -242,14 +249,14 @@ def _rows(
         for arm, own in arms.items():
             r, fall = own[name], falls[arm][name]
             row = _own_columns(kind, arm, r, fall, generations, critical)
-            row |= {"is_baseline": arm == baseline, "finding": "", "sentence": ""}
+            row |= {"is_baseline": arm == baseline, "most_eroded": "", "finding": "", "sentence": ""}
             if arm != baseline:
                 before = falls[baseline][name]
                 difference = differences[arm, name]
                 wide = band(difference.value, difference.reach, apart, difference.n_slots)
                 drawn = [onsets(each.draws, generations, 1.0 - rule.margin) for each in (r, base[name])]
-                delay = _delay(fall, before, drawn[0], drawn[1], tail)
-                row |= _beside_columns(difference, wide, delay)
+                delay = _delay(fall, before, drawn[0], drawn[1], tail, generations[-1] + 1.0)
+                row |= _beside_columns(difference, wide, delay) | {"mean_difference": _mean_difference(r, base[name])}
                 row["finding"] = _finding(fall, before, delay)
                 row["sentence"] = _sentence(row["finding"], arm, baseline, fall, before, delay, generations)
             rows.append(row)
@@ -268,6 +275,13 @@ def _difference(r: Retention, base: Retention) -> Retention:
         n_slots=min(r.n_slots, base.n_slots),
         n_reference=0,
     )
+
+
+def _mean_difference(r: Retention, base: Retention) -> float:
+    """Over the generations that both have, of retention within nothing and all; NaN where they have none."""
+    apart = np.clip(r.value, 0.0, 1.0) - np.clip(base.value, 0.0, 1.0)
+    known = apart[r.n_reference :][~np.isnan(apart[r.n_reference :])]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _own_columns(
@@ -306,14 +320,20 @@ def _beside_columns(difference: Retention, wide: Band, delay: Delay) -> dict[str
     }
 
 
-def _delay(fall: _Fall, before: _Fall, draws: Array, base: Array, tail: float) -> Delay:
-    """``draws``, ``base`` (B,): onsets, inf for never. ``tail``: share of the draws left out at each end.
+def _delay(fall: _Fall, before: _Fall, draws: Array, base: Array, tail: float, after: float) -> Delay:
+    """``draws``, ``base`` (B,): onsets, inf for never. ``tail``: share of the draws left out at each end. ``after``:
+    the first generation after the run.
 
     Where neither falls, neither is later. An interval's ends are draws themselves: generations are whole numbers.
+    What never fell within the run fell after it at the earliest: that bounds a delay of which no draw saw the end,
+    counted from the generation by which the other side must have fallen.
     """
     never = np.isinf(draws) & np.isinf(base)
     later = np.subtract(draws, base, out=np.zeros_like(draws), where=~never)
     low, middle, high = _ends(later, tail)
+    least, _, most = _ends(np.minimum(draws, after) - np.minimum(base, after), tail)
+    low = float(np.fmin(least, after - before.high)) if low == NEVER else low
+    high = float(np.fmax(most, fall.high - after)) if high == -NEVER else high
     value = fall.value - before.value if fall.state == before.state == "eroded" else middle
     reach = middle - low if math.isfinite(middle) else math.nan
     return Delay(
@@ -355,35 +375,20 @@ def _sentence(
 ) -> str:
     n_steps = generations[-1] - generations[0]
     within = f"within {_generations(n_steps)}"
-    later, earlier = _sure(delay.p_later), _sure(delay.p_earlier)
+    sure = f"later in {_share(delay.p_later)}, earlier in {_share(delay.p_earlier)} of resamples"
     would = f"a delay of {delay.smallest:.0f}" if delay.smallest <= n_steps else f"none {within}"
     said = {
         "stopped": f"stopped in {arm}: not eroded {within}, in {baseline} from generation {before.value:.0f} on; "
-        f"{later}",
-        "delayed": f"delayed by {_span(delay.value, delay.low, delay.high)} in {arm}, {later}",
+        f"{sure}",
+        "delayed": f"delayed by {_span(delay.value, delay.low, delay.high)} in {arm}; {sure}",
         "hastened": f"earlier by {_span(-delay.value, -delay.high, -delay.low)} in {arm}, from generation "
-        f"{fall.value:.0f} on; {earlier}",
+        f"{fall.value:.0f} on; {sure}",
         "no_difference": f"no difference could be shown in {arm} ({would} would have)",
         "neither_eroded": f"eroded neither in {arm} nor in {baseline}",
         "not_measured": f"not measured in both {arm} and {baseline}",
         "cannot_tell": f"cannot tell whether eroded in {arm} or {baseline}",
     }
     return said[finding]
-
-
-def _with_traits(row: pd.Series, table: pd.DataFrame) -> str:
-    """The sentence of a family of which nothing could be shown as a whole also says what is shown of its traits."""
-    if row["kind"] != "family" or row["finding"] not in ("no_difference", "cannot_tell"):
-        return str(row["sentence"])
-    traits = table[(table["kind"] == "trait") & (table["group"] == row["name"])]
-    eroded = set(traits.loc[traits["state"] == "eroded", "name"])
-    own = traits[(traits["arm"] == row["arm"]) & traits["name"].isin(eroded)]
-    counts = {word: int((own["finding"] == word).sum()) for word in ("stopped", "delayed", "hastened")}
-    counts["lost less in the end"] = int((own["difference_low"] > 0).sum())
-    counts["lost more in the end"] = int((own["difference_high"] < 0).sum())
-    parts = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
-    told = f"; of its {len(eroded)} traits that eroded anywhere: {parts}" if parts else ""
-    return str(row["sentence"]) + told
 
 
 def _generations(n: float) -> str:
@@ -394,12 +399,14 @@ def _span(value: float, low: float, high: float) -> str:
     """``2 generations (1 to 4)``; where the end was not seen, only what it is at least."""
     if math.isinf(value):
         return f"at least {_generations(low)}"
+    if low == high:
+        return _generations(value)
     return f"{_generations(value)} ({low:.0f} {'or more' if math.isinf(high) else f'to {high:.0f}'})"
 
 
-def _sure(share: float) -> str:
+def _share(share: float) -> str:
     """Rounded down; no number of draws makes anything wholly sure."""
-    return f"{min(math.floor(share * 100 + 1e-9), 99)} % sure" if share < 1 else "over 99 % sure"
+    return f"{math.floor(share * 100 + 1e-9)} %" if share < 1 else "over 99 %"
 
 
 # --------------------------------------------------------------------------- small print
@@ -459,6 +466,4 @@ def _notes(arms: Sequence[Arm], generations: Sequence[int]) -> list[str]:
         notes.append("The runs share no slot: they are compared as independent samples, which is less sharp.")
     if any(arm.rule != first.rule for arm in arms):
         notes.append("The runs were measured by different rules; all are judged here by the baseline's.")
-    if any(arm.control for arm in arms):
-        notes.append("Controls that were given when measuring are not taken off here; compare with that run instead.")
-    return notes
+    return [*notes, *left_aside(arms)]

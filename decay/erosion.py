@@ -115,35 +115,52 @@ class Onset:
 
 
 @dataclass(frozen=True)
+class Precedence:
+    """Of two traits, or families: the share of draws in which the first fell before the second (``p_before``), and in
+    which both fell in the same generation, or neither within the run (``p_same``)."""
+
+    p_before: float
+    p_same: float
+
+    @property
+    def p_ahead(self) -> float:
+        """Ties halved."""
+        return self.p_before + self.p_same / 2
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Every trait's band and onset, and what the draws say of their order.
 
     ``critical``: standard errors that make the bands hold for all traits and generations at once.
-    ``before``: for every two eroded traits, the share of draws in which the first fell before the second, ties halved.
+    ``before``: for every two eroded traits, how often the first fell before the second.
     """
 
     rule: Rule
     critical: float
     bands: Mapping[str, Band]
     onsets: Mapping[str, Onset]
-    before: Mapping[tuple[str, str], float]
+    before: Mapping[tuple[str, str], Precedence]
 
 
 @dataclass(frozen=True)
 class NothingLeft:
     """The generation from which no facet is left, and its interval; ``inf``: not within these generations, or never.
-    ``extrapolated``: it lies beyond what was measured."""
+    ``extrapolated``: it lies beyond what was measured. ``why_not``: where it was asked for beyond and cannot be told,
+    the reason; else empty."""
 
     generation: float
     low: float
     high: float
     extrapolated: bool
+    why_not: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Which family and which trait fell first, or None where that cannot be told. ``p_families``: every family's
-    share of first places. ``blind``: families of which something was measured, but nothing that could have shown a
+    share of first places; ``before_families``: of every two families that may have fallen, how often the first fell
+    before the second. ``blind``: families of which something was measured, but nothing that could have shown a
     loss; one of them may have gone before any other, so that no first is named beside them."""
 
     first_group: tuple[str, float, float] | None
@@ -153,6 +170,7 @@ class Verdict:
     not_rankable: tuple[str, ...]
     not_measured: tuple[str, ...]
     p_families: Mapping[str, float]
+    before_families: Mapping[tuple[str, str], Precedence]
     blind: tuple[str, ...]
     nothing_left: NothingLeft
     sentence: str
@@ -390,8 +408,8 @@ def nothing_left(
     """From when on every trait that can fall and was measured is below ``NOTHING_LEFT``: as estimated, and from the
     first generation in which the simultaneous intervals allow it to the first in which they leave nothing else.
 
-    ``extrapolate``: where that was not seen, go on along each trait's course. Never beyond a trait that holds: then
-    nothing is said.
+    ``extrapolate``: where that was not seen, go on along each trait's course. Never beyond a trait that is not eroded:
+    then it is said why not.
     """
     falling = [r for r in retentions if r.falls and ranking.onsets[r.name].state != "not_measured"]
 
@@ -404,11 +422,27 @@ def nothing_left(
     )
     if math.isfinite(seen.generation) or not extrapolate:
         return seen
-    if not falling or any(ranking.onsets[r.name].state != "eroded" for r in falling):
-        return NothingLeft(NEVER, NEVER, NEVER, extrapolated=True)
+    if why_not := _no_end(falling, ranking):
+        return NothingLeft(NEVER, NEVER, NEVER, extrapolated=True, why_not=why_not)
     ends = [_end(r, generations, ranking.onsets[r.name].value) for r in falling]
+    end = max(end for end, _ in ends)
     low, high = np.quantile(np.max([draws for _, draws in ends], axis=0), [0.025, 0.975], method="nearest")
-    return NothingLeft(max(end for end, _ in ends), float(low), float(high), extrapolated=True)
+    why_not = "" if math.isfinite(end) else "a trait that eroded does not go on falling"
+    return NothingLeft(end, float(low), float(high), extrapolated=True, why_not=why_not)
+
+
+def _no_end(falling: Sequence[Retention], ranking: Ranking) -> str:
+    """Why there is no course to go on along to the end of all; empty where there is."""
+    if not falling:
+        return "no trait that can fall was measured"
+    standing = [r.label for r in falling if ranking.onsets[r.name].state != "eroded"]
+    if len(standing) == len(falling):
+        return "no trait that can fall is sure to have eroded"
+    if standing:
+        return (
+            f"{len(standing)} of {len(falling)} traits that can fall are not sure to have eroded, such as {standing[0]}"
+        )
+    return ""
 
 
 def _end(r: Retention, generations: Sequence[int], onset: float) -> tuple[float, Array]:
@@ -440,9 +474,14 @@ def share_first(onset_draws: Array) -> Array:
     return np.asarray((first / winners).mean(axis=0), dtype=np.float64)
 
 
-def share_before(a: Array, b: Array) -> float:
-    """Share of draws (B,) in which ``a`` fell before ``b``; where they fell together, or neither fell, half."""
-    return float(np.mean(np.where(a == b, 0.5, a < b)))
+def precedences(onset_draws: Mapping[str, Array]) -> dict[tuple[str, str], Precedence]:
+    """How often each fell before each other one, by (earlier, later). ``onset_draws``: (B,) each, inf for never."""
+    return {
+        (a, b): Precedence(float(np.mean(one < other)), float(np.mean(one == other)))
+        for a, one in onset_draws.items()
+        for b, other in onset_draws.items()
+        if a != b
+    }
 
 
 def family_draws(retentions: Sequence[Retention]) -> Array:
@@ -477,9 +516,8 @@ def rank(
     contenders = {name: draws[name] for name, onset in found.items() if onset.state in CONTENDERS}
     p_first = _shares(contenders)
     found = {name: replace(onset, p_first=p_first.get(name, 0.0)) for name, onset in found.items()}
-    eroded = [name for name, onset in found.items() if onset.state == "eroded"]
-    before = {(a, b): share_before(draws[a], draws[b]) for a in eroded for b in eroded if a != b}
-    return Ranking(rule, critical, bands, found, before)
+    eroded = {name: draws[name] for name, onset in found.items() if onset.state == "eroded"}
+    return Ranking(rule, critical, bands, found, precedences(eroded))
 
 
 def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], rule: Rule, critical: float) -> Onset:
@@ -529,7 +567,8 @@ def judge(
     contenders = [r for r in retentions if found[r.name].state in CONTENDERS]
     groups = {r.group: [c for c in contenders if c.group == r.group] for r in contenders}
     allowed = {g: [_less_rereading(r, margin) for r in members] for g, members in groups.items()}
-    p_group = _shares({g: onsets(family_draws(own), generations, 1.0 - margin) for g, own in allowed.items()})
+    falls = {g: onsets(family_draws(own), generations, 1.0 - margin) for g, own in allowed.items()}
+    p_group = _shares(falls)
     earliest = {g: min(found[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
     leader = _first(p_group, earliest, ranking.rule.p_first)
     blind = _blind(retentions, found)
@@ -546,6 +585,7 @@ def judge(
         not_rankable=tuple(r.name for r in retentions if found[r.name].state in ("cannot_tell", "not_rankable")),
         not_measured=tuple(r.name for r in retentions if found[r.name].state == "not_measured"),
         p_families=p_group,
+        before_families=precedences(falls),
         blind=blind,
         nothing_left=nothing_left(retentions, ranking, generations, extrapolate),
         sentence="",
@@ -585,7 +625,7 @@ def _ties(order: Sequence[str], ranking: Ranking) -> tuple[tuple[str, ...], ...]
     """Runs of the order in which no trait is surely before the one that follows it."""
     runs: list[list[str]] = [[name] for name in order[:1]]
     for ahead, name in pairwise(order):
-        if ranking.before[ahead, name] >= ranking.rule.p_first:
+        if ranking.before[ahead, name].p_ahead >= ranking.rule.p_first:
             runs.append([name])
         else:
             runs[-1].append(name)
@@ -649,6 +689,8 @@ def _undecided(ranking: Ranking, n_measured: int) -> str:
 
 
 def _end_sentence(end: NothingLeft) -> str:
+    if end.why_not:
+        return f" When nothing will be left cannot be extrapolated: {end.why_not}."
     if not math.isfinite(end.generation):
         return ""
     if not end.extrapolated:

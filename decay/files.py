@@ -130,6 +130,12 @@ def _is_free(path: Path) -> bool:
     return stat.S_ISDIR(mode) and not any(path.iterdir())
 
 
+def check_folder(path: Path) -> None:
+    """Make a folder if there is none, and try to write into it: before hours of work, not after. Raises OutputError."""
+    with scratch_folder(path, path):
+        pass
+
+
 def move_files(source: Path, target: Path) -> None:
     """Move all files below ``source`` to the same places below ``target``, once all of them are on the disk.
 

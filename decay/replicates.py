@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
-from decay.arms import Arm, check_comparable, common_generations
+from decay.arms import Arm, check_replicates, common_generations, left_aside
 from decay.erosion import Array
 from decay.results import Results, draw_conclusion
 from decay.settings import MeasureSettings
@@ -29,7 +29,7 @@ def judge_replicates(arms: Sequence[Arm]) -> Results:
 
     Raises DecayError where they cannot be compared.
     """
-    check_comparable(arms)
+    check_replicates(arms)
     common_generations(arms)
     first = arms[0]
     lineages = [readings_to_traits(arm.tables, arm.generations, first.n_resamples, first.seed) for arm in arms]
@@ -37,9 +37,7 @@ def judge_replicates(arms: Sequence[Arm]) -> Results:
     series, shared = pooled(lineages, generations, np.random.default_rng([first.seed, 2]))
     settings = MeasureSettings(n_resamples=first.n_resamples, seed=first.seed, rule=first.rule)
     results = draw_conclusion(first.tables, series, shared, settings, _reference(arms))
-    controlled = any(arm.control for arm in arms)
-    said = [str(results.verdict["sentence"]), caution(len(arms))]
-    said += ["The drift of the controls that they were measured with is not taken off here."] * controlled
+    said = [str(results.verdict["sentence"]), caution(len(arms)), *left_aside(arms)]
     record = dict(results.verdict) | {"sentence": " ".join(said), "lineages": [arm.name for arm in arms]}
     return replace(results, verdict=record)
 

@@ -18,20 +18,24 @@ from decay.settings import MeasureSettings, Rule
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
 from reports.charts import write_charts
-from reports.compare import write_comparison_chart
 from reports.page import write_page
+from reports.panels import write_comparison_chart
 
 FORMAT_VERSION = 1
 """1: the first contract. The same number stands in ``verdict.json`` and ``run.json``."""
+N_NAMED = 3
+"""Traits that the flat rule's sentence names."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """``traits``: traits.csv; ``erosion``: erosion.csv; ``verdict``: verdict.json; ``run``: run.json."""
+    """``traits``: traits.csv; ``erosion``: erosion.csv; ``order``: order.csv; ``verdict``: verdict.json; ``run``:
+    run.json."""
 
     tables: Tables
     traits: pd.DataFrame
     erosion: pd.DataFrame
+    order: pd.DataFrame
     verdict: Mapping[str, Any]
     run: Mapping[str, Any]
 
@@ -56,7 +60,8 @@ def draw_conclusion(
     if settings.flat_drop is not None:
         table["onset_flat"] = table["trait"].map(flat_onsets(series, generations, settings.flat_drop))
         record["flat_rule"] = {"drop": settings.flat_drop, "sentence": flat_sentence(table, settings.flat_drop)}
-    return Results(tables, traits_table(series, ranking, generations), table, record, run={})
+    order = order_table(verdict, ranking)
+    return Results(tables, traits_table(series, ranking, generations), table, order, record, run={})
 
 
 def flat_onsets(series: Sequence[TraitSeries], generations: Sequence[int], drop: float) -> dict[str, float]:
@@ -71,14 +76,15 @@ def flat_onsets(series: Sequence[TraitSeries], generations: Sequence[int], drop:
 def flat_sentence(erosion: pd.DataFrame, drop: float) -> str:
     """What the flat rule says, beside the verdict and for comparison only."""
     fallen = erosion[(erosion["onset_flat"] < NEVER)].sort_values(["onset_flat", "trait"])
-    rule = f"By the flat rule (first value below {1 - drop:g} x generation 0, no interval; for comparison only)"
+    rule = f"By the flat rule (first value below {1 - drop:g} x generation 0; it has no interval; for comparison only)"
     if fallen.empty:
         return f"{rule} nothing fell."
-    first = fallen.iloc[0]
-    n_first = int((fallen["onset_flat"] == first["onset_flat"]).sum())
+    first = fallen[fallen["onset_flat"] == fallen["onset_flat"].min()]
+    named = ", ".join(str(label) for label in first["label"].iloc[:N_NAMED])
+    more = f" and {len(first) - N_NAMED} more" if len(first) > N_NAMED else ""
     return (
-        f"{rule} {len(fallen)} of {int(erosion['onset_flat'].notna().sum())} traits fell; "
-        f"{n_first} of them first, at generation {first['onset_flat']:.0f}."
+        f"{rule} {len(fallen)} of {int(erosion['onset_flat'].notna().sum())} traits fell, "
+        f"first at generation {first['onset_flat'].iloc[0]:.0f}: {named}{more}."
     )
 
 
@@ -120,6 +126,16 @@ def _erosion_row(series: TraitSeries, ranking: Ranking, rank: int | None) -> dic
     }
 
 
+def order_table(verdict: Verdict, ranking: Ranking) -> pd.DataFrame:
+    """``order.csv``: one row for each ordered pair of families that may have fallen, then of eroded traits."""
+    rows = [
+        (level, earlier, later, found.p_before, found.p_same)
+        for level, pairs in (("family", verdict.before_families), ("trait", ranking.before))
+        for (earlier, later), found in pairs.items()
+    ]
+    return pd.DataFrame(rows, columns=["level", "earlier", "later", "p_before", "p_same"])
+
+
 def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, Any]:
     """``verdict.json``. A family here is one of eyes, hands, face, light, image: the answer a person wants."""
     group, trait = verdict.first_group, verdict.first_trait
@@ -158,14 +174,14 @@ def write_tables(results: Results, folder: Path) -> None:
     for stem, table in results.tables.named().items():
         # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
         (folder / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
-    for stem, frame in (("traits", results.traits), ("erosion", results.erosion)):
+    for stem, frame in (("traits", results.traits), ("erosion", results.erosion), ("order", results.order)):
         (folder / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
     for stem, record in (("verdict", results.verdict), ("run", results.run)):
         (folder / f"{stem}.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
 
 
-def publish_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write compare.csv, compare_courses.csv, compare.json, compare.svg and compare.png as one set.
+def publish_comparison(comparison: Comparison, folder: Path) -> list[str]:
+    """Write compare.csv, compare_courses.csv, compare.json, compare.svg and compare.png as one set; gives their names.
 
     Raises OutputError when the disk is full or the folder read-only; what stood there before stays then.
     """
@@ -175,4 +191,6 @@ def publish_comparison(comparison: Comparison, folder: Path) -> None:
         text = to_json(comparison.record)
         (scratch / "compare.json").write_text(text, encoding="utf-8", errors="backslashreplace")
         write_comparison_chart(comparison.courses, comparison.table, comparison.record, scratch / "compare")
+        names = sorted(path.name for path in scratch.iterdir())
         move_files(scratch, folder)
+    return names

@@ -27,7 +27,7 @@ def read_finding(run: Path) -> Finding:
     """What was found in a run. Raises DecayError where it was not measured, or its files are damaged."""
     folder = run / "measures"
     if not (folder / "verdict.json").is_file():
-        raise DecayError(f"{run}: expected a measured run; found no measures/verdict.json. Run: decay measure {run}")
+        raise DecayError(f"{run}: expected a measured run; {_what_instead(run)}")
     try:
         return Finding(
             traits=_table(folder / "traits.csv", ("trait", "generation", "value", "retention")),
@@ -37,6 +37,14 @@ def read_finding(run: Path) -> Finding:
         )
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors, as are json's and Unicode's
         raise damaged(run, error) from error
+
+
+def _what_instead(run: Path) -> str:
+    if run.is_dir():
+        return f"found no measures/verdict.json. Run: decay measure {run}"
+    if run.exists():
+        return "found a file. Give the folder that holds gen_00/, gen_01/, ..."
+    return "there is no such folder. Check the path."
 
 
 def damaged(run: Path, error: Exception) -> DecayError:

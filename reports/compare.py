@@ -1,149 +1,161 @@
-"""Arms side by side, in words and as a figure: small multiples, one line per arm, named at its end."""
+"""Arms side by side, in words: what was decided first, the rest in one line. The figure: ``reports.panels``."""
 
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from reports.words import NOTHING, clean, generation, interval, percent, shorten
+from reports.words import clean, generation, interval, percent, shorten
 
 MAX_TRAITS = 18
-"""Traits drawn and listed; all of them are in the table."""
-_NAME, _ARM = 32, 16
-_QUIET = ("neither_eroded", "not_measured")
+"""Traits drawn, and listed for each arm; all of them are in the table."""
+_NAME = 42
+CLAIMS = ("stopped", "delayed", "hastened")
+_CLAIMED = {"stopped": "stopped", "delayed": "delayed (generations)", "hastened": "earlier (generations)"}
+_QUIET = {
+    "no_difference": "no difference shown",
+    "cannot_tell": "undecided",
+    "neither_eroded": "eroded in neither",
+    "not_measured": "not measured in both",
+}
+"""Findings that claim nothing, in words."""
 
 
 def comparison_text(table: pd.DataFrame, record: Mapping[str, Any]) -> str:
-    """Plain text: a sentence for each family and arm, then a table of the traits that eroded anywhere.
+    """Plain text: for each arm what was decided of families and traits, one line each, and the rest as counts.
 
     ``table``, ``record``: of a comparison (compare.csv and compare.json).
     """
-    baseline = clean(record["baseline"])
     first, last = record["generations"][0], record["generations"][-1]
     lines = [
-        f"Compared with {baseline}, generations {generation(first)} to {generation(last)}, "
+        f"Compared with {clean(record['baseline'])}, generations {generation(first)} to {generation(last)}, "
         f"at least {record['n_slots']} slots; {percent(record['confidence'])} intervals, all at once.",
-        "",
     ]
-    lines += family_sentences(record)
-    rows = [_HEADER, *(_cells(row) for name in traits_of_interest(table)[:MAX_TRAITS] for row in _rows_of(table, name))]
-    if len(rows) > 1:
-        fits = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
-        lines += ["", *("  ".join(c.ljust(w) for c, w in zip(row, fits, strict=True)).rstrip() for row in rows)]
-        lines += ["", "Lost: of retention, in the last generation. Less lost: than in the baseline."]
-    lines += [clean(note) for note in record.get("notes", ())]
-    return "\n".join(lines)
+    for arm in _others(record):
+        lines += ["", *_arm_lines(table, arm)]
+    if table["finding"].isin(CLAIMS).any():
+        lines += ["", f"Kept: of the reference, in generation {generation(last)}. P: share of the resamples."]
+    return "\n".join([*lines, *(clean(note) for note in record.get("notes", ()))])
 
 
-def family_sentences(record: Mapping[str, Any]) -> list[str]:
-    """``Eyes: delayed by 2 generations (1 to 4) in mix_25, 96 % sure.`` for each family and arm."""
-    said = record["sentences"]
-    return [f"{clean(one['family']).capitalize()}: {clean(one['sentence'])}." for one in said] or [
-        "Nothing to compare."
-    ]
+def headlines(table: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
+    """``mix_25: delayed (generations): eyes 1 (1 to 2), face 2; undecided: hands.``, one line for each arm."""
+    families = table[table["kind"] == "family"]
+    return [_headline(families[families["arm"] == arm], arm) for arm in _others(record)] or ["Nothing to compare."]
 
 
 def traits_of_interest(table: pd.DataFrame) -> list[str]:
-    """The traits that eroded in any arm or differ between arms, the earliest first."""
+    """The traits that eroded in any arm or differ between arms; first those that differ most over the generations."""
     traits = table[table["kind"] == "trait"]
-    told = (traits["state"] == "eroded") | traits["finding"].isin(["stopped", "delayed", "hastened"])
-    onset = traits.assign(onset=traits["onset_generation"].fillna(np.inf)).groupby("name", sort=False)["onset"].min()
-    names = list(dict.fromkeys(traits.loc[told, "name"]))
-    return sorted(names, key=lambda name: (float(onset[name]), name))
+    told = (traits["state"] == "eroded") | traits["finding"].isin(CLAIMS)
+    effects = traits["mean_difference"].abs().fillna(0.0).groupby(traits["name"]).max()
+    return sorted(set(traits.loc[told, "name"]), key=lambda name: (-effects[name], name))
 
 
-_HEADER = ("trait", "arm", "onset", "lost", "kept more", "later by", "P(later)")
+def _others(record: Mapping[str, Any]) -> list[str]:
+    return [arm for arm in record["arms"] if arm != record["baseline"]]
 
 
-def _rows_of(table: pd.DataFrame, name: str) -> list[Mapping[str, Any]]:
-    own = table[(table["kind"] == "trait") & (table["name"] == name)]
-    return [dict(row) for _, row in own.sort_values("is_baseline", ascending=False, kind="stable").iterrows()]
+# --------------------------------------------------------------------------- one arm, in words
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    name = shorten(clean(row["label"]).capitalize(), _NAME) if row["is_baseline"] else ""
-    own = (name, shorten(clean(row["arm"]), _ARM), _onset(row), _loss(row))
-    return (*own, "", "", "") if row["is_baseline"] else (*own, _less(row), _later(row), _share(row["p_later"]))
+def _headline(families: pd.DataFrame, arm: str) -> str:
+    said = []
+    for finding, words in _CLAIMED.items():
+        rows = families[families["finding"] == finding]
+        sizes = ["" if finding == "stopped" else f" {later_by(row)}" for _, row in rows.iterrows()]
+        names = [clean(name) + size for name, size in zip(rows["name"], sizes, strict=True)]
+        said += [f"{words}: {', '.join(names)}"] if names else []
+    quiet = [f"{word}: {', '.join(names)}" for word, names in _quiet(families).items()]
+    return f"{clean(arm)}: {'; '.join([*said, *quiet])}."
 
 
-def _onset(row: Mapping[str, Any]) -> str:
-    if row["state"] != "eroded":
-        return str(row["state"]).replace("_", " ")
-    span = interval(row["onset_low"], row["onset_high"])
-    return generation(row["onset_generation"]) + (f" ({span})" if span else "")
+def _quiet(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """By what is said of them, the names of those of which nothing is claimed."""
+    found = {word: [clean(n) for n in rows.loc[rows["finding"] == f, "name"]] for f, word in _QUIET.items()}
+    return {word: names for word, names in found.items() if names}
 
 
-def _loss(row: Mapping[str, Any]) -> str:
-    """At most all: how much farther a trait has drifted says nothing of use."""
-    loss, low, high = (percent(_within_all(row[name])) for name in ("loss", "loss_low", "loss_high"))
-    return f"{loss} ({low} to {high})"
+def _arm_lines(table: pd.DataFrame, arm: str) -> list[str]:
+    own = table[table["arm"] == arm]
+    families, traits = (own[own["kind"] == kind] for kind in ("family", "trait"))
+    lines = [f"{clean(arm)}:", *(_family_line(row) for _, row in families[families["finding"].isin(CLAIMS)].iterrows())]
+    lines += [f"  {word.capitalize()}: {', '.join(names)}." for word, names in _quiet(families).items()]
+    lines.append(f"  Of {len(traits)} traits: {_counts(traits)}.")
+    told = set(traits.loc[traits["finding"].isin(CLAIMS), "name"])
+    names = [name for name in traits_of_interest(table[(table["arm"] == arm) | table["is_baseline"]]) if name in told]
+    rows = [_cells(table[table["name"] == name], arm) for name in names[:MAX_TRAITS]]
+    if rows:
+        lines += _aligned([_HEADER, *rows])
+    return lines + ([f"  {len(names) - MAX_TRAITS} more in compare.csv."] if len(names) > MAX_TRAITS else [])
 
 
-def _less(row: Mapping[str, Any]) -> str:
-    more, low, high = (percent(_within_all(row[f"difference{end}"])) for end in ("", "_low", "_high"))
-    return f"{more} ({low} to {high})"
+def _family_line(row: pd.Series) -> str:
+    most = clean(row["most_eroded"])
+    return f"  {clean(row['name']).capitalize()}: {clean(row['sentence'])}." + (
+        f" Most eroded: {most}." if most else ""
+    )
 
 
-def _within_all(share: float) -> float:
-    """Kept within -1 and 1: a trait that has drifted farther than all is no more than gone."""
-    return max(-1.0, min(share, 1.0))
+def _counts(traits: pd.DataFrame) -> str:
+    """``3 delayed, 20 undecided; 5 kept more in the end, 1 less``."""
+    words = {**dict.fromkeys(CLAIMS, ""), **_QUIET}
+    found = [f"{n} {words[f] or f}" for f in words if (n := int((traits["finding"] == f).sum()))]
+    more, less = int((traits["difference_low"] > 0).sum()), int((traits["difference_high"] < 0).sum())
+    return ", ".join(found) + f"; {more} kept more in the end, {less} less"
 
 
-def _later(row: Mapping[str, Any]) -> str:
-    if row["finding"] in _QUIET or math.isnan(row["delay_generations"]):
-        return NOTHING
-    return f"{_number(row['delay_generations'])} ({_number(row['delay_low'])} to {_number(row['delay_high'])})"
+_HEADER = ("trait", "finding", "generations", "onset", "baseline's", "kept", "baseline's", "P(later)", "P(earlier)")
 
 
-def _number(value: float) -> str:
-    """A number of generations; what was never reached is as long as can be."""
+def _cells(rows: pd.DataFrame, arm: str) -> tuple[str, ...]:
+    row, base = rows[rows["arm"] == arm].iloc[0], rows[rows["is_baseline"]].iloc[0]
+    return (
+        shorten(clean(row["label"]).capitalize(), _NAME),
+        row["finding"],
+        later_by(row),
+        _onset(row),
+        _onset(base),
+        percent(_kept(row)),
+        percent(_kept(base)),
+        _share(row["p_later"]),
+        _share(row["p_earlier"]),
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    fits = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, fits, strict=True)).rstrip() for row in rows]
+
+
+def later_by(row: Mapping[str, Any] | pd.Series) -> str:
+    """By how many generations a claim says later (or, of ``hastened``, earlier): ``2 (1 to 4)``, ``at least 3``."""
+    ends = (row["delay_generations"], row["delay_low"], row["delay_high"])
+    value, low, high = (-ends[0], -ends[2], -ends[1]) if row["finding"] == "hastened" else ends
     if math.isinf(value):
-        return "\N{INFINITY}" if value > 0 else "\N{MINUS SIGN}\N{INFINITY}"
-    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+        return f"at least {low:g}"
+    return f"{value:g}" + _within(low, high).replace("or later", "or more")
+
+
+def _within(low: float, high: float) -> str:
+    span = interval(low, high)
+    return f" ({span})" if span and low != high else ""
+
+
+def _onset(row: Mapping[str, Any] | pd.Series) -> str:
+    if row["state"] != "eroded":
+        return "undecided" if row["state"] == "cannot_tell" else str(row["state"]).replace("_", " ")
+    return generation(row["onset_generation"]) + _within(row["onset_low"], row["onset_high"])
+
+
+def _kept(row: Mapping[str, Any] | pd.Series) -> float:
+    """Of the reference, within nothing and all: how much farther a trait has drifted says nothing of use."""
+    return max(0.0, min(1.0 - row["loss"], 1.0)) if math.isfinite(row["loss"]) else math.nan
 
 
 def _share(share: float) -> str:
     """A share of draws in per cent: 100 % is more than any number of draws can show."""
     return f">{percent(0.99)}" if share >= 1 else percent(math.floor(share * 100 + 1e-9) / 100)
-
-
-# --------------------------------------------------------------------------- the figure
-
-
-def write_comparison_chart(courses: pd.DataFrame, table: pd.DataFrame, record: Mapping[str, Any], stem: Path) -> None:
-    """Write the figure as ``<stem>.svg`` and ``<stem>.png``. Raises OSError.
-
-    ``courses``: one row per kind (family, trait), name, arm and generation with retention and its interval.
-    """
-    from reports.panels import Line, Panel, write_panels  # noqa: PLC0415  text alone needs no Matplotlib
-
-    def line(rows: pd.DataFrame, told: pd.DataFrame, arm: str) -> Line:
-        own, onset = rows[rows["arm"] == arm], told.loc[told["arm"] == arm, "onset_generation"]
-        columns = ("generation", "retention", "retention_low", "retention_high")
-        generations, kept, low, high = (own[name].to_numpy(dtype=np.float64) for name in columns)
-        return Line(arm, generations, kept, low, high, float(onset.iloc[0]) if len(onset) else math.nan)
-
-    arms = [record["baseline"], *(arm for arm in record["arms"] if arm != record["baseline"])]
-    traits = traits_of_interest(table)
-    shown = [("family", name) for name in dict.fromkeys(courses.loc[courses["kind"] == "family", "name"])]
-    shown += [("trait", name) for name in traits[:MAX_TRAITS]]
-    panels = []
-    for kind, name in shown:
-        rows, told = (frame[(frame["kind"] == kind) & (frame["name"] == name)] for frame in (courses, table))
-        title = clean(rows["label"].iloc[0]).capitalize()
-        title = f"{title}: most eroded trait" if kind == "family" else title
-        panels.append(Panel(title, [line(rows, told, arm) for arm in arms], is_summary=kind == "family"))
-    left_out = len(traits) - MAX_TRAITS
-    note = f"{left_out} more traits that eroded are in the table. " if left_out > 0 else ""
-    note += (
-        f"Retention over generation. Bands: {percent(record['confidence'])} intervals, all at once. "
-        f"Dashed rule: {percent(record['margin'])} lost. Diamond: onset."
-    )
-    heading = "\n".join(line for text in family_sentences(record) for line in textwrap.wrap(text, 118)[:2])
-    write_panels(panels, heading, note, 1.0 - record["margin"], stem)

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from reports.course import Course, Floats, courses, embedder_text, measured_text, onset_text
-from reports.words import clean, percent, shorten
+from reports.words import NOTHING, clean, percent, shorten
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 NOT_MEASURED = "·"
 _N_GENERATIONS = 16
-_WIDTHS = (32, 15, _N_GENERATIONS, 11, 13)
+_N_COLUMNS = 95
+_STATES = {"cannot_tell": "undecided"}
+"""What differs from the table's own word."""
 
 
 def summary(
@@ -63,21 +65,29 @@ def _block(kept: float) -> str:
 
 
 def _table(shown: Sequence[Course]) -> list[str]:
-    rows = [("trait", "onset", "retention", "at the end", "measured")]
+    rows = [("trait", "state", "retention", "at the end", "measured")]
     rows += [
         (
             c.title,
-            onset_text(c),
+            _state(c),
             sparkline(_thinned(c.retention)),
             percent(c.shown_retention) + c.drift,
             measured_text(c),
         )
         for c in shown
     ]
-    fits = [min(limit, max(len(row[i]) for row in rows)) for i, limit in enumerate(_WIDTHS)]
+    fits = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    fits[0] = min(fits[0], _N_COLUMNS - sum(fits[1:]) - 2 * len(fits[1:]))
     return [
         "  ".join(shorten(cell, fit).ljust(fit) for cell, fit in zip(row, fits, strict=True)).rstrip() for row in rows
     ]
+
+
+def _state(c: Course) -> str:
+    """``eroded from 3 (2 to 4)``, ``held``, ``undecided``, ``not rankable``, ``not measured``."""
+    if math.isfinite(c.onset):
+        return f"eroded from {onset_text(c)}"
+    return _STATES.get(c.verdict, c.verdict.replace("_", " ")) or NOTHING
 
 
 def _thinned(retention: Floats) -> Floats:

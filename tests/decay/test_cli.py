@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,10 @@ def test_models_lists_path_hash_and_licence() -> None:
 def test_wrong_usage_exits_with_2() -> None:
     assert RUNNER.invoke(app, ["measure"]).exit_code == 2
     assert RUNNER.invoke(app, ["measure", "somewhere", "--resamples", "3"]).exit_code == 2
+    result = RUNNER.invoke(app, ["measure", "somewhere", "--rule", "foo"])
+    assert result.exit_code == 2
+    assert all(word in result.stderr for word in ("'foo'", "'interval'", "'threshold'"))
+    assert "Traceback" not in result.stderr
 
 
 def test_a_fault_of_the_input_exits_with_1_and_one_message(tmp_path: Path) -> None:
@@ -156,6 +161,16 @@ def test_verdict_needs_a_measured_run(arms: Mapping[str, Path], tmp_path: Path) 
     result = RUNNER.invoke(app, ["verdict", str(tmp_path)])
     assert result.exit_code == 1
     assert f"decay measure {tmp_path}" in result.stderr
+    loose = tmp_path / "loose.png"
+    loose.write_bytes(b"x")
+    for wrong, said in (
+        (tmp_path / "nowhere", "no such folder. Check the path"),
+        (loose, "found a file. Give the folder"),
+    ):
+        result = RUNNER.invoke(app, ["verdict", str(wrong)])
+        assert result.exit_code == 1
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1
     damaged = tmp_path / "damaged"
     shutil.copytree(arms["fed"] / "measures", damaged / "measures")
     (damaged / "measures" / "traits.csv").write_text("trait\nx\n")
@@ -175,13 +190,34 @@ def test_several_runs_are_replicates(arms: Mapping[str, Path]) -> None:
     assert "Only 2 lineages were taken together" in result.stdout
 
 
+def test_runs_of_different_plans_are_refused_as_replicates(arms: Mapping[str, Path], tmp_path: Path) -> None:
+    for name, regime in (("fed", "replace"), ("mixed", "accumulate")):
+        shutil.copytree(arms[name], tmp_path / name)
+        (tmp_path / name / "lineage.json").write_text(json.dumps({"regime": regime, "seed": 1}))
+    runs = [str(tmp_path / name) for name in ("fed", "mixed")]
+    result = RUNNER.invoke(app, ["verdict", *runs])
+    assert result.exit_code == 1
+    assert "fed and mixed were made by different plans (regime: replace and accumulate)" in result.stderr
+    assert RUNNER.invoke(app, ["compare", *runs]).exit_code == 0
+
+
 def test_compare_prints_and_writes(arms: Mapping[str, Path], tmp_path: Path) -> None:
     runs = [str(arms[name]) for name in ("mixed", "fed", "real_data")]
     result = RUNNER.invoke(app, ["compare", *runs, "--baseline", "fed", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "Compared with fed, generations 0 to 2" in result.stdout
     assert "Image: stopped in real_data" in result.stdout
-    assert (tmp_path / "out" / "compare.png").is_file()
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert result.stdout.splitlines()[-1] == f"Written to {tmp_path / 'out'}: {', '.join(written)}"
+    assert "compare_courses.csv" in written
+
+
+def test_where_a_comparison_goes_is_checked_before_the_work(arms: Mapping[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    result = RUNNER.invoke(app, ["compare", str(arms["fed"]), str(arms["mixed"]), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "expected a folder to write to; found a file" in result.stderr
 
 
 def test_a_reference_elsewhere_and_a_control_are_said_in_every_output(
@@ -199,7 +235,12 @@ def test_a_reference_elsewhere_and_a_control_are_said_in_every_output(
     assert result.exit_code == 0, result.output
     assert "as in museum/" in result.stdout
     assert "The drift of the control arm control is taken off." in result.stdout
-    assert "By the flat rule (first value below 0.9 x generation 0" in result.stdout
+    assert "By the flat rule (first value below 0.9 x generation 0; it has no interval" in result.stdout
+    fell = re.search(r"traits fell, first at generation (\d): ([^.]+)\.", result.stdout)
+    first = pd.read_csv(run / "measures" / "erosion.csv").sort_values(["onset_flat", "trait"]).iloc[0]
+    assert fell
+    assert int(fell[1]) == first["onset_flat"]
+    assert fell[2].startswith(first["label"])
     record = json.loads((run / "measures" / "verdict.json").read_text())
     assert record["reference"] == "museum/"
     assert record["control"] == {"name": "control", "generations": [0, 1, 2]}

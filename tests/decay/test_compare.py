@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from decay.arms import arms_to_traits, common_generations, load_arms, paired_draws
+from decay.arms import arms_to_traits, common_generations, left_aside, load_arms, paired_draws
 from decay.compare import FINDINGS, Comparison, compare, compare_retentions
 from decay.control import less_control
 from decay.erosion import Retention
@@ -20,6 +20,7 @@ from decay.results import publish_comparison
 from decay.settings import Rule
 from decay.tables import load_tables
 from decay.traits import TraitSeries, traits_to_retentions
+from decay.verdict import read_finding
 
 GENERATIONS = [0, 1, 2, 3, 4, 5]
 FALL, LATER, HOLD = [1, 0.95, 0.6, 0.3, 0.2, 0.2], [1, 1, 1, 0.95, 0.6, 0.3], [1.0] * 6
@@ -57,7 +58,8 @@ def test_a_planted_delay_is_found_with_its_size() -> None:
     assert row["delay_generations"] == 2
     assert row["delay_low"] <= 2 <= row["delay_high"]
     assert row["p_later"] > 0.95
-    assert row["sentence"].startswith("delayed by 2 generations (")
+    assert row["sentence"].startswith("delayed by 2 generations")
+    assert "later in over 99 %, earlier in 0 % of resamples" in row["sentence"]
 
 
 def test_the_other_way_round_it_is_earlier() -> None:
@@ -72,6 +74,30 @@ def test_an_arm_that_holds_has_stopped_it() -> None:
     assert row["finding"] == "stopped"
     assert math.isinf(row["delay_generations"])
     assert "not eroded within 5 generations" in row["sentence"]
+    assert row["delay_low"] == 6 - 2  # it fell at 2, and would have had to at 6, the first generation after the run
+
+
+def test_an_end_that_nobody_saw_is_said_in_words() -> None:
+    table = compared({"real_data": HOLD, "fed": FALL}, 2, sd=0.02)
+    row = family(table, "hands", "fed")
+    assert row["delay_high"] == 2 - 6
+    assert row["sentence"].startswith("earlier by at least 4 generations in fed, from generation 2 on")
+    assert not table["sentence"].str.contains("inf").any()
+
+
+def test_a_family_names_the_trait_of_which_least_is_left() -> None:
+    rng = np.random.default_rng(3)
+    arms = {"fed": arm(FALL, rng, sd=0.01), "mixed": arm(LATER, rng, sd=0.01)}
+    least = arms["mixed"][1]
+    arms["mixed"][1] = replace(least, value=least.value - 0.2 * (np.arange(6) > 3))
+    table = compare_retentions(arms, GENERATIONS, "fed", Rule()).table
+    assert family(table, "eyes", "mixed")["most_eroded"] == "eyes 1"
+
+
+def test_the_mean_difference_is_that_of_the_courses() -> None:
+    table = compared({"fed": FALL, "mixed": LATER}, 4, sd=0.001)
+    beside = table[(table["kind"] == "trait") & (table["arm"] == "mixed")]
+    assert beside["mean_difference"].to_numpy() == pytest.approx(np.mean(np.subtract(LATER, FALL)[1:]), abs=0.005)
 
 
 def test_an_arm_that_may_have_eroded_has_not_stopped_it() -> None:
@@ -94,18 +120,6 @@ def test_what_could_have_been_shown_is_said() -> None:
     assert row["finding"] == "no_difference"
     assert row["smallest_delay"] == 2 if row["delay_low"] < 0 else 1
     assert f"a delay of {row['smallest_delay']:.0f} would have" in row["sentence"]
-
-
-def test_a_family_that_cannot_be_told_as_a_whole_tells_of_its_traits() -> None:
-    """One of three traits is so noisy in the second arm that the family may have fallen as early there."""
-    rng = np.random.default_rng(9)
-    arms = {"fed": arm(FALL, rng, sd=0.02), "mixed": arm(HOLD, rng, sd=0.02)}
-    course = np.array([1, *[0.4] * 5])
-    draws = course + rng.normal(0, 0.4, (300, 6)) * (np.arange(6) > 0)
-    arms["mixed"][0] = Retention(**{**_fields(arms["mixed"][0]), "value": course, "draws": draws})
-    row = family(compare_retentions(arms, GENERATIONS, "fed", Rule()).table, "eyes", "mixed")
-    assert row["finding"] == "no_difference"
-    assert "; of its 3 traits that eroded anywhere: 2 stopped, 2 lost less in the end" in row["sentence"]
 
 
 def test_a_baseline_that_holds_leaves_nothing_to_delay() -> None:
@@ -200,6 +214,20 @@ def test_tables_come_back_as_they_were_written(arms: Mapping[str, Path]) -> None
         np.testing.assert_allclose(retention.value, written[retention.name], rtol=1e-9)
 
 
+def test_the_matrix_of_pairs_is_whole_and_adds_up(arms: Mapping[str, Path]) -> None:
+    found = read_finding(arms["fed"])
+    order = pd.read_csv(arms["fed"] / "measures" / "order.csv")
+    ranked = {"family": set(found.verdict["p_families"]), "trait": set(found.verdict["order"])}
+    assert min(len(names) for names in ranked.values()) > 1
+    for level, names in ranked.items():
+        own = order[order["level"] == level].set_index(["earlier", "later"])
+        before, same = own["p_before"].to_dict(), own["p_same"].to_dict()
+        assert set(before) == {(a, b) for a in names for b in names if a != b}
+        for a, b in before:
+            assert same[a, b] == same[b, a]
+            assert before[a, b] + before[b, a] + same[a, b] == pytest.approx(1)
+
+
 def test_faces_without_an_embedding_are_read_back(arms: Mapping[str, Path], tmp_path: Path) -> None:
     for source in (arms["fed"] / "measures").glob("*.parquet"):
         (tmp_path / source.name).write_bytes(source.read_bytes())
@@ -223,9 +251,9 @@ def test_what_was_planted_is_found_in_pictures(arms: Mapping[str, Path]) -> None
 
 def test_the_files_are_one_set(arms: Mapping[str, Path], tmp_path: Path) -> None:
     comparison = _of_eyes(compare(load_arms([arms["fed"], arms["real_data"]])))
-    publish_comparison(comparison, tmp_path / "out")
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"compare.csv", "compare_courses.csv", "compare.json", "compare.svg", "compare.png"}
+    names = publish_comparison(comparison, tmp_path / "out")
+    assert set(names) == {path.name for path in (tmp_path / "out").iterdir()}
+    assert set(names) == {"compare.csv", "compare_courses.csv", "compare.json", "compare.svg", "compare.png"}
     table = pd.read_csv(tmp_path / "out" / "compare.csv")
     assert list(table["arm"].unique()) == ["fed", "real_data"]
     (tmp_path / "out" / "compare.svg").unlink()
@@ -259,6 +287,14 @@ def test_runs_that_cannot_be_compared_are_refused(arms: Mapping[str, Path], tmp_
         load_arms([tmp_path])
     with pytest.raises(DecayError, match="at least two generations"):
         common_generations([fed, type(mixed)(**{**vars(mixed), "generations": (0, 7)})])
+
+
+def test_what_is_not_used_is_said_in_one_line(arms: Mapping[str, Path]) -> None:
+    fed, mixed = load_arms([arms["fed"], arms["mixed"]])
+    assert left_aside([fed, mixed]) == []
+    (said,) = left_aside([replace(fed, control="c"), replace(mixed, n_repeated=60)])
+    assert "--control and --repeat" in said
+    assert said in compare([fed, replace(mixed, control="c", n_repeated=60)]).record["notes"]
 
 
 # --------------------------------------------------------------------------- a control arm

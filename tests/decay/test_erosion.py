@@ -415,9 +415,19 @@ def test_a_family_that_was_not_measured_is_no_rival() -> None:
     assert told(sure, absent)[1].first_group is not None
 
 
-def test_pairwise_shares_halve_ties() -> None:
+def test_of_two_one_falls_first_or_both_fall_together() -> None:
     a, b = np.array([1.0, 2.0, 3.0, math.inf]), np.array([2.0, 2.0, 1.0, math.inf])
-    assert erosion.share_before(a, b) == (1 + 0.5 + 0 + 0.5) / 4
+    found = erosion.precedences({"a": a, "b": b})
+    assert found["a", "b"] == erosion.Precedence(p_before=1 / 4, p_same=2 / 4)
+    assert found["a", "b"].p_ahead == (1 + 0.5 + 0 + 0.5) / 4
+    assert found["a", "b"].p_before + found["b", "a"].p_before + found["a", "b"].p_same == 1
+
+
+def test_families_are_set_in_pairs_as_traits_are() -> None:
+    eyes, hands = retention("iris_spread", fall(2), 0.02, 1), retention("hand_presence", fall(4), 0.02, 2, "hands")
+    verdict = told(eyes, hands)[1]
+    assert verdict.before_families["eyes", "hands"].p_before > 0.9
+    assert set(verdict.before_families) == {("eyes", "hands"), ("hands", "eyes")}
 
 
 @pytest.mark.parametrize("impossible", [{"margin": 0.0}, {"margin": 1.0}, {"coverage": 0.4}, {"p_first": 0.5}])
@@ -465,3 +475,14 @@ def test_a_trait_that_holds_is_never_extrapolated_beyond() -> None:
     ranking = told(slow, held)[0]
     end = erosion.nothing_left([slow, held], ranking, GENERATIONS, extrapolate=True)
     assert (end.generation, end.low, end.high) == (math.inf, math.inf, math.inf)
+    assert end.why_not == "1 of 2 traits that can fall are not sure to have eroded, such as iris_spread"
+    sentence = erosion.judge([slow, held], ranking, GENERATIONS, extrapolate=True).sentence
+    assert sentence.endswith(f"When nothing will be left cannot be extrapolated: {end.why_not}.")
+    assert "extrapolated" not in erosion.judge([slow, held], ranking, GENERATIONS).sentence
+
+
+def test_why_nothing_can_be_extrapolated_is_said() -> None:
+    held, drifting = retention("iris_spread", [1] * 6, 0.01, 2), replace(halving("face_spread", 2), falls=False)
+    for traits, why in (([held], "no trait that can fall is sure to have eroded"), ([drifting], "no trait that can")):
+        end = erosion.nothing_left(traits, told(*traits)[0], GENERATIONS, extrapolate=True)
+        assert end.why_not.startswith(why)

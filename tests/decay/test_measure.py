@@ -86,6 +86,8 @@ def test_every_file_of_the_contract_is_there_with_its_columns(measured: Measured
         assert set(columns.split()) <= set(table.columns), stem
     assert set(TRAITS_COLUMNS.split()) <= set(pd.read_csv(measured.folder / "traits.csv").columns)
     assert set(EROSION_COLUMNS.split()) <= set(pd.read_csv(measured.folder / "erosion.csv").columns)
+    order = pd.read_csv(measured.folder / "order.csv")
+    assert list(order.columns) == ["level", "earlier", "later", "p_before", "p_same"]
     verdict = json.loads((measured.folder / "verdict.json").read_text())
     assert set(VERDICT_KEYS.split()) <= set(verdict)
     run = json.loads((measured.folder / "run.json").read_text())

@@ -405,3 +405,17 @@ def test_fixtures_are_what_their_command_draws() -> None:
         assert np.abs(stored - pixels).mean() < 2.0  # what JPEG at quality 90 takes away
         for key in ("n_digits_separate", "fused_pairs", "lighting_ratio_stops"):
             assert truths[f"{name}.jpg"].get(key) == pytest.approx(truth.get(key))
+
+
+def test_the_documented_plan_is_one_and_every_channel_is_documented(tmp_path: Path) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+    path = tmp_path / "plan.toml"
+    path.write_text(document.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    plan = load_plan(str(path))
+    assert plan.name == "eyes_then_hands"
+    assert plan.decays == {
+        "catchlight_eccentricity": Decay(onset=2, half_life=1.0, floor=0.0),
+        "finger_fusion": Decay(onset=4, half_life=0.5),
+    }
+    for name, channel in CHANNELS.items():
+        assert f"`{name}` ({channel.description})" in " ".join(document.split())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from decay import replicates
-from decay.arms import load_arms
+from decay.arms import check_replicates, load_arms, plan_of
 from decay.erosion import interval
+from decay.errors import DecayError
 from decay.replicates import FEW_LINEAGES, caution, judge_replicates, two_level
+from decay.settings import Rule
 
 
 def picks(n_lineages: int, n_draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,6 +91,29 @@ def test_lineages_of_one_kind_keep_their_onset(arms: Mapping[str, Path]) -> None
     onset = results.erosion.set_index("trait").loc["face_pairwise_distance"]
     assert onset["verdict"] == "eroded"
     assert (onset["onset_low"], onset["onset_high"]) == (1, 2)
+
+
+def test_runs_of_different_plans_are_no_replicates(arms: Mapping[str, Path]) -> None:
+    fed, mixed = load_arms([arms["fed"], arms["mixed"]])
+    made = {"regime": "replace", "engine": {"name": "linear", "rank": 8}, "seed": 1, "n_generations": 3}
+    same = {**made, "seed": 2, "n_generations": 5}
+    other = {**made, "engine": {"name": "linear", "rank": 4}}
+    one = replace(fed, plan=plan_of(made))
+    check_replicates([one, replace(mixed, plan=plan_of(same))])
+    with pytest.raises(DecayError, match=r"fed and mixed were made by different plans \(engine\.rank: 8 and 4\)"):
+        judge_replicates([one, replace(mixed, plan=plan_of(other))])
+    with pytest.raises(DecayError, match=r"engine\.name: linear and not given; 2 more"):
+        check_replicates([one, mixed])
+
+
+def test_runs_measured_in_different_ways_are_not_taken_together(arms: Mapping[str, Path]) -> None:
+    fed, mixed = load_arms([arms["fed"], arms["mixed"]])
+    with pytest.raises(DecayError, match=r"measured in different ways \(margin: 0\.2 and 0\.3\)"):
+        judge_replicates([fed, replace(mixed, rule=Rule(margin=0.3))])
+    with pytest.raises(DecayError, match=r"\(control: none and real_data\)"):
+        judge_replicates([fed, replace(mixed, control="real_data")])
+    said = judge_replicates([replace(fed, n_repeated=12), mixed]).verdict["sentence"]
+    assert "measured with --repeat; that is not used" in said
 
 
 def test_counts_are_summed(arms: Mapping[str, Path]) -> None:

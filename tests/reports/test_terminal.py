@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from reports.course import courses
@@ -20,6 +21,25 @@ def test_the_summary_says_what_eroded_first_and_how_much_is_left_out(tables: Any
     assert "1 of 48 traits could not be measured." in lines
     assert lines[-2].startswith("Retention: █ as in generation 0")
     assert max(map(len, lines)) <= 95
+
+
+def test_every_row_says_its_state(tables: Any) -> None:
+    states = ["eroded", "held", "cannot_tell", "not_rankable", "not_measured"]
+    rows, row = tables.of("catchlight_presence")
+    traits = pd.concat([rows.assign(trait=state, label=f"image {state}".replace("_", " ")) for state in states])
+    erosion = pd.DataFrame([{**row, "trait": state, "verdict": state} for state in states])
+    erosion["onset_generation"] = np.where(erosion["verdict"] == "eroded", 2, math.nan)
+    erosion = erosion.assign(onset_low=2, onset_high=math.inf)
+    lines = summary(traits, erosion, {}).splitlines()
+    at = lines[2].index("state")
+    said = {line.split("  ")[0]: line[at:].split("  ")[0] for line in lines[3:8]}
+    assert said == {
+        "Image eroded": "eroded from 2 (2 or later)",
+        "Image held": "held",
+        "Image cannot tell": "undecided",
+        "Image not rankable": "not rankable",
+        "Image not measured": "not measured",
+    }
 
 
 def test_the_summary_names_who_described_the_faces(tables: Any) -> None:
