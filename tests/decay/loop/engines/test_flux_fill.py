@@ -225,6 +225,37 @@ def test_the_loss_falls_and_only_adapters_change(tiny_flux_fill: Path, tmp_path:
     assert same(vae, loss.vae.state_dict())
 
 
+def test_a_pipeline_with_what_was_learned_comes_nearer_to_the_picture(tiny_flux_fill: Path, tmp_path: Path) -> None:
+    """The sign of the velocity and the direction of time are the scheduler's own."""
+    engine = small(tiny_flux_fill, epochs=150, lora_targets="ff.net.2,x_embedder,proj_out", lora_rank=16)
+    dataset = Dataset(pictures(1), PROMPTS[:1])
+    loss = loss_of(engine, tiny_flux_fill, dataset)
+    pipeline: Any = FluxFillPipeline.from_pretrained(tiny_flux_fill)
+    latents = pack(loss._drawn([loss._encoded(0, False).whole], [1], 0))
+
+    def error(transformer: Any) -> float:
+        pipeline.transformer = transformer
+        made = pipeline(
+            prompt=PROMPTS[0],
+            image=Image.fromarray(dataset.images[0]),
+            mask_image=Image.fromarray(loss.holes[0].numpy().astype(np.uint8) * 255),
+            height=32,
+            width=32,
+            num_inference_steps=8,
+            guidance_scale=engine.train_guidance_scale,
+            max_sequence_length=16,
+            generator=torch.Generator().manual_seed(3),
+            output_type="latent",
+        )
+        return float((made.images - latents).square().mean())
+
+    transformer = engine._transformer(tiny_flux_fill, engine.base(), seed=1)
+    untrained = error(transformer)
+    _make_trainable(transformer, {})
+    train(transformer, loss, 1, engine.optimisation, Fit(1, tmp_path), engine.processes)
+    assert error(transformer) < 0.4 * untrained
+
+
 def test_files_and_start_are_left_as_they_were(tiny_flux_fill: Path, fitted: FluxFillWeights, tmp_path: Path) -> None:
     before = hash_weights(tiny_flux_fill, PARTS)
     assert len(before) == len(PARTS)
