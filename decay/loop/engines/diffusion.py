@@ -204,6 +204,11 @@ class DiffusionEngine:
         return True
 
     @property
+    def has_base(self) -> bool:
+        """False: it starts from nothing."""
+        return False
+
+    @property
     def processes(self) -> Processes:
         """Those of accelerate."""
         return training.processes()

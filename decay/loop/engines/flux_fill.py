@@ -283,6 +283,11 @@ class FluxFillEngine:
         return True
 
     @property
+    def has_base(self) -> bool:
+        """True: the pretrained pipeline."""
+        return True
+
+    @property
     def processes(self) -> Processes:
         """Those of ``accelerate launch``, each with its own GPU."""
         return processes()

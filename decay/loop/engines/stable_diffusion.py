@@ -255,6 +255,11 @@ class StableDiffusionEngine:
         return True
 
     @property
+    def has_base(self) -> bool:
+        """True: the pretrained pipeline."""
+        return True
+
+    @property
     def processes(self) -> Processes:
         """Those of ``accelerate launch``, each with its own GPU."""
         return processes()
