@@ -121,8 +121,8 @@ class Engine(Protocol[W]):
         """Raises ModelError if weights that it needs are absent: exactly which, and how to get them."""
         ...
 
-    def fit_steps(self, n_images: int) -> int:
-        """Steps that one fit on so many pictures takes."""
+    def fit_steps(self, n_images: int, *, first: bool = False) -> int:
+        """Steps that one fit on so many pictures takes; ``first``: one that starts from nothing."""
         ...
 
     def base(self) -> W | None:

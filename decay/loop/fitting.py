@@ -92,7 +92,8 @@ def _record_fit(bench: Bench, generation: int) -> None:
         return
     items = training_set(bench, generation)
     parent = generation - 1 if bench.protocol.init == "chain" and generation > 0 else None
-    bench.record.fit(generation, items, parent, _seed(bench, generation), bench.engine.fit_steps(len(items)))
+    steps = bench.engine.fit_steps(len(items), first=parent is None and not bench.engine.has_base)
+    bench.record.fit(generation, items, parent, _seed(bench, generation), steps)
 
 
 def _seed(bench: Bench, generation: int) -> int:

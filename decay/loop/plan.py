@@ -119,6 +119,7 @@ def _turn(
         by_group, trained_on = {}, "nothing: the base weights"
     n_real, n_synthetic = (sum(pair[i] for pair in by_group.values()) for i in (0, 1))
     start = protocol.first_from if generation == 0 else protocol.later_from
+    first = from_nothing and (generation == 0 or protocol.init == "base")
     n_held_out = len(protocol.held_out.prompts) * protocol.held_out.per_prompt
     per_image, per_held_out = (_sampling_steps(engine.settings(), is_start) for is_start in (start != "noise", False))
     return Turn(
@@ -126,7 +127,7 @@ def _turn(
         trained_on=trained_on,
         n_real=n_real,
         n_synthetic=n_synthetic,
-        fit_steps=engine.fit_steps(n_real + n_synthetic) if by_group else 0,
+        fit_steps=engine.fit_steps(n_real + n_synthetic, first=first) if by_group else 0,
         n_images=len(groups),
         n_held_out=n_held_out,
         sampling_steps=None

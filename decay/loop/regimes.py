@@ -2,8 +2,9 @@
 
 The regimes are those of the literature on model collapse: replace and accumulate (Gerstgrasser et al. 2024, "Is Model
 Collapse Inevitable?", arXiv:2404.01413), accumulate with a fixed budget (Kazdan et al. 2024, "Collapse or Thrive?",
-arXiv:2410.16713), a fixed share of generated pictures (Bohacek & Farid, "Nepotistically trained generative image models collapse"), fresh data in every generation
-(Alemohammad et al. 2023, "Self-Consuming Generative Models Go MAD", arXiv:2307.01850), curation by a score.
+arXiv:2410.16713), a fixed share of generated pictures (Bohacek & Farid, "Nepotistically trained generative image
+models collapse"), fresh data in every generation (Alemohammad et al. 2023, "Self-Consuming Generative Models Go MAD",
+arXiv:2307.01850), curation by a score.
 """
 
 from __future__ import annotations

@@ -327,7 +327,7 @@ class FluxFillEngine:
         if self.lora is not None and not Path(self.lora).expanduser().is_file():
             raise ModelError(f"{self.lora}: expected a file of adapters; there is none. Correct `lora` in [engine].")
 
-    def fit_steps(self, n_images: int) -> int:
+    def fit_steps(self, n_images: int, *, first: bool = False) -> int:
         """See ``Optimisation.steps``. Fewer where some of the pictures have no mask."""
         return self.optimisation.steps(n_images)
 

@@ -149,7 +149,7 @@ class LinearEngine:
     def check(self) -> None:
         """Nothing is needed."""
 
-    def fit_steps(self, n_images: int) -> int:
+    def fit_steps(self, n_images: int, *, first: bool = False) -> int:
         """1: a closed form."""
         return 1
 

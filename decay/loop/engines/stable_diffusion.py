@@ -298,7 +298,7 @@ class StableDiffusionEngine:
                 f"got {self.size_px}. Correct size_px."
             )
 
-    def fit_steps(self, n_images: int) -> int:
+    def fit_steps(self, n_images: int, *, first: bool = False) -> int:
         """See ``Optimisation.steps``."""
         return self.optimisation.steps(n_images)
 
