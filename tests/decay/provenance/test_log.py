@@ -119,6 +119,19 @@ def test_what_could_not_be_read_again_is_refused_and_leaves_no_trace(tmp_path: P
     assert read(tmp_path) == 2
 
 
+def test_what_is_recorded_is_forced_to_the_disk_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, int]] = []
+    write, sync = os.write, os.fsync
+    monkeypatch.setattr(os, "write", lambda handle, data: (done.append(("write", len(data))), write(handle, data))[1])
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append(("sync", os.fstat(handle).st_size)), sync(handle))[1])
+    with provenance.log(tmp_path) as p:
+        before = (tmp_path / LOG_NAME).stat().st_size
+        done.clear()
+        p.record_many(image(index) for index in range(50))
+        after = (tmp_path / LOG_NAME).stat().st_size
+        assert done == [("write", after - before), ("sync", after)]
+
+
 def test_the_beginning_says_code_packages_and_machine_but_no_name_of_a_person_or_host(tmp_path: Path) -> None:
     (tmp_path / "lineage.json").write_text("{}")
     with provenance.log(tmp_path):

@@ -165,6 +165,19 @@ def test_a_picture_worked_over_has_the_ancestry_of_its_own(tmp_path: Path) -> No
     assert [depth.last for depth in depths([real, first, matched, fit, second], tmp_path, 2)] == [1, 2]
 
 
+def test_members_that_are_not_recorded_count_as_what_they_are_called(tmp_path: Path) -> None:
+    members = (*[Member(sha(i), "synthetic", 0) for i in range(3)], Member(sha("real"), "real"))
+    path = tmp_path / "a.png"
+    path.write_text("a")
+    with provenance.log(tmp_path) as p:
+        p.record_many([Fit("w", sha("w"), members)])
+        p.record(path, weights=sha("w"))
+    found = provenance.trace(path)
+    assert found.depth.last == pytest.approx(1 + 3 / 4)
+    assert found.n_unrecorded == 4
+    assert "Of these the log does not record 4" in provenance.ancestry_text(found)
+
+
 def test_no_log_can_lead_in_circles(tmp_path: Path) -> None:
     """A picture started from itself, weights fitted on what they made, weights that are their own parent."""
     weights = sha("w")
