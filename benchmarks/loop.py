@@ -101,7 +101,7 @@ def fit_plainly(dataset: Dataset, start: DiffusionWeights) -> None:
     labels = torch.tensor([PROMPTS.index(caption) for caption in dataset.captions])
     pairs = torch.utils.data.TensorDataset(images, labels)
     for batch, batch_labels in torch.utils.data.DataLoader(pairs, ENGINE.batch_size, shuffle=True):
-        clean = batch.to(device()).float() / 127.5 - 1.0
+        clean = batch.to(device()).float() / 63.75 - 2.0
         flipped = torch.rand(len(clean), device=device()) < 0.5
         clean = torch.where(flipped[:, None, None, None], clean.flip(3), clean)
         noise = torch.randn_like(clean)
@@ -122,7 +122,11 @@ def sample_plainly(weights: DiffusionWeights, prompts: tuple[str, ...]) -> list[
     """All pictures, as a script would write it."""
     network = weights.module().to(device())
     scheduler = DDIMScheduler(
-        1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="trailing"
+        1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample_range=2.0,
     )
     scheduler.set_timesteps(ENGINE.steps)
     made = []
@@ -132,7 +136,7 @@ def sample_plainly(weights: DiffusionWeights, prompts: tuple[str, ...]) -> list[
         for timestep in scheduler.timesteps:
             said = network(noisy, timestep, labels.to(device())).sample
             noisy = scheduler.step(said, timestep, noisy).prev_sample
-        levels = (noisy / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        levels = (noisy / 4 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         made.extend((levels * 255).round().astype(np.uint8))
     return made
 

@@ -39,6 +39,11 @@ N_TIMESTEPS = 1000  # as in Ho et al.
 _BETAS: Mapping[str, str] = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
 _NOISE, _TIMESTEP, _FLIP, _DROPPED = 0, 1, 2, 3  # streams of a picture's seed
 _HEAD_CHANNELS = 32  # per attention head
+_SPREAD = 0.5
+"""Standard deviation of photographs' pixels in -1..1, about. Divided by it, pictures vary as much as the noise does; v
+is then what is left to say when the best linear guess is taken off, and the network need learn no more (Karras
+et al. 2022, "Elucidating the design space of diffusion-based generative models", NeurIPS, arXiv:2206.00364, B.6).
+"""
 _GROUPS = 8  # of group normalisation: divides every multiple of 8
 
 
@@ -107,6 +112,7 @@ class Network:
             prediction_type=self.prediction,
             timestep_spacing="trailing",
             clip_sample=True,
+            clip_sample_range=1.0 / _SPREAD,
         )
 
     def predict(self, module: nn.Module, noisy: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
@@ -332,7 +338,7 @@ class DiffusionEngine:
             with autocast(self.precision):
                 said = self._guided(module, noisy, timestep, labels)
             noisy = scheduler.step(said, timestep, noisy).prev_sample
-        levels = ((noisy.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+        levels = (((_SPREAD * noisy).clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
         return np.asarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 
     def _guided(self, module: nn.Module, noisy: Tensor, timestep: Tensor, labels: Tensor) -> Tensor:
@@ -398,8 +404,8 @@ class _Denoising:
 
 
 def _to_network(pictures: Tensor) -> Tensor:
-    """uint8 (n, h, w, 3) as float32 (n, 3, h, w) in -1..1."""
-    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    """uint8 (n, h, w, 3) as float32 (n, 3, h, w), -1..1 over the spread."""
+    return (pictures.permute(0, 3, 1, 2).float() / 127.5 - 1.0) / _SPREAD
 
 
 def _no_prompt(module: nn.Module) -> int:

@@ -73,7 +73,7 @@ def test_the_loss_falls(tmp_path: Path, prediction: str, schedule: str) -> None:
 
 def _error(network: Network, weights: DiffusionWeights) -> float:
     generator = torch.Generator().manual_seed(0)
-    clean = torch.from_numpy(np.asarray(two_colours(16).images)).permute(0, 3, 1, 2) / 127.5 - 1.0
+    clean = torch.from_numpy(np.asarray(two_colours(16).images)).permute(0, 3, 1, 2) / 63.75 - 2.0
     noise = torch.randn(clean.shape, generator=generator)
     timesteps = torch.randint(0, 1000, (16,), generator=generator)
     scheduler = network.scheduler()
@@ -352,10 +352,10 @@ def test_sampling_takes_the_steps_of_ddim(learnt: DiffusionWeights) -> None:
         with torch.no_grad():
             said = module(torch.from_numpy(noisy), torch.tensor([step - 1]), torch.tensor([1])).sample.numpy()
         signal_share, noise_share = np.sqrt(kept[step]), np.sqrt(1 - kept[step])
-        clean = np.clip(signal_share * noisy - noise_share * said, -1, 1)
+        clean = np.clip(signal_share * noisy - noise_share * said, -2, 2)
         implied = signal_share * said + noise_share * noisy
         noisy = (np.sqrt(kept[step - 250]) * clean + np.sqrt(1 - kept[step - 250]) * implied).astype(np.float32)
-    np.testing.assert_allclose(made, (noisy[0].transpose(1, 2, 0) + 1) * 127.5, atol=1.0)
+    np.testing.assert_allclose(made, (noisy[0].transpose(1, 2, 0) + 2) * 63.75, atol=1.0)
 
 
 def _cosine(share: float) -> float:
