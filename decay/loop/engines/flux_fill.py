@@ -196,8 +196,10 @@ class FluxFillEngine:
     Mask. ``mask``: what is painted anew, "eyes", "face" or "hands", or "centre" for a box in the middle of whatever
     picture. ``mask_grow``, ``mask_edge``: see ``decay.loop.masks.draw_mask``. The hole is where the mask is above 0.
     A picture that does not show the part is not trained on, and comes back from sampling as it was: see
-    ``mask_states``. ``keep_outside``: outside the mask, the start picture's own pixels, bit for bit, and a
-    blend along its soft edge, so that whatever erodes there is the model's doing; False takes all from the VAE.
+    ``mask_states``. Masks are found anew in every picture: from generation to generation they move with what is found,
+    unless sampling starts from the real pictures each time. ``keep_outside``: outside the mask, the start picture's own
+    pixels, bit for bit, and a blend along its soft edge, so that whatever erodes is the model's doing inside; False
+    takes all from the VAE.
 
     Training. ``lora``: a file of adapters to start from, as diffusers, peft or kohya's scripts write them, in
     safetensors; None for new ones, of rank ``lora_rank``, scaled by ``lora_alpha`` / ``lora_rank``, on the layers

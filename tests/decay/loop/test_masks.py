@@ -124,6 +124,7 @@ def test_what_cannot_be_trusted_is_not_guessed(face: tuple[View, dict[str, Any]]
     void = replace(view, faces=tuple(replace(each, state="unreadable") for each in view.faces))
     assert part_state(void, "eyes") == "unreadable"
     assert draw_mask(void, "eyes") is None
+    assert draw_mask(void, "face") is None
     palm = Hand(view.faces[0].box, None, np.full((7, 2), 50.0), 0.2, "")
     assert part_state(replace(view, hands=(palm,)), "hands") == "ambiguous"
     assert draw_mask(replace(view, hands=(palm,)), "hands") is None
