@@ -388,3 +388,16 @@ def test_a_line_with_a_right_hash_and_wrong_content_is_named(body: bytes, whole:
     (tmp_path / LOG_NAME).write_bytes(whole + line)
     with pytest.raises(LineageError, match=f"line {N_LINES + 1}"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("text", [rb'"\ud800"', b"7", b"null", b"NaN", b'["a"]'])
+def test_a_text_that_is_none_is_named_though_the_chain_is_whole(text: bytes, whole: bytes, tmp_path: Path) -> None:
+    previous = json.loads(whole.splitlines()[-1])["hash"].encode()
+    body = b'{"at":"","data":{},"kind":"note","previous":"' + previous + b'","text":' + text + b"}\n"
+    line = b'{"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'",' + body[1:]
+    (tmp_path / LOG_NAME).write_bytes(whole + line)
+    with pytest.raises(LineageError, match=f"line {N_LINES + 1}: expected an event"):
+        read(tmp_path)
+    (tmp_path / LOG_NAME).write_bytes(whole + line.replace(text, b'"fine"'))
+    with pytest.raises(LineageError, match=f"line {N_LINES + 1}: expected content with the hash"):
+        read(tmp_path)
