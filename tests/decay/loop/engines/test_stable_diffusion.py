@@ -28,7 +28,7 @@ from decay.errors import DecayError, ModelError
 from decay.loop.checkpoint import sha256_of
 from decay.loop.engine import Dataset, Fit
 from decay.loop.engines import open_engine
-from decay.loop.engines.pipelines import tensors_sha256
+from decay.loop.engines.pretrained import tensors_sha256
 from decay.loop.engines.stable_diffusion import (
     LORA_FILE,
     RECORD_FILE,
@@ -426,8 +426,8 @@ def test_strength_is_how_much_of_a_start_is_forgotten(tiny_stable_diffusion: Pat
         through_vae = pipeline.vae.decode(pipeline.vae.encode(pixels).latent_dist.mean).sample[0]
     seen = np.rint((through_vae.permute(1, 2, 0).numpy() / 2 + 0.5).clip(0, 1) * 255)
     from_seen, of_start = [], []
-    for strength in (0.02, 0.3, 1.0):
-        made = engine(tiny_stable_diffusion, strength=strength, inference_steps=50, scheduler="DDIMScheduler")
+    for strength in (0.05, 0.3, 1.0):
+        made = engine(tiny_stable_diffusion, strength=strength, inference_steps=20, scheduler="DDIMScheduler")
         mine, yours = (sampled(made, weights, PROMPTS[:1], [1], start)[0] for start in (one, other))
         from_seen.append(apart(mine, seen))
         of_start.append(apart(mine, yours))
@@ -448,7 +448,7 @@ def test_guidance_and_prompts_are_heeded(tiny_stable_diffusion: Path) -> None:
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_schedulers_are_diffusers_own(tiny_stable_diffusion: Path, scheduler: str) -> None:
     assert scheduler in {member.name for member in KarrasDiffusionSchedulers}
-    made = engine(tiny_stable_diffusion, scheduler=scheduler, strength=0.5)
+    made = engine(tiny_stable_diffusion, scheduler=scheduler, strength=0.7, inference_steps=3)
     made.check()
     weights = made.base()
     first = sampled(made, weights, PROMPTS[:1], [1])
@@ -490,7 +490,7 @@ def test_weights_come_back(tiny_stable_diffusion: Path, tmp_path: Path, train: s
         assert {path.suffix for path in folders[0].rglob("*") if path.is_file()} == {".json", ".safetensors"}
         loaded = made.load(folders[0])
         assert (loaded.kind, loaded.origin, loaded.sha256) == (weights.kind, weights.origin, weights.sha256)
-        assert np.array_equal(sampled(made, loaded), sampled(made, weights))
+        assert np.array_equal(sampled(made, loaded, PROMPTS[:1], [1]), sampled(made, weights, PROMPTS[:1], [1]))
 
 
 def test_diffusers_reads_the_weights(tiny_stable_diffusion: Path, tmp_path: Path) -> None:
@@ -615,10 +615,10 @@ def _edited(place: str, **changes: Any) -> Callable[[Path], None]:
         (_without("tokenizer"), "tokenizer: expected tokenizer.json"),
         (_without("scheduler"), "scheduler: expected scheduler_config.json"),
         (_pickled, "found only diffusion_pytorch_model.bin, pickle files"),
-        (_cut, "vae: could not be read"),
-        (_lacking, "text_encoder: could not be read .*weights are missing"),
-        (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text("{"), "tokenizer: could not be read"),
-        (lambda folder: (folder / "unet" / "config.json").write_text("[]"), "holds no object of JSON"),
+        (_cut, "vae: .* cannot be opened"),
+        (_lacking, "text_encoder: .*weights are missing"),
+        (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text("{"), "tokenizer: .* cannot be opened"),
+        (lambda folder: (folder / "unet" / "config.json").write_text("[]"), "it is no object of JSON"),
         (_edited("model_index.json", _class_name="StableDiffusionXLPipeline"), "found StableDiffusionXLPipeline"),
         (_edited("unet/config.json", in_channels=9), "it takes 9, as models for inpainting do"),
         (_edited("scheduler/scheduler_config.json", prediction_type="sample"), "this one predicts sample"),
