@@ -33,7 +33,9 @@ OLDEST = "old"
 """Ages in years become words: below 35 young, below 55 middle-aged, else old. Ours: the paper states no limits."""
 
 MAX_GROUPS = 10_000
-_TAKEN = frozenset({"file_name", "text", "source", "slot", "seed", "expects", "source_sha256", "machine_made"})
+_TAKEN = frozenset(
+    {"file_name", "text", "source", "slot", "seed", "expects", "original", "original_sha256", "machine_made"}
+)
 _WHOLE_YEARS = re.compile(r"^\d{1,3}(\.\d*)?$")
 _N_NAMED = 3
 
@@ -116,8 +118,8 @@ class _Candidate:
 def make_seed_set(settings: SeedSetSettings, out: Path, progress: Progress = lambda step, done, total: None) -> SeedSet:
     """Draw the set and write it to ``out`` as Hugging Face's imagefolder, with a report in seed_set.json: whole or not.
 
-    Files are 0000.png, 0001.jpg, ... by group; metadata.jsonl has file_name, text, group, source (the file in the
-    folder), source_sha256, machine_made and the columns. The draw hangs on the seed and on the names of the files,
+    Files are 0000.png, 0001.jpg, ... by group; metadata.jsonl has file_name, text, group, original (the file in the
+    folder), original_sha256, machine_made and the columns. The draw hangs on the seed and on the names of the files,
     not on their order, and a further picture displaces at most one. Raises DecayError if nothing can be chosen, and for
     a table that leads out of the folder; ModelError if what is to guess is not there; OutputError.
     """
@@ -381,7 +383,7 @@ class _Chosen:
     candidate: _Candidate
     suffix: str
     content: bytes
-    source_sha256: str
+    original_sha256: str
 
 
 def _write_pictures(
@@ -447,8 +449,9 @@ def _row(settings: SeedSetSettings, picture: _Chosen, name: str, group: str) -> 
         "text": _filled(settings.prompt, columns),
         **columns,
         "group": group,
-        "source": candidate.record.relative,
-        "source_sha256": picture.source_sha256,
+        "source": "real",
+        "original": candidate.record.relative,
+        "original_sha256": picture.original_sha256,
         "machine_made": ", ".join(column for column in candidate.made if column in columns),
     }
 

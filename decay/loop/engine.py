@@ -109,6 +109,11 @@ class Engine(Protocol[W]):
         ...
 
     @property
+    def needs_pictures(self) -> bool:
+        """Whether every picture must start from another: ``sample`` without ``images`` is refused."""
+        ...
+
+    @property
     def processes(self) -> Processes:
         """The processes that this engine works in."""
         ...

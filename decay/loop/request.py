@@ -50,7 +50,8 @@ class Request:
         except ValueError as error:
             raise DecayError(f"--heal: {error}. Give it as RUN@5.") from error
         sick = read_protocol_of(parent.run)
-        healed = replace(sick.healed_from(parent), name=f"heal-{sick.name}"[:64].rstrip("."), iterations=self.iterations)
+        name = f"heal-{sick.name}"[:64].rstrip(".")
+        healed = replace(sick.healed_from(parent), name=name, iterations=self.iterations)
         return healed if self.real is None else replace(healed, real=replace(healed.real, folder=self.real))
 
     def _sweep(self, experiment: Experiment) -> Mapping[Path, Protocol]:

@@ -41,7 +41,7 @@ def run(protocol: Protocol, out: Path, progress: RunProgress = lambda what, done
     """
     engine = open_engine(protocol.engine, protocol.engine_settings, protocol.size_px)
     engine.check()
-    protocol = with_init(protocol, engine)
+    protocol = fitted_to(engine, protocol)
     folder = run_folder(protocol, out)
     pictures = slots_of(protocol, folder)
     with ExitStack() as held:
@@ -60,7 +60,7 @@ def plan(protocol: Protocol) -> Plan:
     pictures = choose(_parents_real(protocol) or protocol.real, protocol.seed)
     protocol.held_out.refuse_trained(picture.prompt for picture in pictures.slots)
     n_reserve = {group: len(reserve) for group, reserve in pictures.reserve.items()}
-    return make_plan(with_init(protocol, engine), engine, pictures.groups, n_reserve, not engine.has_base)
+    return make_plan(fitted_to(engine, protocol), engine, pictures.groups, n_reserve, not engine.has_base)
 
 
 def _parents_real(protocol: Protocol) -> RealSet | None:
@@ -93,12 +93,17 @@ def _let_go(bench: Bench, generation: int) -> None:
             checkpoint.let_go(place)
 
 
-def with_init(protocol: Protocol, engine: Engine[Any]) -> Protocol:
+def fitted_to(engine: Engine[Any], protocol: Protocol) -> Protocol:
     """The protocol with ``init`` decided. Raises DecayError where the engine cannot do what it says."""
     if protocol.init == "chain" and not engine.chains:
         raise DecayError(
             f"The engine {engine.name} is fitted in closed form and cannot go on from earlier weights: "
             'set init = "base", or leave it out.'
+        )
+    if engine.needs_pictures and ("noise" in (protocol.first_from, protocol.later_from) or protocol.held_out.prompts):
+        raise DecayError(
+            f"The engine {engine.name} paints into pictures and makes none from a prompt alone: set first_from to "
+            '"real", later_from to "previous" or "real", and leave [held_out] out.'
         )
     return replace(protocol, init=protocol.init or ("chain" if engine.chains else "base"))
 

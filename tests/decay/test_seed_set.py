@@ -78,11 +78,11 @@ def test_as_many_of_each_group_with_their_prompts_and_bytes(source: tuple[Path, 
     assert Counter(row["group"] for row in said) == {f"{g} {a}": 3 for g in GENDERS for a in AGES}
     truth = {row["file_name"]: row for row in rows}
     for row in said:
-        was = truth[row["source"]]
+        was = truth[row["original"]]
         assert row["text"] == f"a photo of a {was['age']} {was['gender']}"
         data = (tmp_path / "real" / row["file_name"]).read_bytes()
-        assert data == (folder / row["source"]).read_bytes()
-        assert row["source_sha256"] == hashlib.sha256(data).hexdigest()
+        assert data == (folder / row["original"]).read_bytes()
+        assert row["original_sha256"] == hashlib.sha256(data).hexdigest()
         assert row["machine_made"] == ""
     assert told[-1] == (1, 12, 12)
 
@@ -94,7 +94,7 @@ def test_the_loop_reads_it(source: tuple[Path, Rows], tmp_path: Path) -> None:
     assert notes == []
     assert [record.prompt for record in read.images] == [row["text"] for row in metadata(tmp_path / "real")]
     assert read.images[0].expects == {"face"}
-    assert dict(read.images[0].columns).keys() >= {"gender", "age", "source_sha256"}
+    assert dict(read.images[0].columns).keys() >= {"gender", "age", "original_sha256"}
 
 
 def test_a_short_group_gives_what_it_has_and_says_so(source: tuple[Path, Rows], tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_group_without_any_picture_is_short_too(source: tuple[Path, Rows], tmp
 
 
 def sources(out: Path) -> list[str]:
-    return [row["source"] for row in metadata(out)]
+    return [row["original"] for row in metadata(out)]
 
 
 def test_the_draw_hangs_on_the_seed_and_not_on_the_order_of_rows(source: tuple[Path, Rows], tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_duplicates_and_bad_files_are_left_out_and_said(source: tuple[Path, Rows
     assert "Rows of t.csv that name a file again (the first counts): 1." in said
     assert "Not readable, left out: 2" in said
     assert "The same file as one already chosen, left out: 1" in said
-    assert len({row["source_sha256"] for row in metadata(tmp_path / "real")}) == 20
+    assert len({row["original_sha256"] for row in metadata(tmp_path / "real")}) == 20
 
 
 def test_a_double_in_another_group_is_left_out_too(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_size_crops_the_middle_and_says_what_was_enlarged(source: tuple[Path, Ro
     table = write_table(tmp_path / "t.csv", rows)
     same = make_seed_set(settings(folder, table, size_px=20), tmp_path / "same")
     row = metadata(tmp_path / "same")[0]
-    middle = read_image(folder / row["source"])[:, 2:22]
+    middle = read_image(folder / row["original"])[:, 2:22]
     assert np.array_equal(read_image(tmp_path / "same" / row["file_name"]), middle)
     assert same.notes == ()
     large = make_seed_set(settings(folder, table, size_px=32), tmp_path / "large")
@@ -476,7 +476,7 @@ def test_guesses_fill_what_nothing_says_and_are_marked(validation_data: Path, tm
     made = make_seed_set(
         settings(tmp_path / "s", None, guess=("age", "sex"), pack=pack, root=tmp_path / "packs"), tmp_path / "real"
     )
-    said = {row["source"]: (row["gender"], row["age"], row["machine_made"]) for row in metadata(tmp_path / "real")}
+    said = {row["original"]: (row["gender"], row["age"], row["machine_made"]) for row in metadata(tmp_path / "real")}
     assert said == {
         "dark.png": ("man", "middle-aged", "age, gender"),
         "light.png": ("woman", "middle-aged", "age, gender"),

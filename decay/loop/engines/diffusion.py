@@ -215,6 +215,11 @@ class DiffusionEngine:
         return False
 
     @property
+    def needs_pictures(self) -> bool:
+        """False: noise will do."""
+        return False
+
+    @property
     def processes(self) -> Processes:
         """Those of accelerate."""
         return training.processes()

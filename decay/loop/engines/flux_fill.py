@@ -290,6 +290,11 @@ class FluxFillEngine:
         return True
 
     @property
+    def needs_pictures(self) -> bool:
+        """True: it fills holes in pictures."""
+        return True
+
+    @property
     def processes(self) -> Processes:
         """Those of ``accelerate launch``, each with its own GPU."""
         return processes()

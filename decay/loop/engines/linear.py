@@ -138,6 +138,11 @@ class LinearEngine:
         return False
 
     @property
+    def needs_pictures(self) -> bool:
+        """False: noise will do."""
+        return False
+
+    @property
     def processes(self) -> Processes:
         """One."""
         return Alone()

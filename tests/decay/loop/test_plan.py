@@ -24,7 +24,7 @@ BASE = Protocol("x", RealSet(Path("real")), "linear", iterations=3)
 class Costly(LinearEngine):
     """A linear engine that says of itself what one with weights and a sampler would."""
 
-    def fit_steps(self, n_images: int) -> int:
+    def fit_steps(self, n_images: int, *, first: bool = False) -> int:
         return 50 * -(-n_images // 4)
 
     def settings(self) -> Mapping[str, Setting]:

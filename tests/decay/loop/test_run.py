@@ -390,3 +390,13 @@ def test_seeds_are_distinct_repeatable_and_exact_as_doubles() -> None:
 def test_a_dataset_needs_one_caption_per_image() -> None:
     with pytest.raises(ValueError, match="one caption per image"):
         Dataset([np.zeros((2, 2, 3), np.uint8)], ())
+
+
+def test_an_engine_that_paints_into_pictures_is_not_asked_to_paint_from_noise(real: Path, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers", reason="the loop's packages are not installed")
+    from decay.loop.engines.flux_fill import FluxFillEngine
+    from decay.loop.run import fitted_to
+
+    wanted = protocol(real, engine="flux-fill", first_from="real", later_from="noise")
+    with pytest.raises(DecayError, match="later_from"):
+        fitted_to(FluxFillEngine(model=str(tmp_path), size_px=64), wanted)
