@@ -15,6 +15,9 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES = (("a", "n</w>"), ("o", "f</w>"), ("p", "h"), ("o", "t"), ("o", "</w>"))
 CONTEXT_TOKENS, TEXT_WIDTH = 24, 32
 
+# Before anything is computed: tests fork, which the threads of OpenMP do not survive, and tiny models gain nothing.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def tiny_stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
