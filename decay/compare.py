@@ -23,7 +23,6 @@ from decay.erosion import (
     FEWEST_SLOTS,
     NEVER,
     Array,
-    Band,
     Onset,
     Ranking,
     Retention,
@@ -32,7 +31,6 @@ from decay.erosion import (
     family_draws,
     onsets,
     rank,
-    worst_case,
 )
 from decay.errors import DecayError
 from decay.settings import Rule
@@ -259,22 +257,16 @@ def _course_of(r: Retention) -> _Course:
 
     A generation of too few slots counts as unmeasured: so few say little of the others.
     """
-    every = np.vstack([r.value, r.draws])
-    enough = np.round(r.n_slots * r.measured) >= FEWEST_SLOTS
+    enough = np.where(r.units >= FEWEST_SLOTS, r.measured, 0.0)
+    worst = replace(r, measured=enough).worst
+    least = replace(r, value=worst.low, draws=worst.low_draws)
+    most = replace(r, value=_known(worst.high), draws=_known(worst.high_draws))
+    return _Course(r, least, most)
 
-    def of_each(by_generation: Array) -> Array:
-        return np.tile(by_generation, len(every))
 
-    flat = replace(
-        r,
-        value=of_each(r.value),
-        measured=of_each(np.where(enough, r.measured, 0.0)),
-        if_selected=None if r.if_selected is None else of_each(r.if_selected),
-    )
-    bounds = worst_case(flat, Band(every.ravel(), every.ravel()))
-    least, most = bounds.low.reshape(every.shape), bounds.high.reshape(every.shape)
-    most = np.where(np.isinf(most), np.nan, most)
-    return _Course(r, replace(r, value=least[0], draws=least[1:]), replace(r, value=most[0], draws=most[1:]))
+def _known(retention: Array) -> Array:
+    """NaN where it has no bound."""
+    return np.where(np.isinf(retention), np.nan, retention)
 
 
 def _onset_draws(course: _Course, generations: Sequence[int], threshold: float) -> _OnsetDraws:
