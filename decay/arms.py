@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from decay.erosion import FEWEST_SLOTS
 from decay.errors import DecayError
 from decay.metadata import read_settings
 from decay.settings import Rule
@@ -21,10 +22,21 @@ from decay.tables import REFERENCE, Tables, load_tables
 from decay.traits import Draws, TraitSeries, clusters, readings_to_traits
 from decay.verdict import damaged, names_of, read_finding
 
-PLAN_KEYS = ("source", "plan", "engine", "regime", "start", "prompts", "size_px")
+PLAN_KEYS = ("source", "protocol", "plan", "engine", "regime", "start", "prompts", "size_px")
 """What lineage.json says of how a lineage was made; ..."""
-NOT_OF_THE_PLAN = ("seed", "description")
-"""... but these keys inside it: a seed is what replicates differ in, a description is words."""
+NOT_OF_THE_PLAN = frozenset(
+    {
+        "plan.description",
+        "protocol.name",
+        "protocol.seed",
+        "protocol.iterations",
+        "protocol.keep_weights",
+        "protocol.real.folder",
+        "protocol.parent.run",
+    }
+)
+"""... but these paths in it: a seed is what replicates differ in, names, words and places of folders change no picture,
+nor does it what is kept of the weights; and of a longer run only the generations that all have are judged."""
 N_SHOWN = 60
 """Characters of a plan's value that a message shows."""
 
@@ -82,7 +94,7 @@ def load_arm(run: Path, name: str) -> Arm:
 
 
 def check_comparable(arms: Sequence[Arm]) -> None:
-    """Raise DecayError unless all were read by the same detectors and compared with the same kind of reference."""
+    """Raise DecayError unless all were read by the same detectors and compared with the same reference pictures."""
     first = arms[0]
     for arm in arms[1:]:
         if arm.reader != first.reader:
@@ -95,18 +107,53 @@ def check_comparable(arms: Sequence[Arm]) -> None:
                 f"{arm.name} was compared with {arm.reference}, {first.name} with {first.reference}. Measure both "
                 "against the same pictures: `decay measure RUN --reference DIR`."
             )
+    _check_references(arms)
+
+
+def _check_references(arms: Sequence[Arm]) -> None:
+    """Raise DecayError unless all were compared with the same pictures, or each with its own first generation."""
+    first, *others = ((arm, _reference_pictures(arm)) for arm in arms)
+    for arm, pictures in others:
+        if pictures != first[1]:
+            raise DecayError(
+                f"{arm.name} was compared with {_pictures(len(pictures))} of {arm.reference}, {first[0].name} with "
+                f"{_pictures(len(first[1]))} of {first[0].reference}, and they are not the same pictures, so that a "
+                "difference may be theirs. Measure both against one folder: `decay measure RUN --reference DIR`."
+            )
+
+
+def _reference_pictures(arm: Arm) -> frozenset[str]:
+    """The sha256 of each; none where the reference is a generation."""
+    images = arm.tables.images
+    return (
+        frozenset(images.loc[images["generation"] == REFERENCE, "sha256"])
+        if arm.compared_with_pictures
+        else frozenset()
+    )
+
+
+def _pictures(n: int) -> str:
+    return f"{n} picture" + ("" if n == 1 else "s")
 
 
 def plan_of(lineage: Mapping[str, object]) -> dict[str, object]:
-    """How a lineage was made, from the content of its lineage.json: value by dotted path, ``plan.decay.X.onset``."""
-    return dict(_flat({key: lineage[key] for key in PLAN_KEYS if key in lineage}))
+    """How a lineage was made, from the content of its lineage.json: value by dotted path, ``plan.decay.X.onset``.
+
+    A protocol has the engine's settings as they were written; those that were used, defaults too, take their place.
+    """
+    said = {key: lineage[key] for key in PLAN_KEYS if key in lineage}
+    if isinstance(protocol := said.get("protocol"), Mapping) and isinstance(said.get("engine"), Mapping):
+        said["protocol"] = {**protocol, "engine": said.pop("engine")}
+    return dict(_flat(said))
 
 
 def _flat(record: Mapping[str, object], path: str = "") -> Iterator[tuple[str, object]]:
     for key, value in record.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{path}{key}.")
-        elif not path or key not in NOT_OF_THE_PLAN:
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            yield from _flat({str(nth): item for nth, item in enumerate(value)}, f"{path}{key}.")
+        elif f"{path}{key}" not in NOT_OF_THE_PLAN:
             yield f"{path}{key}", value
 
 
@@ -132,14 +179,14 @@ def _ways(arm: Arm) -> dict[str, object]:
 
 
 def _difference(one: Mapping[str, object], other: Mapping[str, object]) -> str:
-    """``regime: replace and accumulate``: the first that differs, and how many more do; empty where none does."""
-    missing = "not given"
+    """``regime is replace, not accumulate``: the first that differs, and how many more do; empty where none does."""
+    missing = "missing"
     names = [name for name in {**one, **other} if one.get(name, missing) != other.get(name, missing)]
     if not names:
         return ""
-    values = " and ".join(_short(plan.get(names[0], missing)) for plan in (one, other))
+    is_, not_ = (_short(plan.get(names[0], missing)) for plan in (one, other))
     more = f"; {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{names[0]}: {values}{more}"
+    return f"{names[0]} is {is_}, not {not_}{more}"
 
 
 def _short(value: object) -> str:
@@ -164,7 +211,11 @@ def common_generations(arms: Sequence[Arm]) -> tuple[int, ...]:
 
 
 def arms_to_traits(arms: Sequence[Arm], n_resamples: int, seed: int) -> tuple[tuple[TraitSeries, ...], ...]:
-    """Every arm's traits over its own generations; the draws of all arms are paired by slot."""
+    """Every arm's traits over its own generations; the draws of all arms are paired by slot.
+
+    Raises DecayError where they were compared with different pictures.
+    """
+    _check_references(arms)
     draws = paired_draws([arm.tables.images for arm in arms], n_resamples, seed)
     return tuple(
         readings_to_traits(arm.tables, arm.generations, n_resamples, seed, draws=own)
@@ -176,7 +227,9 @@ def paired_draws(images: Sequence[pd.DataFrame], n_resamples: int, seed: int) ->
     """One drawing for several runs: each gets the counts of its own slots, in the order of their names.
 
     Slots are drawn in strata, one for each set of runs that share them, so that every run keeps its size: runs of the
-    same slots get the same draws, runs that share none independent ones. ``images``: tables with ``slot``, ``group``.
+    same slots get the same draws, runs that share none independent ones. Strata of few slots hardly vary by themselves:
+    they are drawn as one, and a run that has some of those slots only keeps its size on average. ``images``: tables
+    with ``slot``, ``group``.
     """
     everyone = pd.concat([frame[["slot", "group"]] for frame in images], ignore_index=True)
     slots = np.array(sorted(set(everyone["slot"])), dtype=object)
@@ -184,7 +237,7 @@ def paired_draws(images: Sequence[pd.DataFrame], n_resamples: int, seed: int) ->
     has = np.stack([np.isin(slots, frame["slot"].unique()) for frame in images])
     # A cluster belongs to every run that has any slot of it: it is drawn whole.
     shared = np.stack([np.bincount(together, weights=row) > 0 for row in has], axis=1)
-    strata = np.unique(shared, axis=0, return_inverse=True)[1].ravel()[together]
+    strata = _large_enough(np.unique(shared, axis=0, return_inverse=True)[1].ravel())[together]
     places = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     parts = [
         Draws(_renumbered(together[place]), n_resamples, np.random.default_rng([seed, 0, *([nth] if nth else [])]))
@@ -192,6 +245,18 @@ def paired_draws(images: Sequence[pd.DataFrame], n_resamples: int, seed: int) ->
     ]
     joint = Draws.joined(parts, places, len(slots))
     return [joint.of_slots(np.flatnonzero(row)) for row in has]
+
+
+def _large_enough(strata: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Strata (n,) with those of fewer than ``FEWEST_SLOTS`` made one; where that is still too few, with the smallest of
+    the others."""
+    sizes = np.bincount(strata)
+    by_size = np.argsort(sizes, kind="stable")
+    n_small = int((sizes < FEWEST_SLOTS).sum())
+    if 0 < sizes[by_size[:n_small]].sum() < FEWEST_SLOTS:
+        n_small += 1
+    merged = by_size[:n_small]
+    return np.where(np.isin(strata, merged), merged.min(initial=len(sizes)), strata)
 
 
 def _renumbered(labels: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -2,6 +2,7 @@
 
 Every arm is compared with one of them, the baseline, in the generations that all arms have. Draws are paired by slot.
 Intervals hold for all traits, arms and generations at once; those of families for all families and arms at once.
+Subjects go unmeasured because they decay, and not in every arm alike: every claim stands whatever they hold.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from scipy.stats import norm
 from decay.arms import Arm, arms_to_traits, check_comparable, common_generations, left_aside
 from decay.erosion import (
     CONTENDERS,
+    FEWEST_SLOTS,
     NEVER,
     Array,
-    Band,
     Onset,
     Ranking,
     Retention,
@@ -52,10 +53,31 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class _Course:
+    """One trait or family in one arm: as measured, and at the least and the most that it may have kept whatever the
+    unmeasured subjects hold (NaN in ``most``: nothing bounds it)."""
+
+    measured: Retention
+    least: Retention
+    most: Retention
+
+
+@dataclass(frozen=True)
+class _OnsetDraws:
+    """When a course fell in each draw, (B,): as measured, and the earliest and the latest that it may have."""
+
+    measured: Array
+    earliest: Array
+    latest: Array
+
+
+@dataclass(frozen=True)
 class Delay:
     """By how many generations an arm falls later than the baseline: the estimate, its interval, the shares of draws in
     which it falls later and earlier, and the smallest delay that would have been shown. ``inf``: not within the
-    generations."""
+    generations. All but the estimate hold whatever the unmeasured subjects do: ``low`` and ``p_later`` with those of
+    the arm as if they had lost all and those of the baseline as if they had kept all, ``high`` and ``p_earlier`` the
+    other way round."""
 
     value: float
     low: float
@@ -98,8 +120,8 @@ def compare_retentions(
     everything = [r for own in arms.values() for r in own if not np.isnan(r.value[r.n_reference :]).all()]
     critical = critical_value(everything, rule.coverage)
     rankings = {name: rank(own, generations, rule, critical) for name, own in arms.items()}
-    traits = {name: {r.name: r for r in own} for name, own in arms.items()}
-    members = {name: _members(own, _in_question(arms, rankings)) for name, own in arms.items()}
+    traits = {name: {r.name: _course_of(r) for r in own} for name, own in arms.items()}
+    members = {name: _members(own, _in_question(arms, rankings)) for name, own in traits.items()}
     families = {name: {group: _family(own) for group, own in groups.items()} for name, groups in members.items()}
     trait_rows = _rows("trait", traits, _trait_onsets(rankings), generations, baseline, rule, critical)
     family_rows = _rows("family", families, _family_onsets(arms, rankings), generations, baseline, rule, critical)
@@ -110,8 +132,8 @@ def compare_retentions(
         line
         for kind, lines_of in (("family", families), ("trait", traits))
         for arm, own in lines_of.items()
-        for r in own.values()
-        for line in _course(kind, arm, r, generations, critical)
+        for course in own.values()
+        for line in _lines(kind, arm, course.measured, generations, critical)
     ]
     said = table[(table["kind"] == "family") & ~table["is_baseline"]]
     record = {
@@ -125,7 +147,7 @@ def compare_retentions(
         "sentences": [
             {"family": row["name"], "arm": row["arm"], "sentence": row["sentence"]} for _, row in said.iterrows()
         ],
-        "notes": _left_out(everything, table),
+        "notes": [*_too_few(arms), *_left_out(everything, table)],
     }
     return Comparison(table, pd.DataFrame.from_records(lines), record)
 
@@ -153,17 +175,22 @@ def _in_question(arms: Mapping[str, Sequence[Retention]], rankings: Mapping[str,
     return {group: names for group, names in chosen.items() if names}
 
 
-def _members(own: Sequence[Retention], chosen: Mapping[str, Sequence[str]]) -> dict[str, list[Retention]]:
-    return {group: [r for r in own if r.name in names] for group, names in chosen.items()}
+def _members(own: Mapping[str, _Course], chosen: Mapping[str, Sequence[str]]) -> dict[str, list[_Course]]:
+    return {group: [own[name] for name in names] for group, names in chosen.items()}
 
 
-def _most_eroded(members: Sequence[Retention]) -> str:
+def _most_eroded(members: Sequence[_Course]) -> str:
     """The label of the one of which least is left in the last generation that it has; empty where none has any."""
-    left = {r.label: float(r.value[~np.isnan(r.value)][-1]) for r in members if not np.isnan(r.value).all()}
+    traits = [course.measured for course in members]
+    left = {r.label: float(r.value[~np.isnan(r.value)][-1]) for r in traits if not np.isnan(r.value).all()}
     return min(left, key=lambda label: left[label], default="")
 
 
-def _family(members: Sequence[Retention]) -> Retention:
+def _family(members: Sequence[_Course]) -> _Course:
+    return _Course(*(_of_most_eroded([getattr(c, name) for c in members]) for name in ("measured", "least", "most")))
+
+
+def _of_most_eroded(members: Sequence[Retention]) -> Retention:
     draws = family_draws(members)
     known = ~np.isnan(draws).all(axis=0)
     value = np.full(draws.shape[1], np.nan)
@@ -222,12 +249,42 @@ def _earliest(members: Sequence[Onset]) -> _Fall:
     return _Fall(state, math.nan, low, NEVER)
 
 
+# --------------------------------------------------------------------------- whatever the unmeasured hold
+
+
+def _course_of(r: Retention) -> _Course:
+    """A trait with its bounds, of the estimate and of every draw: see ``worst_case``.
+
+    A generation of too few slots counts as unmeasured: so few say little of the others.
+    """
+    enough = np.where(r.units >= FEWEST_SLOTS, r.measured, 0.0)
+    worst = replace(r, measured=enough).worst
+    least = replace(r, value=worst.low, draws=worst.low_draws)
+    most = replace(r, value=_known(worst.high), draws=_known(worst.high_draws))
+    return _Course(r, least, most)
+
+
+def _known(retention: Array) -> Array:
+    """NaN where it has no bound."""
+    return np.where(np.isinf(retention), np.nan, retention)
+
+
+def _onset_draws(course: _Course, generations: Sequence[int], threshold: float) -> _OnsetDraws:
+    """The latest is the first generation in which the fall stands whatever the unmeasured hold, and from which what is
+    measured stays below, as in ``shown_onset``."""
+    measured = onsets(course.measured.draws, generations, threshold)
+    earliest = np.minimum(onsets(course.least.draws, generations, threshold), measured)
+    when = np.asarray(generations, dtype=np.float64)
+    shown = (course.most.draws < threshold) & (when >= measured[:, None])
+    return _OnsetDraws(measured, earliest, np.where(shown.any(axis=1), when[shown.argmax(axis=1)], NEVER))
+
+
 # --------------------------------------------------------------------------- beside the baseline
 
 
 def _rows(
     kind: str,
-    arms: Mapping[str, Mapping[str, Retention]],
+    arms: Mapping[str, Mapping[str, _Course]],
     falls: Mapping[str, Mapping[str, _Fall]],
     generations: Sequence[int],
     baseline: str,
@@ -236,27 +293,31 @@ def _rows(
 ) -> list[dict[str, Any]]:
     base = arms[baseline]
     differences = {
-        (arm, name): _difference(r, base[name])
+        (arm, name): _difference(course.measured, base[name].measured)
         for arm, own in arms.items()
         if arm != baseline
-        for name, r in own.items()
+        for name, course in own.items()
     }
     known = [d for d in differences.values() if not np.isnan(d.value).all()]
     apart = critical_value(known, rule.coverage)
     tail = float(norm.sf(apart)) if math.isfinite(apart) else (1.0 - rule.coverage) / 2
+    onset_draws = {
+        (arm, name): _onset_draws(course, generations, 1.0 - rule.margin)
+        for arm, own in arms.items()
+        for name, course in own.items()
+    }
     rows = []
     for name in base:
         for arm, own in arms.items():
-            r, fall = own[name], falls[arm][name]
-            row = _own_columns(kind, arm, r, fall, generations, critical)
+            course, fall = own[name], falls[arm][name]
+            row = _own_columns(kind, arm, course.measured, fall, generations, critical)
             row |= {"is_baseline": arm == baseline, "most_eroded": "", "finding": "", "sentence": ""}
             if arm != baseline:
                 before = falls[baseline][name]
-                difference = differences[arm, name]
-                wide = band(difference.value, difference.reach, apart, difference.n_slots)
-                drawn = [onsets(each.draws, generations, 1.0 - rule.margin) for each in (r, base[name])]
-                delay = _delay(fall, before, drawn[0], drawn[1], tail, generations[-1] + 1.0)
-                row |= _beside_columns(difference, wide, delay) | {"mean_difference": _mean_difference(r, base[name])}
+                drawn = onset_draws[arm, name], onset_draws[baseline, name]
+                delay = _delay(fall, before, *drawn, tail, generations[-1] + 1.0)
+                row |= _difference_columns(differences[arm, name], course, base[name], apart)
+                row |= _delay_columns(delay)
                 row["finding"] = _finding(fall, before, delay)
                 row["sentence"] = _sentence(row["finding"], arm, baseline, fall, before, delay, generations)
             rows.append(row)
@@ -306,11 +367,23 @@ def _own_columns(
     }
 
 
-def _beside_columns(difference: Retention, wide: Band, delay: Delay) -> dict[str, Any]:
+def _difference_columns(difference: Retention, course: _Course, base: _Course, critical: float) -> dict[str, Any]:
+    """The interval reaches from the least that the arm may have kept less the most that the baseline may have, to the
+    reverse; ``inf`` where nothing bounds it."""
+    lowest, highest = _difference(course.least, base.most), _difference(course.most, base.least)
+    low = band(lowest.value, lowest.reach, critical, lowest.n_slots).low[0]
+    high = band(highest.value, highest.reach, critical, highest.n_slots).high[0]
+    known = not math.isnan(difference.value[0])
     return {
         "difference": difference.value[0],
-        "difference_low": wide.low[0],
-        "difference_high": wide.high[0],
+        "difference_low": -math.inf if known and math.isnan(low) else low,
+        "difference_high": math.inf if known and math.isnan(high) else high,
+        "mean_difference": _mean_difference(course.measured, base.measured),
+    }
+
+
+def _delay_columns(delay: Delay) -> dict[str, Any]:
+    return {
         "delay_generations": delay.value,
         "delay_low": delay.low,
         "delay_high": delay.high,
@@ -320,30 +393,39 @@ def _beside_columns(difference: Retention, wide: Band, delay: Delay) -> dict[str
     }
 
 
-def _delay(fall: _Fall, before: _Fall, draws: Array, base: Array, tail: float, after: float) -> Delay:
-    """``draws``, ``base`` (B,): onsets, inf for never. ``tail``: share of the draws left out at each end. ``after``:
-    the first generation after the run.
+def _delay(fall: _Fall, before: _Fall, arm: _OnsetDraws, base: _OnsetDraws, tail: float, after: float) -> Delay:
+    """``arm``, ``base``: onsets, inf for never. ``tail``: share of the draws left out at each end. ``after``: the first
+    generation after the run.
 
-    Where neither falls, neither is later. An interval's ends are draws themselves: generations are whole numbers.
-    What never fell within the run fell after it at the earliest: that bounds a delay of which no draw saw the end,
-    counted from the generation by which the other side must have fallen.
+    An interval's ends are draws themselves: generations are whole numbers. What never fell within the run fell after it
+    at the earliest: that bounds a delay of which no draw saw the end, counted from the generation by which the other
+    side must have fallen.
     """
-    never = np.isinf(draws) & np.isinf(base)
-    later = np.subtract(draws, base, out=np.zeros_like(draws), where=~never)
-    low, middle, high = _ends(later, tail)
-    least, _, most = _ends(np.minimum(draws, after) - np.minimum(base, after), tail)
-    low = float(np.fmin(least, after - before.high)) if low == NEVER else low
-    high = float(np.fmax(most, fall.high - after)) if high == -NEVER else high
+    least, most = _later(arm.earliest, base.latest), _later(arm.latest, base.earliest)
+    low, high = _ends(least, tail)[0], _ends(most, tail)[2]
+    middle = _ends(_later(arm.measured, base.measured), tail)[1]
+    if low == NEVER:
+        seen = np.minimum(arm.earliest, after) - np.minimum(base.latest, after)
+        low = float(np.fmin(_ends(seen, tail)[0], after - before.high))
+    if high == -NEVER:
+        seen = np.minimum(arm.latest, after) - np.minimum(base.earliest, after)
+        high = float(np.fmax(_ends(seen, tail)[2], fall.high - after))
     value = fall.value - before.value if fall.state == before.state == "eroded" else middle
     reach = middle - low if math.isfinite(middle) else math.nan
     return Delay(
         value=min(max(value, low), high),
         low=low,
         high=high,
-        p_later=float((later > 0).mean()),
-        p_earlier=float((later < 0).mean()),
+        p_later=float((least > 0).mean()),
+        p_earlier=float((most < 0).mean()),
         smallest=reach + 1.0 if math.isfinite(reach) else NEVER,
     )
+
+
+def _later(onset: Array, base: Array) -> Array:
+    """By how many generations, (B,). Where neither falls, neither is later."""
+    never = np.isinf(onset) & np.isinf(base)
+    return np.subtract(onset, base, out=np.zeros_like(onset), where=~never)
 
 
 def _ends(values: Array, tail: float) -> tuple[float, float, float]:
@@ -412,7 +494,7 @@ def _share(share: float) -> str:
 # --------------------------------------------------------------------------- small print
 
 
-def _course(kind: str, arm: str, r: Retention, generations: Sequence[int], critical: float) -> Iterable[dict[str, Any]]:
+def _lines(kind: str, arm: str, r: Retention, generations: Sequence[int], critical: float) -> Iterable[dict[str, Any]]:
     wide = band(r.value, r.reach, critical, r.n_slots)
     for index, generation in enumerate(generations):
         yield {
@@ -439,6 +521,16 @@ def _within(r: Retention, own: Sequence[int], wanted: Sequence[int]) -> Retentio
         n_reference=r.n_reference if own[0] == wanted[0] else 0,
         if_selected=None if r.if_selected is None else r.if_selected[columns],
     )
+
+
+def _too_few(arms: Mapping[str, Sequence[Retention]]) -> list[str]:
+    """A sentence for each arm in which too few slots were measured to claim anything."""
+    n_slots = {arm: max((r.n_slots for r in own), default=0) for arm, own in arms.items()}
+    return [
+        f"{arm}: only {n} slots were measured; nothing is claimed of it, which takes {FEWEST_SLOTS}."
+        for arm, n in n_slots.items()
+        if n < FEWEST_SLOTS
+    ]
 
 
 def _left_out(measured: Sequence[Retention], table: pd.DataFrame) -> list[str]:

@@ -41,12 +41,26 @@ CONTENDERS = ("eroded", "cannot_tell")
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """The least and the most that retention can be whatever the unmeasured subjects hold: (G,), and the same for every
+    draw (B, G)."""
+
+    low: Array
+    high: Array
+    low_draws: Array
+    high_draws: Array
+
+
+@dataclass(frozen=True)
 class Retention:
     """Retention of one trait: ``value`` (G,), ``draws`` (B, G); 1 at the reference, 0 at the floor, NaN unmeasured.
 
     ``measured`` (G,): share of the subjects that were measured, over the same share in the reference, at most 1.
     ``n_slots``: how many slots stand behind its reference. ``n_reference``: how many of the first
-    generations are the reference itself (1, or 0 with a ``real/`` folder).
+    generations are the reference itself (1, or 0 with a ``real/`` folder). ``n_units`` (G,): how many independent
+    slots, or prompt groups drawn whole, stand behind both each generation and the reference; None: ``n_slots``
+    everywhere. ``n_lineages``: how many replicates it is the mean of. ``bounds``: where what is unmeasured is not this
+    run's alone; None: from the fields here.
     ``falls``: whether it can lose all (location traits drift instead). ``noise_floor``: the loss that chance alone
     shows in 2.5 % of cases, NaN where that is not known. ``if_selected`` (G,): the least retention that an unchanged
     reference would show if only the measured share of it were left; None where that is not known. ``most_kept``: the
@@ -67,10 +81,38 @@ class Retention:
     if_selected: Array | None = None
     most_kept: float = 1.0
     repeat_loss: float = math.nan
+    n_units: NDArray[np.intp] | None = None
+    n_lineages: int = 1
+    bounds: Bounds | None = None
 
     def least_loss(self, margin: float) -> float:
         """The loss that erosion goes beyond: the margin, and what re-reading alone shows."""
         return float(np.fmax(margin, self.repeat_loss))
+
+    @cached_property
+    def units(self) -> NDArray[np.intp]:
+        """(G,): independent slots or prompt groups behind each generation."""
+        if self.n_units is None or self.n_units.shape != self.value.shape:
+            return np.full(self.value.shape, self.n_slots, dtype=np.intp)
+        return self.n_units
+
+    @cached_property
+    def n_independent(self) -> NDArray[np.intp]:
+        """(G,): what an error was estimated from; one more than its degrees of freedom. Lineages, where there are
+        several: how much these differ is told by nothing else."""
+        return self.units if self.n_lineages == 1 else np.full_like(self.units, self.n_lineages)
+
+    @cached_property
+    def decided(self) -> NDArray[np.bool_]:
+        """(G,): measured, and in enough slots for anything to be decided."""
+        return ~np.isnan(self.value) & (self.units >= FEWEST_SLOTS)
+
+    @cached_property
+    def worst(self) -> Bounds:
+        """What may have become of it, whatever the unmeasured hold."""
+        return self.bounds or bounds_of(
+            self.value, self.draws, self.measured, self.most_kept, self.if_selected, self.falls
+        )
 
     @cached_property
     def error(self) -> Array:
@@ -133,7 +175,8 @@ class Ranking:
     """Every trait's band and onset, and what the draws say of their order.
 
     ``critical``: standard errors that make the bands hold for all traits and generations at once.
-    ``before``: for every two eroded traits, how often the first fell before the second.
+    ``before``: for every two eroded traits, how often the first fell before the second. ``last``: the place of the
+    last generation in which anything could be decided; "for good" means up to there.
     """
 
     rule: Rule
@@ -141,6 +184,7 @@ class Ranking:
     bands: Mapping[str, Band]
     onsets: Mapping[str, Onset]
     before: Mapping[tuple[str, str], Precedence]
+    last: int = -1
 
 
 @dataclass(frozen=True)
@@ -284,7 +328,8 @@ def critical_value(retentions: Sequence[Retention], coverage: float) -> float:
     """How many standard errors wide intervals must be to hold for all traits and generations at once.
 
     Quantile of the draws' largest studentised deviation (max-|T|; Romano & Wolf 2005, doi:10.1198/016214504000000539;
-    Montiel Olea & Plagborg-Moller 2019, doi:10.1002/jae.2656), at most Bonferroni's. That of a single interval where
+    Montiel Olea & Plagborg-Moller 2019, doi:10.1002/jae.2656), at most Bonferroni's, and Bonferroni's for the mean of
+    a few lineages: how their errors hang together cannot be learned from so few. That of a single interval where
     nothing varies.
     """
     single = float(norm.ppf(0.5 + coverage / 2))
@@ -294,8 +339,10 @@ def critical_value(retentions: Sequence[Retention], coverage: float) -> float:
     n_cells = int((~np.isnan(deviations).all(axis=0)).sum())
     if n_cells == 0:
         return single
-    largest = float(np.nanquantile(_quietly(np.nanmax, deviations, axis=1), coverage))
-    return min(largest, float(norm.ppf(1.0 - (1.0 - coverage) / (2 * n_cells))))
+    bonferroni = float(norm.ppf(1.0 - (1.0 - coverage) / (2 * n_cells)))
+    if any(r.n_lineages > 1 for r in retentions):
+        return bonferroni
+    return min(float(np.nanquantile(_quietly(np.nanmax, deviations, axis=1), coverage)), bonferroni)
 
 
 def _deviations(retention: Retention) -> Array:
@@ -319,38 +366,65 @@ def reach(value: Array, draws: Array) -> tuple[Array, Array]:
     return np.maximum(below, 0.0), np.maximum(above, 0.0)
 
 
-def band(value: Array, reach: tuple[Array, Array], critical: float, n_slots: int) -> Band:
-    """Estimate plus and minus ``critical`` standard errors, by Student's distribution: few slots, wider intervals."""
-    wide = float(student_t.ppf(norm.cdf(critical), max(n_slots - 1, 1)))
-    return Band(value - wide * reach[0], value + wide * reach[1])
+def band(value: Array, reach: tuple[Array, Array], critical: float, n_units: int | NDArray[np.intp]) -> Band:
+    """Estimate plus and minus ``critical`` standard errors, by Student's distribution: few units, wider intervals.
+
+    ``n_units``: independent slots, prompt groups or lineages that the errors were estimated from, one number or (G,).
+    """
+    wide = student_t.ppf(norm.cdf(critical), np.maximum(np.asarray(n_units) - 1, 1))
+    return Band(np.asarray(value - wide * reach[0]), np.asarray(value + wide * reach[1]))
 
 
-def worst_case(retention: Retention, band: Band) -> Band:
-    """Bounds of retention whatever the subjects hold that cannot be measured any more.
+def bounds_of(
+    value: Array, draws: Array, measured: Array, most_kept: float, if_selected: Array | None, falls: bool
+) -> Bounds:
+    """Bounds of retention whatever the subjects hold that cannot be measured any more; arguments as in ``Retention``.
 
     Subjects go unmeasured because they decay, so what is left over is no fair sample of them. Lower bound, which
     decides whether a trait has held: they have lost all (Manski 1990, "Nonparametric bounds on treatment effects").
     Upper bound, which decides whether a fall is shown: they have kept all, and what is left over is that part of an
     unchanged reference that looks worst (``if_selected``; trimming as in Lee 2009,
-    doi:10.1111/j.1467-937X.2009.00536.x).
+    doi:10.1111/j.1467-937X.2009.00536.x). Each draw is bounded as the estimate is, so that the bounds' own intervals
+    can be told from them.
     """
-    share = np.where(np.isnan(retention.value), 0.0, np.clip(retention.measured, 0.0, 1.0))
-    low, high = np.where(share > 0.0, [band.low, band.high], [[0.0], [retention.most_kept]])
-    return Band(
-        np.asarray(share * low + (1.0 - share) * np.minimum(low, 0.0)),
-        np.fmax(share * high + (1.0 - share) * np.maximum(high, retention.most_kept), _unselected(retention, high)),
+    known = ~np.isnan(value)
+    share = np.where(known, np.clip(measured, 0.0, 1.0), 0.0)
+    worst = None if if_selected is None else np.where(known, if_selected, np.nan)
+
+    def low(retention: Array) -> Array:
+        kept = np.where(share > 0.0, retention, 0.0)
+        return np.asarray(share * kept + (1.0 - share) * np.minimum(kept, 0.0))
+
+    def high(retention: Array) -> Array:
+        kept = np.where(share > 0.0, retention, most_kept)
+        return np.fmax(share * kept + (1.0 - share) * np.maximum(kept, most_kept), _unselected(kept, worst, falls))
+
+    return Bounds(low(value), high(value), low(draws), high(draws))
+
+
+def _unselected(retention: Array, if_selected: Array | None, falls: bool) -> Array:
+    """``retention`` (..., G) if the measured were the worst part of their generation; NaN where that is not known."""
+    if if_selected is None:
+        return retention
+    if not falls:
+        return np.asarray(retention + 1.0 - if_selected)
+    enough = if_selected > LEAST_IF_SELECTED
+    return np.where(
+        enough, retention / np.where(enough, if_selected, 1.0), np.where(np.isnan(if_selected), np.nan, np.inf)
     )
 
 
-def _unselected(retention: Retention, high: Array) -> Array:
-    """``high`` (G,) if the measured were the worst part of their generation; NaN where that is not known."""
-    if retention.if_selected is None:
-        return high
-    worst = retention.if_selected
-    if not retention.falls:
-        return np.asarray(high + 1.0 - worst)
-    enough = worst > LEAST_IF_SELECTED
-    return np.where(enough, high / np.where(enough, worst, 1.0), np.where(np.isnan(worst), np.nan, np.inf))
+def worst_case(retention: Retention, critical: float) -> Band:
+    """The interval of both bounds: the lower end of the lower one, the upper end of the upper one."""
+    worst = retention.worst
+
+    def around(value: Array, draws: Array) -> Band:
+        unbounded = np.isinf(value)
+        bounded, of_draws = np.where(unbounded, 0.0, value), np.where(unbounded, 0.0, draws)
+        found = band(bounded, reach(bounded, of_draws), critical, retention.n_independent)
+        return Band(np.where(unbounded, value, found.low), np.where(unbounded, value, found.high))
+
+    return Band(around(worst.low, worst.low_draws).low, around(worst.high, worst.high_draws).high)
 
 
 # --------------------------------------------------------------------------- onset
@@ -370,12 +444,30 @@ def onsets(retention: Array, generations: Sequence[int], threshold: float) -> Ar
     return onset
 
 
-def shown_onset(retention: Retention, band: Band, generations: Sequence[int], threshold: float) -> float:
-    """First generation in which the fall is shown whatever the unmeasured subjects hold, and from which the interval
-    of what is measured stays below the threshold; inf for never."""
-    beyond = worst_case(retention, band).high < threshold
-    stays = onsets(band.high, generations, threshold)
+def shown_onset(
+    retention: Retention, band: Band, worst: Band, generations: Sequence[int], threshold: float, last: int
+) -> float:
+    """First generation in which the fall is shown whatever the unmeasured subjects hold (``worst``), and from which the
+    interval of what is measured stays below the threshold; inf for never.
+
+    Generations of too few slots are passed over. The one at ``last`` must have enough: what is not looked at in the
+    end may have recovered. An interval of no width claims nothing: few different readings hide their error.
+    """
+    if not retention.decided[last]:
+        return NEVER
+    high = np.where(retention.reach[1] < 1e-12, np.inf, band.high)
+    stays = onsets(np.where(retention.decided, high, np.nan), generations, threshold)
+    beyond = retention.decided & (worst.high < threshold)
     return next((float(g) for g, shown in zip(generations, beyond, strict=True) if shown and g >= stays), NEVER)
+
+
+def last_decided(retentions: Sequence[Retention]) -> int:
+    """The place of the last generation that has enough slots of any trait; 0 where none has.
+
+    An unfinished last generation is not one that was looked at, nor one that the control arm lacks.
+    """
+    enough = [np.flatnonzero(r.units >= FEWEST_SLOTS) for r in retentions]
+    return max((int(places[-1]) for places in enough if places.size), default=0)
 
 
 def first_below(value: Array, generations: Sequence[int], drop: float) -> float:
@@ -414,7 +506,8 @@ def nothing_left(
     falling = [r for r in retentions if r.falls and ranking.onsets[r.name].state != "not_measured"]
 
     def latest(courses: Sequence[Array]) -> float:
-        return max((float(onsets(course, generations, NOTHING_LEFT)) for course in courses), default=NEVER)
+        seen = (np.where(r.decided, course, np.nan) for r, course in zip(falling, courses, strict=True))
+        return max((float(onsets(course, generations, NOTHING_LEFT)) for course in seen), default=NEVER)
 
     bands = [ranking.bands[r.name] for r in falling]
     seen = NothingLeft(
@@ -510,28 +603,39 @@ def rank(
     if critical is None:
         measured = [r for r in retentions if not np.isnan(r.value[r.n_reference :]).all()]
         critical = critical_value(measured, rule.coverage)
-    bands = {r.name: band(r.value, r.reach, critical, r.n_slots) for r in retentions}
-    draws = {r.name: onsets(r.draws, generations, 1.0 - r.least_loss(rule.margin)) for r in retentions}
-    found = {r.name: _onset(r, bands[r.name], draws[r.name], generations, rule, critical) for r in retentions}
+    bands = {r.name: band(r.value, r.reach, critical, r.n_independent) for r in retentions}
+    draws = {r.name: _onset_draws(r, generations, rule.margin) for r in retentions}
+    last = last_decided(retentions)
+    found = {r.name: _onset(r, bands[r.name], draws[r.name], generations, rule, critical, last) for r in retentions}
     contenders = {name: draws[name] for name, onset in found.items() if onset.state in CONTENDERS}
     p_first = _shares(contenders)
     found = {name: replace(onset, p_first=p_first.get(name, 0.0)) for name, onset in found.items()}
     eroded = {name: draws[name] for name, onset in found.items() if onset.state == "eroded"}
-    return Ranking(rule, critical, bands, found, precedences(eroded))
+    return Ranking(rule, critical, bands, found, precedences(eroded), last)
 
 
-def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], rule: Rule, critical: float) -> Onset:
+def _onset_draws(r: Retention, generations: Sequence[int], margin: float) -> Array:
+    """Each draw's onset (B,), generations of too few slots passed over."""
+    return onsets(np.where(r.decided, r.draws, np.nan), generations, 1.0 - r.least_loss(margin))
+
+
+def _onset(
+    r: Retention, band: Band, draws: Array, generations: Sequence[int], rule: Rule, critical: float, last: int
+) -> Onset:
     threshold = 1.0 - r.least_loss(rule.margin)
     if np.isnan(r.value[r.n_reference :]).all():
         return Onset(*(math.nan,) * 5, p_first=0.0, smallest_detectable=math.nan, state="not_measured")
-    half_width = float(_quietly(np.nanmedian, (band.high - r.value)[r.n_reference :]))
+    decided = r.decided[r.n_reference :]
+    width = (band.high - r.value)[r.n_reference :]
+    half_width = float(_quietly(np.nanmedian, width[decided] if decided.any() else width))
     detectable = float(np.fmax(r.least_loss(rule.margin) + half_width, r.noise_floor))
-    lowest = worst_case(r, band).low
-    high = shown_onset(r, band, generations, threshold)
-    state = _state(r, lowest, high, detectable, 1.0 - rule.margin)
+    worst = worst_case(r, critical)
+    high = shown_onset(r, band, worst, generations, threshold, last)
+    state = _state(r, worst.low, high, detectable, 1.0 - rule.margin, last)
+    value = np.where(r.decided, r.value, np.nan)
     return Onset(
-        value=float(onsets(r.value, generations, threshold)) if state == "eroded" else math.nan,
-        low=float(onsets(lowest, generations, threshold)),
+        value=float(onsets(value, generations, threshold)) if state == "eroded" else math.nan,
+        low=float(onsets(worst.low, generations, threshold)),
         high=high,
         half_life_generations=half_life(r.value, generations, r.n_reference),
         p_eroded=float(np.isfinite(draws).mean()),
@@ -541,14 +645,15 @@ def _onset(r: Retention, band: Band, draws: Array, generations: Sequence[int], r
     )
 
 
-def _state(r: Retention, lowest: Array, shown: float, detectable: float, held: float) -> str:
+def _state(r: Retention, lowest: Array, shown: float, detectable: float, held: float, last: int) -> str:
     """``held``: the retention above which all must lie to have held; re-reading does not lower it."""
-    if math.isfinite(shown) and r.n_slots >= FEWEST_SLOTS:
+    if math.isfinite(shown):
         return "eroded"
-    known = lowest[r.n_reference :][~np.isnan(r.value[r.n_reference :])]
-    if (known > held).all() and not math.isnan(r.value[-1]):
+    decided = r.decided & (np.arange(len(r.value)) >= r.n_reference)
+    sure = (lowest > held) & ((r.reach[0] >= 1e-12) | (r.value == 1.0))  # of no width: unchanged in every draw
+    if r.decided[last] and decided.any() and sure[decided].all():
         return "held"
-    return "cannot_tell" if detectable < 1.0 and r.n_slots >= FEWEST_SLOTS else "not_rankable"
+    return "cannot_tell" if detectable < 1.0 and decided.any() else "not_rankable"
 
 
 # --------------------------------------------------------------------------- verdict
@@ -571,10 +676,12 @@ def judge(
     p_group = _shares(falls)
     earliest = {g: min(found[r.name].value for r in eroded if r.group == g) for g in {r.group for r in eroded}}
     leader = _first(p_group, earliest, ranking.rule.p_first)
+    if leader and leader[2] > min(earliest.values()):
+        leader = None  # its share comes from traits that may have fallen, and what surely fell of it fell later
     blind = _blind(retentions, found)
     first_group = None if blind else leader
     inside = [r for r in contenders if first_group and r.group == first_group[0]]
-    p_trait = _shares({r.name: onsets(r.draws, generations, 1.0 - r.least_loss(margin)) for r in inside})
+    p_trait = _shares({r.name: _onset_draws(r, generations, margin) for r in inside})
     first_trait = _first(p_trait, {r.name: found[r.name].value for r in eroded}, ranking.rule.p_first)
     order = tuple(sorted((r.name for r in eroded), key=lambda n: (found[n].value, -found[n].p_first, n)))
     verdict = Verdict(
@@ -590,14 +697,15 @@ def judge(
         nothing_left=nothing_left(retentions, ranking, generations, extrapolate),
         sentence="",
     )
-    sentence = _sentence(verdict, leader, retentions, ranking, len(generations)) + _end_sentence(verdict.nothing_left)
-    return replace(verdict, sentence=sentence)
+    sentence = _sentence(verdict, leader, retentions, ranking)
+    said = sentence + _until(retentions, ranking, generations) + _end_sentence(verdict.nothing_left)
+    return replace(verdict, sentence=said)
 
 
 def _less_rereading(r: Retention, margin: float) -> Retention:
-    """Raised so that it falls below the margin where it falls below its own threshold."""
-    allowance = r.least_loss(margin) - margin
-    return replace(r, value=r.value + allowance, draws=r.draws + allowance) if allowance else r
+    """Raised so that it falls below the margin where it falls below its own threshold; NaN where nothing is decided."""
+    allowance = np.where(r.decided, r.least_loss(margin) - margin, np.nan)
+    return replace(r, value=r.value + allowance, draws=r.draws + allowance) if allowance.any() else r
 
 
 def _shares(draws: Mapping[str, Array]) -> dict[str, float]:
@@ -637,15 +745,14 @@ def _sentence(
     leader: tuple[str, float, float] | None,
     retentions: Sequence[Retention],
     ranking: Ranking,
-    n_generations: int,
 ) -> str:
     n_measured = len(retentions) - len(verdict.not_measured)
-    n_slots = max((r.n_slots for r in retentions), default=0)
-    if n_measured == 0:
-        why = "there is only one generation" if n_generations < 2 else "no trait could be measured in two generations"
-        return f"Cannot tell what erodes: {why}."
-    if n_slots < FEWEST_SLOTS:
-        return f"Cannot tell what erodes: {n_slots} slots were measured; it takes {FEWEST_SLOTS} to decide anything."
+    if all(len(r.value) <= r.n_reference for r in retentions):
+        return "Cannot tell what erodes: there is only one generation."
+    if n_measured == 0 and all(r.n_slots >= FEWEST_SLOTS for r in retentions):
+        return "Cannot tell what erodes: no trait could be measured in two generations."
+    if not any(r.decided[r.n_reference :].any() for r in retentions):
+        return f"Cannot tell what erodes: {_too_few(retentions)}; it takes {FEWEST_SLOTS} to decide anything."
     if not verdict.order:
         return (
             f"None of the {n_measured} traits that could be measured is sure to have lost more than "
@@ -655,11 +762,29 @@ def _sentence(
     if leader is None:
         shares = sorted(verdict.p_families.items(), key=lambda item: -item[1])
         rivals = ", ".join(f"{name} {_percent(p)}" for name, p in shares if p > 0)
-        return (
-            f"Cannot tell what erodes first: {len(verdict.order)} traits eroded, but the order is not sure ({rivals})."
-        )
+        ahead = shares[0][1] >= ranking.rule.p_first
+        why = "what may have fallen first is not sure to have fallen" if ahead else "the order is not sure"
+        n = len(verdict.order)
+        return f"Cannot tell what erodes first: {n} trait{'s' * (n > 1)} eroded, but {why} ({rivals})."
     labels = {r.name: r.label for r in retentions}
     return _leader_sentence(verdict, leader, labels) + _undecided(ranking, n_measured)
+
+
+def _too_few(retentions: Sequence[Retention]) -> str:
+    """How many slots there are where they are too few."""
+    n_reference = max((r.n_slots for r in retentions), default=0)
+    if n_reference < FEWEST_SLOTS:
+        where = "" if any(r.n_reference for r in retentions) else " of the reference"
+        return f"{n_reference} slots{where} were measured"
+    n = max(int(np.where(np.isnan(r.value), 0, r.units)[r.n_reference :].max()) for r in retentions)
+    return f"no generation beside the reference has more than {n} slots (or whole prompt groups) measured"
+
+
+def _until(retentions: Sequence[Retention], ranking: Ranking, generations: Sequence[int]) -> str:
+    """Said where the last generations take no part: unfinished, or lacking in the control arm."""
+    if ranking.last == len(generations) - 1 or not any(r.decided[r.n_reference :].any() for r in retentions):
+        return ""
+    return f" Later generations than {generations[ranking.last]} have too few slots measured to be judged."
 
 
 def _blind_sentence(verdict: Verdict) -> str:

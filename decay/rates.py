@@ -16,20 +16,21 @@ LEAST_YOUDEN = 0.1
 nothing: dividing by it would magnify the error of the share tenfold and more, and below 0 turn it round."""
 
 
-def with_one_more_slot(shares: Array, n_slots: NDArray[np.intp], rng: np.random.Generator) -> Array:
-    """Resampled shares of yes, each with one slot added that nobody saw: all yes or all no, as a coin falls.
+def with_one_more_unit(shares: Array, n_units: NDArray[np.intp], rng: np.random.Generator) -> Array:
+    """Resampled shares of yes, each with one unit added that nobody saw: all yes or all no, as a coin falls.
 
-    ``shares`` (B, N): 0..1, NaN stays; ``n_slots`` (N,): slots behind each, at least 1. Returns (B, N).
+    ``shares`` (B, N): 0..1, NaN stays; ``n_units`` (N,): independent slots behind each, or prompt groups where these
+    are drawn whole, at least 1. Returns (B, N).
 
-    Resampling n slots without a yes gives no yes ever again, an interval of no width, though up to 3/n of all slots may
-    say yes. One slot among n + 1 weighs Beta(1, n) in the Bayesian bootstrap (Rubin 1981, doi:10.1214/aos/1176345338).
+    Resampling n units without a yes gives no yes ever again, an interval of no width, though up to 3/n of all may
+    say yes. One unit among n + 1 weighs Beta(1, n) in the Bayesian bootstrap (Rubin 1981, doi:10.1214/aos/1176345338).
     At none (and at all) of n the draws then follow the mid-P confidence distribution, half Clopper and Pearson's lower
     limits, all 0, and half their upper ones (Lancaster 1961, doi:10.1080/01621459.1961.10482105), so that the interval
     is 0 to 1 - 0.05^(1/n), the rule of three. Jeffreys' prior has much the same upper end, but its equal-tailed
-    interval leaves out the 0 that was seen. With many slots the one more weighs nothing. It is a whole slot, not a
-    subject: the two eyes of a face are no two witnesses.
+    interval leaves out the 0 that was seen. With many units the one more weighs nothing. It is a whole slot or
+    group, not a subject: the two eyes of a face are no two witnesses.
     """
-    weight = rng.beta(1.0, n_slots, size=shares.shape)
+    weight = rng.beta(1.0, n_units, size=shares.shape)
     return np.asarray(shares + weight * (rng.integers(2, size=shares.shape) - shares))
 
 

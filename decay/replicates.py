@@ -1,7 +1,7 @@
 """Replicate lineages of one experiment, taken together: what holds for lineages, not only for this one's pictures.
 
-A two-level bootstrap (Davison & Hinkley 1997, section 3.8): lineages are drawn with replacement, then slots within
-each. Draws between lineages are widened, because few lineages say little of how much lineages differ.
+Lineages differ by more than their pictures: the error of their mean is told by how much they differ, with one degree
+of freedom less than there are lineages, and is never less than what resampling the slots within each gives.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
 
 from decay.arms import Arm, check_replicates, common_generations, left_aside
 from decay.erosion import Array
+from decay.errors import DecayError
 from decay.results import Results, draw_conclusion
 from decay.settings import MeasureSettings
 from decay.traits import TraitSeries, readings_to_traits
 
 FEW_LINEAGES = 5
 """Below this many lineages the sentence says how little they are."""
-_NORMAL_SCORE = 1.959964
 
 
 def judge_replicates(arms: Sequence[Arm]) -> Results:
@@ -30,6 +29,7 @@ def judge_replicates(arms: Sequence[Arm]) -> Results:
     Raises DecayError where they cannot be compared.
     """
     check_replicates(arms)
+    _check_distinct(arms)
     common_generations(arms)
     first = arms[0]
     lineages = [readings_to_traits(arm.tables, arm.generations, first.n_resamples, first.seed) for arm in arms]
@@ -40,6 +40,20 @@ def judge_replicates(arms: Sequence[Arm]) -> Results:
     said = [str(results.verdict["sentence"]), caution(len(arms)), *left_aside(arms)]
     record = dict(results.verdict) | {"sentence": " ".join(said), "lineages": [arm.name for arm in arms]}
     return replace(results, verdict=record)
+
+
+def _check_distinct(arms: Sequence[Arm]) -> None:
+    """Raise DecayError where two hold the very same pictures: a copy is no second lineage."""
+    seen: dict[frozenset[tuple[int, str]], str] = {}
+    for arm in arms:
+        images = arm.tables.images[arm.tables.images["generation"] > arm.generations[0]]
+        pictures = frozenset(zip(images["generation"], images["sha256"], strict=True))
+        if pictures and pictures in seen:
+            raise DecayError(
+                f"{seen[pictures]} and {arm.name} hold the very same pictures: a copy is no second lineage. Give each "
+                "lineage once."
+            )
+        seen[pictures] = arm.name
 
 
 def _reference(arms: Sequence[Arm]) -> str:
@@ -58,30 +72,32 @@ def pooled(
     shared = tuple(sorted(set.intersection(*(set(own) for own in generations))))
     columns = [np.array([list(own).index(g) for g in shared], dtype=np.intp) for own in generations]
     n_draws = len(lineages[0][0].draws)
-    drawn = rng.integers(len(lineages), size=(n_draws, len(lineages)))
+    weights = rng.normal(size=(n_draws, len(lineages)))
     rows = rng.integers(n_draws, size=(n_draws, len(lineages)))
     traits = zip(*lineages, strict=True)
-    return tuple(_pooled(same, columns, drawn, rows) for same in traits), shared
+    return tuple(_pooled(same, columns, weights, rows) for same in traits), shared
 
 
-def two_level(value: Array, draws: Array, drawn: NDArray[np.intp], rows: NDArray[np.intp]) -> tuple[Array, Array]:
+def two_level(value: Array, draws: Array, weights: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
     """Mean over L lineages: (G,) and its draws (B, G).
 
-    ``value`` (L, G); ``draws`` (L, B, G): of each lineage's slots; ``drawn`` (B, L): which lineages a draw takes;
-    ``rows`` (B, L): which of its slots' draws. NaN wherever any lineage was not measured: a mean over fewer
-    lineages is another mean.
+    ``value`` (L, G); ``draws`` (L, B, G): of each lineage's slots; ``weights`` (B, L): standard normal, the same for
+    all traits; ``rows`` (B, L): which of each lineage's draws are put together. NaN wherever any lineage was not
+    measured: a mean over fewer lineages is another mean.
+
+    The slots' draws give the error within lineages. That between them, the standard error of the mean of L values,
+    holds the former already; only what it is more is added, as a multiplier bootstrap that keeps traits and
+    generations together. Student's distribution with L - 1 degrees of freedom comes in with the intervals (``band``).
     """
+    n = len(value)
     mean = value.mean(axis=0)
-    between = value[drawn].mean(axis=1) - mean
-    within = (draws - value[:, None, :])[drawn, rows].mean(axis=1)
-    return mean, mean + widening(len(value)) * between + within
-
-
-def widening(n_lineages: int) -> float:
-    """What the draws between ``n_lineages`` are stretched by: their variance is (L - 1) / L of the truth, and Student's
-    distribution with L - 1 degrees of freedom takes the place of the normal one (6.5 and 1.4 for two: 9 in all)."""
-    freedom = n_lineages - 1
-    return float(np.sqrt(n_lineages / freedom) * student_t.ppf(0.975, freedom) / _NORMAL_SCORE)
+    off = value - mean
+    within = np.stack([one[row] for one, row in zip(draws, rows.T, strict=True)]).mean(axis=0) - mean
+    variance = np.square(off).sum(axis=0) / (n * (n - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        more = np.sqrt(np.maximum(1.0 - within.var(axis=0) / variance, 0.0))
+    between = weights @ (np.where(variance > 0.0, more, 0.0) * off) / np.sqrt(n * (n - 1))
+    return mean, mean + between + within
 
 
 def caution(n_lineages: int) -> str:
@@ -89,19 +105,19 @@ def caution(n_lineages: int) -> str:
     if n_lineages >= FEW_LINEAGES:
         return f"{n_lineages} lineages were taken together."
     return (
-        f"Only {n_lineages} lineages were taken together: that says little of how much lineages differ, and the "
-        f"intervals are {widening(n_lineages):.1f} times as wide between lineages for it; take {FEW_LINEAGES} or more."
+        f"Only {n_lineages} lineages were taken together: that says next to nothing of how much lineages differ, and "
+        f"intervals are wide for it; take {FEW_LINEAGES} or more."
     )
 
 
 def _pooled(
-    same: Sequence[TraitSeries], columns: Sequence[NDArray[np.intp]], drawn: NDArray[np.intp], rows: NDArray[np.intp]
+    same: Sequence[TraitSeries], columns: Sequence[NDArray[np.intp]], weights: Array, rows: NDArray[np.intp]
 ) -> TraitSeries:
     def stacked(name: str) -> Array:
         return np.stack([getattr(one, name)[..., own] for one, own in zip(same, columns, strict=True)])
 
-    value, draws = two_level(stacked("value"), stacked("draws"), drawn, rows)
-    retention, retention_draws = two_level(stacked("retention"), stacked("retention_draws"), drawn, rows)
+    value, draws = two_level(stacked("value"), stacked("draws"), weights, rows)
+    retention, retention_draws = two_level(stacked("retention"), stacked("retention_draws"), weights, rows)
     return replace(
         same[0],
         value=value,
@@ -113,6 +129,8 @@ def _pooled(
         n_measured=stacked("n_measured").sum(axis=0),
         measured=stacked("measured").min(axis=0),
         n_slots=min(one.n_slots for one in same),
+        n_units=stacked("n_units").min(axis=0),
+        n_lineages=len(same),
         uncorrected=stacked("uncorrected").mean(axis=0),
         noise_floor=max(one.noise_floor for one in same),
         most_kept=max(one.most_kept for one in same),

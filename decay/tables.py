@@ -147,21 +147,26 @@ def _declared(record: ImageRecord, what: str) -> object:
 def _with_expectations(images: pd.DataFrame) -> pd.DataFrame:
     """Add ``expects_face`` and ``expects_hand``: how many an image should show.
 
-    What its metadata or prompt says; else as many as the same slot shows in the reference; else none.
+    What its metadata or prompt says; else as many as the same slot shows in what it is compared with (the reference
+    folder, or a generation 0); else, for a slot that is not there, as many as most images there show. What a later
+    image shows itself says nothing of what it has lost.
     """
     images = images.copy()
     for what in EXPECTABLE:
         found = pd.to_numeric(images[f"n_{what}s"])
-        shown = _shown_by_slot(images, found)
+        before = [found[images["generation"] == first] for first in _references(images)]
         said = pd.to_numeric(images[f"says_{what}"])
-        images[f"expects_{what}"] = said.fillna(images["slot"].map(shown)).fillna(0).astype("int64")
+        for shown in before:
+            said = said.fillna(images["slot"].map(shown.groupby(images["slot"]).first()))
+        usual = before[0].median() if before else 0.0
+        images[f"expects_{what}"] = said.fillna(usual).fillna(0).round().astype("int64")
     return images.drop(columns=[f"says_{what}" for what in EXPECTABLE])
 
 
-def _shown_by_slot(images: pd.DataFrame, found: pd.Series) -> pd.Series:
-    """Subjects found per slot in the earliest generation that has the slot, the reference folder first."""
-    first = images.assign(found=found).dropna(subset="found").sort_values("generation", kind="stable")
-    return first.groupby("slot", sort=False)["found"].first()
+def _references(images: pd.DataFrame) -> list[int]:
+    """What slots are compared with: the reference folder, and the first generation."""
+    numbers = sorted(set(images["generation"]))
+    return numbers[: 2 if numbers[:1] == [REFERENCE_INDEX] else 1]
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], subject: Subject) -> pd.DataFrame:

@@ -8,10 +8,11 @@ be compared draw by draw.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from decay.erosion import (
     FEWEST_SLOTS,
     Array,
+    Bounds,
     Ranking,
     Retention,
     band,
@@ -32,7 +34,7 @@ from decay.erosion import (
     resampled_distances,
 )
 from decay.metadata import EXPECTABLE
-from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_slot
+from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_unit
 from decay.tables import EMBEDDING, REFERENCE, Tables
 from detectors.registry import families
 from detectors.trait import OK, ErrorRates, Family, ResampledStatistic, Resampling, Sample, Subject, Trait
@@ -47,6 +49,9 @@ SUBSETS = 4
 N_SPLITS = 60
 """Splits of the reference into halves behind a noise floor."""
 
+BY_CHANCE = 1e-3
+"""A generation of equal readings has collapsed where the reference would give it with less than this probability."""
+
 AT_FLOOR = 0.025
 """A share has no retention where more than this of the reference's draws lie at the floor: there may be nothing to
 lose, and a ratio to next to nothing is noise."""
@@ -54,11 +59,15 @@ lose, and a ratio to next to nothing is noise."""
 
 @dataclass(frozen=True)
 class Counted:
-    """The measured subjects of one trait in one generation, and how many there should have been."""
+    """The measured subjects of one trait in one generation, and how many there should have been.
+
+    ``slots``, ``units`` (n,): of each, its slot, and what is drawn with it: the slot itself, or its prompt group.
+    """
 
     sample: Sample
     slots: NDArray[np.intp]
     n_expected: int
+    units: NDArray[np.intp]
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -67,6 +76,18 @@ class Counted:
     def n_slots(self) -> int:
         """How many slots have a measured subject."""
         return len(np.unique(self.slots))
+
+    @property
+    def n_units(self) -> int:
+        """How many of what is drawn whole (slots, or prompt groups) have a measured subject."""
+        return len(np.unique(self.units))
+
+    @cached_property
+    def commonest_share(self) -> float:
+        """The share of subjects with the commonest of all readings."""
+        subjects = zip(*self.sample.columns.values(), strict=True)
+        counts = Counter(tuple(r.tobytes() if np.ndim(r) else r for r in readings) for readings in subjects)
+        return max(counts.values(), default=0) / max(len(self), 1)
 
     def drawn(self, counts: NDArray[np.intp]) -> Sample:
         """The sample with each subject repeated as often as its slot was drawn. ``counts``: (n_slots,)."""
@@ -80,7 +101,8 @@ class TraitSeries:
     ``measured`` (G,): share of subjects measured over the same share in the reference, at most 1.
     ``uncorrected`` (G,): the share as read, where ``value`` is corrected for the reading's errors; else NaN.
     ``reference``: its value in the reference; ``is_reference``: whether that is the first of the generations.
-    ``n_slots``: slots behind the reference.
+    ``n_slots``: slots behind the reference. ``n_units`` (G,): the lesser of the slots, or prompt groups drawn whole,
+    behind the generation and behind the reference. ``n_lineages``, ``bounds``: see ``Retention``.
     ``embedder``: who made the face embeddings it rests on, empty for other traits.
     ``control``: the run whose drift is taken off the retention, "" for none.
     ``noise_floor``, ``if_selected``: see the functions of that name. ``most_kept``: see ``Retention``.
@@ -100,6 +122,7 @@ class TraitSeries:
     n_measured: NDArray[np.intp]
     measured: Array
     n_slots: int
+    n_units: NDArray[np.intp]
     uncorrected: Array
     embedder: str = ""
     control: str = ""
@@ -108,6 +131,8 @@ class TraitSeries:
     most_kept: float = 1.0
     repeat_loss: float = math.nan
     repeat_worst: str = ""
+    n_lineages: int = 1
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -130,8 +155,11 @@ class Draws:
     ``clusters`` (n_slots,): which slots are drawn together.
     """
 
+    clusters: NDArray[np.intp]
+
     def __init__(self, clusters: NDArray[np.intp], n_resamples: int, rng: np.random.Generator) -> None:
         n = int(clusters.max()) + 1 if len(clusters) else 0
+        self.clusters = clusters
         self.bootstrap = rng.multinomial(n, np.full(max(n, 1), 1 / max(n, 1)), size=n_resamples)[:, clusters]
         halves = np.zeros((n_resamples, n), dtype=np.intp)
         for row in halves:
@@ -144,7 +172,9 @@ class Draws:
         whole = cls.__new__(cls)
         whole.bootstrap = np.zeros((len(parts[0].bootstrap), n_slots), dtype=np.intp)
         whole.half = np.zeros_like(whole.bootstrap)
+        whole.clusters = np.zeros(n_slots, dtype=np.intp)
         for part, columns in zip(parts, places, strict=True):
+            whole.clusters[columns] = part.clusters + whole.clusters.max(initial=-1) + 1
             whole.bootstrap[:, columns], whole.half[:, columns] = part.bootstrap, part.half
         return whole
 
@@ -152,6 +182,7 @@ class Draws:
         """The same draws of some of the slots, in this order."""
         part = copy(self)
         part.bootstrap, part.half = self.bootstrap[:, places], self.half[:, places]
+        part.clusters = self.clusters[places]
         return part
 
     def of(self, kind: Resampling) -> NDArray[np.intp]:
@@ -181,7 +212,7 @@ def readings_to_traits(
     everyone = [REFERENCE, *generations] if own_reference else list(generations)
     return tuple(
         _series(
-            [_count(subjects(generation, trait.subject), family, trait) for generation in everyone],
+            [_count(subjects(generation, trait.subject), family, trait, draws.clusters) for generation in everyone],
             own_reference,
             family,
             trait,
@@ -212,6 +243,9 @@ def traits_to_retentions(series: Sequence[TraitSeries]) -> tuple[Retention, ...]
             if_selected=s.if_selected,
             most_kept=s.most_kept,
             repeat_loss=s.repeat_loss,
+            n_units=s.n_units,
+            n_lineages=s.n_lineages,
+            bounds=s.bounds,
         )
         for s in series
     )
@@ -265,6 +299,8 @@ def _series(
     uncorrected = value if trait.errors else np.full_like(value, np.nan)
     if trait.errors:
         value, drawn = _corrected(trait.errors, value, drawn, rng)
+    if trait.kind == "level" and not trait.is_share:
+        drawn = _with_one_unlike(value, drawn, everyone, rng)
     retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng, same_subjects)
     compared = slice(1 if own_reference else 0, None)
     measured = _still_measured(reference, counted)
@@ -281,6 +317,7 @@ def _series(
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
         measured=measured,
         n_slots=reference.n_slots,
+        n_units=np.array([min(c.n_units, reference.n_units) for c in counted], dtype=np.intp),
         uncorrected=uncorrected[compared],
         embedder=embedder,
         noise_floor=noise_floor(trait, reference, value[0], draws, rng),
@@ -294,12 +331,12 @@ def _embedder(faces: pd.DataFrame) -> str:
 
 
 def _widened(trait: Trait, value: Array, drawn: Array, everyone: Sequence[Counted]) -> Array:
-    """Draws centred on the estimate and spread as widely as the number of slots, n, asks for.
+    """Draws centred on the estimate and spread as widely as the number of slots (or prompt groups), n, asks for.
 
     The bootstrap's variance is (n - 1) / n of the truth (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
     """
-    n_slots = np.array([max(c.n_slots, 2) for c in everyone])
-    widen = np.sqrt(n_slots / (n_slots - 1)) if trait.resampling == "bootstrap" else 1.0
+    n = np.array([max(c.n_units, 2) for c in everyone])
+    widen = np.sqrt(n / (n - 1)) if trait.resampling == "bootstrap" else 1.0
     spread = (centred(value, drawn) - value) * widen
     return np.clip(np.where(np.isnan(value), np.nan, value + spread), *trait.bounds)
 
@@ -319,12 +356,28 @@ def _with_pooled_error(value: Array, drawn: Array) -> Array:
 
 
 def _share_draws(value: Array, drawn: Array, everyone: Sequence[Counted], rng: np.random.Generator) -> Array:
-    """Draws of a share, each with one slot more.
+    """Draws of a share, each with one slot (or prompt group) more.
 
     Neither centred nor widened: they lean away from 0 and 1 as the truth may, and cover it at few slots as they are.
     """
-    n_slots = np.array([max(c.n_slots, 1) for c in everyone], dtype=np.intp)
-    return np.where(np.isnan(value), np.nan, with_one_more_slot(drawn, n_slots, rng))
+    n_units = np.array([max(c.n_units, 1) for c in everyone], dtype=np.intp)
+    return np.where(np.isnan(value), np.nan, with_one_more_unit(drawn, n_units, rng))
+
+
+def _with_one_unlike(value: Array, drawn: Array, everyone: Sequence[Counted], rng: np.random.Generator) -> Array:
+    """Draws (B, N) in which a generation of nothing but equal readings gets one unit more that nobody saw, either equal
+    too or as the reference is: all of n alike does not mean all alike (see ``with_one_more_unit``).
+
+    Where so many equal readings may come out of the reference by chance, the draws stay as they are, without any
+    width, and so claim nothing.
+    """
+    reference, drawn = everyone[0], drawn.copy()
+    for index, c in enumerate(everyone):
+        alike = c.n_units > 1 and not drawn[:, index].std() and c.commonest_share == 1.0
+        if alike and reference.commonest_share**c.n_units < BY_CHANCE:
+            weight = rng.beta(1.0, c.n_units, size=len(drawn)) * rng.integers(2, size=len(drawn))
+            drawn[:, index] += weight * (value[0] - value[index])
+    return drawn
 
 
 def _corrected(errors: ErrorRates, value: Array, drawn: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -423,8 +476,8 @@ def _retentions(
     name = trait.readings[0]
     numbers = [c.sample.numbers(name) for c in everyone]
     # The reference is at no distance from itself, not even by chance.
-    slots, sizes = everyone[0].slots, [len(np.unique(c.slots)) for c in everyone]
-    chance = np.array([0.0, *(chance_distance(numbers[0], slots, n, rng, trait.resolution) for n in sizes[1:])])
+    units, sizes = everyone[0].units, [c.n_units for c in everyone]
+    chance = np.array([0.0, *(chance_distance(numbers[0], units, n, rng, trait.resolution) for n in sizes[1:])])
     if same_subjects:
         chance = np.zeros_like(chance)
     point = np.where(np.isnan(value), np.nan, [location_distance(n, numbers[0], trait.resolution) for n in numbers])
@@ -445,7 +498,7 @@ def noise_floor(trait: Trait, reference: Counted, value: float, draws: Draws, rn
     losses = _losses_of_halves(trait, reference, halves, rng) / math.sqrt(2.0)
     if trait.kind == "location":
         numbers = reference.sample.numbers(trait.readings[0])
-        chance = chance_distance(numbers, reference.slots, reference.n_slots, rng, trait.resolution)
+        chance = chance_distance(numbers, reference.units, reference.n_units, rng, trait.resolution)
         losses = 1.0 - location_retention(losses, chance)
     return float(np.nanquantile(losses, 0.975)) if not np.isnan(losses).all() else math.nan
 
@@ -548,7 +601,7 @@ def _subjects(tables: Tables, generation: int, subject: Subject, slots: Mapping[
     )
 
 
-def _count(subjects: Subjects, family: Family, trait: Trait) -> Counted:
+def _count(subjects: Subjects, family: Family, trait: Trait, clusters: NDArray[np.intp]) -> Counted:
     """The subjects of one generation in which the trait was measured."""
     images = subjects.images
     measured = _measured(subjects.rows, family, trait)
@@ -558,7 +611,8 @@ def _count(subjects: Subjects, family: Family, trait: Trait) -> Counted:
     rows = subjects.rows
     columns = {name: _column(rows[name][measured], family, name) for name in trait.readings}
     sample = Sample(columns, subjects.groups[measured])
-    return Counted(sample, subjects.slots[measured], _n_expected(images, trait))
+    slots = subjects.slots[measured]
+    return Counted(sample, slots, _n_expected(images, trait), clusters[slots])
 
 
 def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> NDArray[np.bool_]:
@@ -595,7 +649,8 @@ def _n_expected(images: pd.DataFrame, trait: Trait) -> int:
 
 def _rows(series: TraitSeries, ranking: Ranking, generations: Sequence[int]) -> list[dict[str, object]]:
     trait = series.trait
-    values = band(series.value, reach(series.value, series.draws), ranking.critical, series.n_slots)
+    n = series.n_units if series.n_lineages == 1 else series.n_lineages
+    values = band(series.value, reach(series.value, series.draws), ranking.critical, n)
     low, high = np.clip(values.low, *trait.bounds), np.clip(values.high, *trait.bounds)
     retention = ranking.bands[trait.name]
     shares = series.n_measured / np.maximum(series.n_expected, 1)

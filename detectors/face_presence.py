@@ -29,6 +29,7 @@ FAMILY = Family(
             source="BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047) and attention mesh (arXiv:2006.10962)",
             readings=("face_found",),
             statistic=mean_of("face_found"),
+            is_share=True,
             expects="face",
             bounds=(0.0, 1.0),
             limits="Faces below 32 px, turned upside down, or seen from behind are not found.",

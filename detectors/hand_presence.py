@@ -41,6 +41,7 @@ FAMILY = Family(
             source="MediaPipe Hands (Zhang et al. 2020, arXiv:2006.10214): landmarks at 0.3, or a palm at 0.15",
             readings=("hand_found",),
             statistic=mean_of("hand_found"),
+            is_share=True,
             expects="hand",
             bounds=(0.0, 1.0),
             limits=(

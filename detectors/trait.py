@@ -318,6 +318,7 @@ class Trait:
     ``limits``: in words, where the trait stops meaning anything.
     ``errors``: how often the yes/no reading behind a share errs; the share is then corrected for it. Shares only.
     ``sided``: it means left against right, so that mirror images among the training pictures change it by themselves.
+    ``is_share``: it is the share of its subjects that a yes/no reading says yes to, whatever its unit.
     """
 
     name: str
@@ -340,6 +341,7 @@ class Trait:
     limits: str = ""
     errors: ErrorRates | None = None
     sided: bool = False
+    is_share: bool = False
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -351,14 +353,12 @@ class Trait:
             raise ValueError(f"{self.name}: a location trait has direction 'reference'")
         if self.resolution and self.kind != "location":
             raise ValueError(f"{self.name}: only a location trait has a resolution")
+        of_subjects = self.kind == "level" and self.resampling == "bootstrap" and not self.equal_n
+        is_scale = isinstance(self.statistic, ResampledStatistic) and self.statistic.is_scale
+        if self.is_share and (is_scale or not of_subjects or self.bounds != (0.0, 1.0)):
+            raise ValueError(f"{self.name}: a share of subjects is a level within 0..1, resampled, and no spread")
         if self.errors and not self.is_share:
             raise ValueError(f"{self.name}: error rates are for shares of a yes/no reading (see is_share)")
-
-    @property
-    def is_share(self) -> bool:
-        """Whether it is the share of its subjects that a yes/no reading says yes to; it then says so in its unit."""
-        of_subjects = self.kind == "level" and self.resampling == "bootstrap" and not self.equal_n
-        return of_subjects and self.unit == "share" and self.bounds == (0.0, 1.0)
 
 
 Measure = Callable[[View, Face | Hand | None], Measurement]

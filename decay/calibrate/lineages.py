@@ -18,7 +18,7 @@ from scipy.stats import norm
 from decay.erosion import Array, Ranking, Retention, Verdict, judge, rank
 from decay.settings import Rule
 from decay.tables import Tables
-from decay.traits import readings_to_traits, traits_to_retentions
+from decay.traits import TraitSeries, readings_to_traits, traits_to_retentions
 from detectors.geometry import mean_of, median_of, spread_of
 from detectors.trait import OK, ErrorRates, Face, Family, Group, Hand, Measurement, Reading, Statistic, Trait, View
 
@@ -42,6 +42,8 @@ _SUBJECT: Mapping[Group, Literal["image", "face", "eye", "hand"]] = {
 }
 _OF_SLOT, _OF_GROUP = 0.3, 0.2
 """Shares of a reading's variance that its slot keeps over the generations, and that its family shares within one."""
+_OF_PROMPT = 0.4
+"""Share that the images of one prompt group have in common in one generation, where there are groups."""
 LOST = "occluded"
 
 
@@ -81,6 +83,7 @@ class Toy:
                     kind="location" if self.kind == "location" else "level",
                     bounds=(0.0, 1.0) if share else (-math.inf, math.inf),
                     errors=RATES if self.kind == "read_share" else None,
+                    is_share=share,
                 ),
             ),
         )
@@ -128,8 +131,10 @@ def simulate(
     rng: np.random.Generator,
     missing: Mapping[str, Array] | None = None,
     lost_first: bool = False,
+    n_groups: int = 0,
 ) -> Tables:
-    """Tables of a lineage. ``courses``: true retention (G,) by trait, 1 where none is given.
+    """Tables of a lineage. ``courses``: true retention (G,) by trait, 1 where none is given. ``n_groups``: of prompts,
+    whose images wander together from generation to generation; 0 for none.
 
     ``missing``: share of subjects unmeasured (G,) by trait; ``lost_first``: those that had decayed most go first,
     which for readings with a mean are the lowest ones.
@@ -146,6 +151,9 @@ def simulate(
         slot = rng.normal(size=(1, n_slots, 1))
         z = np.sqrt(_OF_SLOT) * slot + np.sqrt(_OF_GROUP) * common[toy.group]
         z = z + np.sqrt(1 - _OF_SLOT - _OF_GROUP) * own
+        if n_groups:
+            together = rng.normal(size=(n_generations, n_groups, 1))[:, np.arange(n_slots) % n_groups]
+            z = np.sqrt(1 - _OF_PROMPT) * z + np.sqrt(_OF_PROMPT) * together
         course = courses.get(toy.name, np.ones(n_generations))
         values = toy.readings(z, course, rng)
         gone = np.zeros(values.shape, dtype=bool)
@@ -154,26 +162,33 @@ def simulate(
             gone = norm.cdf(z) < chance if lost_first else rng.random(values.shape) < chance
         columns[subject][f"{toy.name}_state"] = np.where(gone, LOST, OK).astype(object).ravel()
         columns[subject][toy.name] = np.where(gone, np.nan, values).ravel()
-    return _tables(columns, n_generations, n_slots)
+    return _tables(columns, n_generations, n_slots, n_groups)
 
 
 def tell(toys: Sequence[Toy], tables: Tables, n_resamples: int, seed: int, rule: Rule | None = None) -> Told:
     """The whole pipeline, from readings to the verdict."""
     generations = sorted(set(tables.images["generation"]))
-    series = readings_to_traits(tables, generations, n_resamples, seed, [toy.family for toy in toys])
+    return conclude(
+        readings_to_traits(tables, generations, n_resamples, seed, [toy.family for toy in toys]), generations, rule
+    )
+
+
+def conclude(series: Sequence[TraitSeries], generations: Sequence[int], rule: Rule | None = None) -> Told:
+    """From the traits to the verdict."""
     retentions = traits_to_retentions(series)
     ranking = rank(retentions, generations, rule or Rule())
     return Told(retentions, ranking, judge(retentions, ranking, generations))
 
 
-def _tables(columns: Mapping[str, dict[str, Any]], n_generations: int, n_slots: int) -> Tables:
+def _tables(columns: Mapping[str, dict[str, Any]], n_generations: int, n_slots: int, n_groups: int) -> Tables:
     generation = np.repeat(np.arange(n_generations), n_slots)
     slot = np.tile(np.arange(n_slots), n_generations)
     image = np.array([f"{g}/{s:05d}.png" for g, s in zip(generation, slot, strict=True)], dtype=object)
     where: dict[str, Any] = {"generation": generation, "image": image}
     images = pd.DataFrame(
         where
-        | {"slot": [f"{s:05d}" for s in slot], "group": "", "n_faces": 1, "n_hands": 1}
+        | {"slot": [f"{s:05d}" for s in slot], "group": [f"{s % n_groups:03d}" if n_groups else "" for s in slot]}
+        | {"n_faces": 1, "n_hands": 1}
         | {"expects_face": 1, "expects_hand": 1}
         | columns["image"]
     )

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from decay.arms import arms_to_traits, common_generations, left_aside, load_arms, paired_draws
+from decay.arms import Arm, arms_to_traits, check_comparable, common_generations, left_aside, load_arms, paired_draws
 from decay.compare import FINDINGS, Comparison, compare, compare_retentions
 from decay.control import less_control
 from decay.erosion import Retention
 from decay.errors import DecayError
+from decay.replicates import judge_replicates
 from decay.results import publish_comparison
 from decay.settings import Rule
 from decay.tables import load_tables
@@ -132,6 +133,64 @@ def test_too_few_slots_claim_nothing() -> None:
     assert not table["finding"].isin(CLAIMS).any()
 
 
+def test_an_arm_of_too_few_slots_is_claimed_nothing_of() -> None:
+    for baseline in ("fed", "real_data"):
+        rng = np.random.default_rng(5)
+        arms = {"fed": arm(FALL, rng, sd=0.02), "real_data": arm(HOLD, rng, sd=0.02, n_slots=6)}
+        comparison = compare_retentions(arms, GENERATIONS, baseline, Rule())
+        assert not comparison.table["finding"].isin(CLAIMS).any()
+        (note,) = comparison.record["notes"]
+        assert note == "real_data: only 6 slots were measured; nothing is claimed of it, which takes 12."
+
+
+# --------------------------------------------------------------------------- whatever the unmeasured hold
+
+
+def survivors(frac_left: Sequence[float], rng: np.random.Generator) -> list[Retention]:
+    """An arm that seems to hold: so large a share is still measured, and that shows no fall."""
+    return [replace(r, measured=np.array(frac_left)) for r in arm(HOLD, rng, sd=0.02)]
+
+
+def test_survivors_delay_nothing() -> None:
+    rng = np.random.default_rng(6)
+    arms = {"fed": arm(FALL, rng, sd=0.02), "same": survivors([1, 0.9, 0.7, 0.5, 0.4, 0.3], rng)}
+    table = compare_retentions(arms, GENERATIONS, "fed", Rule()).table
+    beside = table[table["arm"] == "same"]
+    assert not beside["finding"].isin(CLAIMS).any()
+    assert (beside["p_later"] < 0.1).all()  # with the unmeasured lost it falls at 2, as the baseline does
+    assert (beside["delay_high"] > 0).all()
+    assert (beside["difference_low"] < 0.2).all()
+    assert (beside["difference_high"] > 0.7).all()
+
+
+def test_survivors_of_the_baseline_hasten_nothing() -> None:
+    rng = np.random.default_rng(6)
+    arms = {"same": survivors([1, 0.9, 0.7, 0.5, 0.4, 0.3], rng), "fed": arm(FALL, rng, sd=0.02)}
+    table = compare_retentions(arms, GENERATIONS, "same", Rule()).table
+    beside = table[table["arm"] == "fed"]
+    assert not beside["finding"].isin(CLAIMS).any()
+    assert (beside["p_earlier"] < 0.1).all()
+    assert (beside["difference_high"] > -0.2).all()
+
+
+def test_a_fall_is_counted_from_where_it_is_shown() -> None:
+    rng = np.random.default_rng(6)
+    fallen = [replace(r, measured=np.array([1, 0.5, 0.5, 0.5, 0.5, 0.5])) for r in arm(FALL, rng, sd=0.02)]
+    table = compare_retentions({"fed": fallen, "mixed": arm(LATER, rng, sd=0.02)}, GENERATIONS, "fed", Rule()).table
+    row = family(table, "eyes", "mixed")
+    assert row["finding"] == "delayed"
+    assert row["delay_low"] == 1  # at 2 half of 0.6 and half of 1 would be left, which is no loss beyond the margin
+
+
+def test_few_unmeasured_hide_no_delay() -> None:
+    rng = np.random.default_rng(6)
+    most = [replace(r, measured=np.full(6, 0.96)) for r in arm(LATER, rng, sd=0.02)]
+    table = compare_retentions({"fed": arm(FALL, rng, sd=0.02), "mixed": most}, GENERATIONS, "fed", Rule()).table
+    row = family(table, "eyes", "mixed")
+    assert row["finding"] == "delayed"
+    assert row["delay_low"] <= row["delay_generations"] == 2
+
+
 def test_difference_and_loss_have_intervals_around_them() -> None:
     table = compared({"fed": FALL, "mixed": LATER}, 6)
     traits = table[table["kind"] == "trait"]
@@ -195,12 +254,31 @@ def test_runs_of_the_same_slots_share_their_draws() -> None:
 
 
 def test_every_run_keeps_its_size_and_shares_what_it_can() -> None:
-    first, second = [f"{i:02d}" for i in range(30)], [f"{i:02d}" for i in range(10, 50)]
+    first, second = [f"{i:02d}" for i in range(40)], [f"{i:02d}" for i in range(20, 70)]
     one, other = paired_draws([frame(*first), frame(*second)], 50, seed=1)
-    assert (one.bootstrap.sum(axis=1) == 30).all()
-    assert (other.bootstrap.sum(axis=1) == 40).all()
-    np.testing.assert_array_equal(one.bootstrap[:, 10:], other.bootstrap[:, :20])
-    assert abs(np.corrcoef(one.bootstrap[:, 0], other.bootstrap[:, 39])[0, 1]) < 0.5
+    assert (one.bootstrap.sum(axis=1) == 40).all()
+    assert (other.bootstrap.sum(axis=1) == 50).all()
+    np.testing.assert_array_equal(one.bootstrap[:, 20:], other.bootstrap[:, :20])
+    assert abs(np.corrcoef(one.bootstrap[:, 0], other.bootstrap[:, 49])[0, 1]) < 0.5
+
+
+def test_strata_of_few_slots_vary_as_they_should() -> None:
+    rng = np.random.default_rng(7)
+    slots = np.array([f"{i:03d}" for i in range(100)])
+    runs = [np.sort(rng.choice(slots, 50, replace=False)) for _ in range(6)]
+    for run, drawn in zip(runs, paired_draws([frame(*run) for run in runs], 800, seed=1), strict=True):
+        readings = rng.normal(size=len(run))
+        means = drawn.bootstrap @ readings / drawn.bootstrap.sum(axis=1)
+        assert means.std() == pytest.approx(readings.std() / np.sqrt(50), rel=0.15)
+        assert abs(float(drawn.half.sum(axis=1).mean()) - 25) < 1
+
+
+def test_a_few_slots_more_join_the_others() -> None:
+    first, more = [f"{i:02d}" for i in range(30)], [f"{i:02d}" for i in range(33)]
+    one, other = paired_draws([frame(*first), frame(*more)], 400, seed=1)
+    np.testing.assert_array_equal(one.bootstrap, other.bootstrap[:, :30])
+    assert (other.bootstrap.sum(axis=1) == 33).all()
+    assert other.bootstrap[:, 30].std() == pytest.approx(np.sqrt(1 - 1 / 33), rel=0.15)  # alone: multinomial of three
 
 
 # --------------------------------------------------------------------------- measured runs
@@ -287,6 +365,28 @@ def test_runs_that_cannot_be_compared_are_refused(arms: Mapping[str, Path], tmp_
         load_arms([tmp_path])
     with pytest.raises(DecayError, match="at least two generations"):
         common_generations([fed, type(mixed)(**{**vars(mixed), "generations": (0, 7)})])
+
+
+def with_pictures(run: Arm, *sha256: str) -> Arm:
+    """The run as if it had been compared with these pictures."""
+    images = run.tables.images
+    pictures = images.head(len(sha256)).assign(generation=-1, slot=[f"reference:{s}" for s in sha256], sha256=sha256)
+    tables = replace(run.tables, images=pd.concat([pictures, images], ignore_index=True))
+    return replace(run, tables=tables, compared_with_pictures=True, reference="ref/")
+
+
+def test_runs_compared_with_different_pictures_are_refused(arms: Mapping[str, Path]) -> None:
+    fed, mixed = load_arms([arms["fed"], arms["mixed"]])
+    one = with_pictures(fed, "a", "b")
+    check_comparable([one, with_pictures(mixed, "b", "a")])
+    check_comparable([fed, mixed])  # each with its own first generation
+    other = with_pictures(mixed, "a", "c", "d")
+    with pytest.raises(DecayError, match=r"mixed .* 3 pictures of ref/, fed with 2 pictures of ref/.* not the same"):
+        compare([one, other])
+    with pytest.raises(DecayError, match="not the same pictures"):
+        judge_replicates([one, other])
+    with pytest.raises(DecayError, match="not the same pictures"):
+        arms_to_traits([one, other], 10, 0)
 
 
 def test_what_is_not_used_is_said_in_one_line(arms: Mapping[str, Path]) -> None:

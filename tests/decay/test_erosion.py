@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm, wasserstein_distance
 
 from decay import erosion
-from decay.erosion import Array, Band, Ranking, Retention, Verdict
+from decay.erosion import Array, Ranking, Retention, Verdict
 from decay.settings import Rule
 
 GENERATIONS = [0, 1, 2, 3, 4, 5]
@@ -158,7 +158,12 @@ def test_where_nothing_varies_there_is_nothing_to_widen_for() -> None:
     assert erosion.critical_value([], 0.95) == pytest.approx(1.96, abs=0.001)
     certain = retention("t", [1.0, 0.5], 0.0, 1)
     assert erosion.critical_value([certain], 0.95) == pytest.approx(1.96, abs=0.001)
-    assert told(certain, generations=[0, 1])[0].onsets["t"].state == "eroded"
+
+
+def test_an_interval_of_no_width_claims_nothing() -> None:
+    for level, state in ((0.5, "cannot_tell"), (0.9, "cannot_tell"), (1.0, "held")):  # 1: unchanged in every draw
+        certain = retention("t", [1.0, level], 0.0, 1)
+        assert told(certain, generations=[0, 1])[0].onsets["t"].state == state
 
 
 def test_a_draw_without_any_value_is_passed_over() -> None:
@@ -187,7 +192,7 @@ def test_few_slots_widen_a_band_by_students_distribution() -> None:
 
 def test_bounds_for_the_unmeasured_are_lost_all_and_kept_all() -> None:
     trait = retention("t", [1, 0.4, 0.4, math.nan], 0.0, 1, measured=np.array([1.0, 1.0, 0.5, 0.3]))
-    bounds = erosion.worst_case(trait, Band(trait.value, trait.value))
+    bounds = erosion.worst_case(trait, 1.96)
     np.testing.assert_allclose(bounds.low, [1, 0.4, 0.2, 0])
     np.testing.assert_allclose(bounds.high, [1, 0.4, 0.7, 1])
 
@@ -202,7 +207,7 @@ def test_a_fall_that_selection_alone_could_feign_is_not_shown() -> None:
         (drifts, 0.2, 1.3),
     ):
         known = replace(trait, if_selected=np.array([1.0, feigned]))
-        assert erosion.worst_case(known, Band(known.value, known.value)).high[1] == pytest.approx(high)
+        assert erosion.worst_case(known, 1.96).high[1] == pytest.approx(high)
 
 
 def test_a_trait_whose_bounds_straddle_the_margin_is_not_called_eroded() -> None:
@@ -364,7 +369,7 @@ def test_one_generation_claims_nothing() -> None:
 
 
 def test_percent_is_rounded_down() -> None:
-    traits = [retention("hand_presence", fall(2), 0.0, 1, "hands", b=1000)]
+    traits = [retention("hand_presence", fall(2), 0.001, 1, "hands", b=1000)]
     traits[0].draws[0, :] = 1.0  # one draw in a thousand without onset
     verdict = told(*traits)[1]
     assert "99 %" in verdict.sentence

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import beta
 
 from decay.erosion import Array, interval
-from decay.rates import LEAST_YOUDEN, correctable, corrected, errors_in_words, rate_draws, with_one_more_slot
+from decay.rates import LEAST_YOUDEN, correctable, corrected, errors_in_words, rate_draws, with_one_more_unit
 from detectors.trait import ErrorRates
 
 B = 4000
@@ -23,7 +23,7 @@ def rates(n_positive: int, n_found: int, n_negative: int, n_false: int) -> Error
 def resampled(n_yes: int, n: int, rng: np.random.Generator, n_draws: int = B) -> Array:
     """What resampling n slots does to a share of n_yes of them (binomial), with the slot nobody saw. (n_draws,)."""
     shares = rng.binomial(n, n_yes / n, size=(n_draws, 1)) / n
-    return with_one_more_slot(shares, np.array([n]), rng)[:, 0]
+    return with_one_more_unit(shares, np.array([n]), rng)[:, 0]
 
 
 @pytest.mark.parametrize("n", [6, 20, 200])
@@ -43,7 +43,7 @@ def test_all_of_n_mirrors_none_of_n() -> None:
 
 def test_a_share_that_was_not_measured_stays_so() -> None:
     shares = np.array([[np.nan, 0.5]])
-    draws = with_one_more_slot(shares, np.array([1, 4]), np.random.default_rng(0))
+    draws = with_one_more_unit(shares, np.array([1, 4]), np.random.default_rng(0))
     assert np.isnan(draws[0, 0])
     assert 0 < draws[0, 1] < 1
 

@@ -100,17 +100,56 @@ def test_runs_of_different_plans_are_no_replicates(arms: Mapping[str, Path]) -> 
     other = {**made, "engine": {"name": "linear", "rank": 4}}
     one = replace(fed, plan=plan_of(made))
     check_replicates([one, replace(mixed, plan=plan_of(same))])
-    with pytest.raises(DecayError, match=r"fed and mixed were made by different plans \(engine\.rank: 8 and 4\)"):
+    with pytest.raises(DecayError, match=r"fed and mixed were made by different plans \(engine\.rank is 8, not 4\)"):
         judge_replicates([one, replace(mixed, plan=plan_of(other))])
-    with pytest.raises(DecayError, match=r"engine\.name: linear and not given; 2 more"):
+    with pytest.raises(DecayError, match=r"engine\.name is linear, not missing; 2 more"):
         check_replicates([one, mixed])
+
+
+def made_by_a_protocol(**changed: object) -> dict[str, object]:
+    """What `decay run` writes into lineage.json, in short."""
+    protocol = {"name": "mix", "seed": 1, "iterations": 5, "init": "chain", "keep_weights": "all", "parent": None}
+    protocol |= {"real": {"folder": "here", "per_group": 30}, "engine": {"name": "sd", "strength": 0.5}}
+    protocol |= {"regime": [{"since": 1, "kind": "replace"}, {"since": 4, "kind": "mix", "synthetic": 0.5}]}
+    engine = {"name": "sd", "strength": 0.5, "steps": 20}
+    return {"format_version": 2, "source": "decay run", "protocol": protocol | changed, "engine": engine, "n_slots": 60}
+
+
+def test_replicates_of_a_protocol_differ_in_seed_name_length_and_places(arms: Mapping[str, Path]) -> None:
+    fed, mixed = load_arms([arms["fed"], arms["mixed"]])
+    one = replace(fed, plan=plan_of(made_by_a_protocol()))
+    elsewhere = {"folder": "there", "per_group": 30}
+    twin = made_by_a_protocol(name="mix-2", seed=2, iterations=9, keep_weights="last", real=elsewhere)
+    twin["protocol"] |= {"engine": {"name": "sd"}}  # type: ignore[operator]  # the default, not written
+    check_replicates([one, replace(mixed, plan=plan_of(twin))])
+    parents = [{"run": place, "generation": 3} for place in ("a", "b")]
+    check_replicates([replace(fed, plan=plan_of(made_by_a_protocol(parent=parent))) for parent in parents])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"init": "base"}, r"\(protocol\.init is chain, not base\)"),
+        ({"real": {"folder": "here", "per_group": 10}}, r"\(protocol\.real\.per_group is 30, not 10\)"),
+        ({"regime": [{"since": 1, "kind": "mix"}]}, r"\(protocol\.regime\.0\.kind is replace, not mix; 3 more\)"),
+        ({"parent": {"run": "a", "generation": 3}}, r"protocol\.parent is None, not missing"),
+    ],
+)
+def test_another_protocol_makes_no_replicate(arms: Mapping[str, Path], changed: dict[str, object], said: str) -> None:
+    fed, mixed = load_arms([arms["fed"], arms["mixed"]])
+    one = replace(fed, plan=plan_of(made_by_a_protocol()))
+    with pytest.raises(DecayError, match=said):
+        check_replicates([one, replace(mixed, plan=plan_of(made_by_a_protocol(**changed)))])
+    stronger = made_by_a_protocol() | {"engine": {"name": "sd", "strength": 0.8, "steps": 20}}
+    with pytest.raises(DecayError, match=r"\(protocol\.engine\.strength is 0\.5, not 0\.8\)"):
+        check_replicates([one, replace(mixed, plan=plan_of(stronger))])
 
 
 def test_runs_measured_in_different_ways_are_not_taken_together(arms: Mapping[str, Path]) -> None:
     fed, mixed = load_arms([arms["fed"], arms["mixed"]])
-    with pytest.raises(DecayError, match=r"measured in different ways \(margin: 0\.2 and 0\.3\)"):
+    with pytest.raises(DecayError, match=r"measured in different ways \(margin is 0\.2, not 0\.3\)"):
         judge_replicates([fed, replace(mixed, rule=Rule(margin=0.3))])
-    with pytest.raises(DecayError, match=r"\(control: none and real_data\)"):
+    with pytest.raises(DecayError, match=r"\(control is none, not real_data\)"):
         judge_replicates([fed, replace(mixed, control="real_data")])
     said = judge_replicates([replace(fed, n_repeated=12), mixed]).verdict["sentence"]
     assert "measured with --repeat; that is not used" in said
