@@ -472,7 +472,10 @@ def last_decided(retentions: Sequence[Retention]) -> int:
 
 def first_below(value: Array, generations: Sequence[int], drop: float) -> float:
     """The flat rule of public trackers: first generation whose value lies below (1 - drop) x generation 0; inf for
-    never. No interval, and nothing need stay. ``value`` (G,): as read, not its retention."""
+    never, NaN where generation 0 has no value above 0. No interval, and nothing need stay. ``value`` (G,): as read,
+    not its retention."""
+    if not value[0] > 0.0:
+        return math.nan
     below = np.flatnonzero(np.asarray(value) < (1.0 - drop) * value[0])
     return float(generations[below[0]]) if below.size else NEVER
 
