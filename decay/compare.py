@@ -23,6 +23,7 @@ from decay.erosion import (
     FEWEST_SLOTS,
     NEVER,
     Array,
+    Bounds,
     Onset,
     Ranking,
     Retention,
@@ -335,6 +336,7 @@ def _difference(r: Retention, base: Retention) -> Retention:
         measured=np.minimum(r.measured, base.measured)[-1:],
         n_slots=min(r.n_slots, base.n_slots),
         n_reference=0,
+        n_units=np.minimum(r.units, base.units)[-1:],
     )
 
 
@@ -371,8 +373,8 @@ def _difference_columns(difference: Retention, course: _Course, base: _Course, c
     """The interval reaches from the least that the arm may have kept less the most that the baseline may have, to the
     reverse; ``inf`` where nothing bounds it."""
     lowest, highest = _difference(course.least, base.most), _difference(course.most, base.least)
-    low = band(lowest.value, lowest.reach, critical, lowest.n_slots).low[0]
-    high = band(highest.value, highest.reach, critical, highest.n_slots).high[0]
+    low = band(lowest.value, lowest.reach, critical, lowest.n_independent).low[0]
+    high = band(highest.value, highest.reach, critical, highest.n_independent).high[0]
     known = not math.isnan(difference.value[0])
     return {
         "difference": difference.value[0],
@@ -520,6 +522,8 @@ def _within(r: Retention, own: Sequence[int], wanted: Sequence[int]) -> Retentio
         measured=r.measured[columns],
         n_reference=r.n_reference if own[0] == wanted[0] else 0,
         if_selected=None if r.if_selected is None else r.if_selected[columns],
+        n_units=r.units[columns],
+        bounds=None if r.bounds is None else _bounds_within(r.bounds, columns),
     )
 
 
@@ -559,3 +563,9 @@ def _notes(arms: Sequence[Arm], generations: Sequence[int]) -> list[str]:
     if any(arm.rule != first.rule for arm in arms):
         notes.append("The runs were measured by different rules; all are judged here by the baseline's.")
     return [*notes, *left_aside(arms)]
+
+
+def _bounds_within(bounds: Bounds, columns: NDArray[np.intp]) -> Bounds:
+    return Bounds(
+        bounds.low[columns], bounds.high[columns], bounds.low_draws[:, columns], bounds.high_draws[:, columns]
+    )
