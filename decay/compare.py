@@ -23,6 +23,7 @@ from decay.erosion import (
     FEWEST_SLOTS,
     NEVER,
     Array,
+    Bounds,
     Onset,
     Ranking,
     Retention,
@@ -203,6 +204,7 @@ def _of_most_eroded(members: Sequence[Retention]) -> Retention:
         draws=draws,
         measured=np.min([r.measured for r in members], axis=0),
         n_slots=min(r.n_slots for r in members),
+        n_units=np.min([r.units for r in members], axis=0),
         n_reference=members[0].n_reference,
     )
 
@@ -253,26 +255,22 @@ def _earliest(members: Sequence[Onset]) -> _Fall:
 
 
 def _course_of(r: Retention) -> _Course:
-    """A trait with its bounds, of the estimate and of every draw: see ``worst_case``.
+    """A trait with its bounds, of the estimate and of every draw: see ``bounds_of``.
 
     A generation of too few slots counts as unmeasured: so few say little of the others.
     """
-    enough = np.where(r.units >= FEWEST_SLOTS, r.measured, 0.0)
-    worst = replace(r, measured=enough).worst
-    least = replace(r, value=worst.low, draws=worst.low_draws)
-    most = replace(r, value=_known(worst.high), draws=_known(worst.high_draws))
-    return _Course(r, least, most)
-
-
-def _known(retention: Array) -> Array:
-    """NaN where it has no bound."""
-    return np.where(np.isinf(retention), np.nan, retention)
+    worst = r.worst
+    low, low_draws = (np.where(r.decided, part, np.minimum(part, 0.0)) for part in (worst.low, worst.low_draws))
+    high, high_draws = (
+        np.where(r.decided & np.isfinite(part), part, np.nan) for part in (worst.high, worst.high_draws)
+    )
+    return _Course(r, replace(r, value=low, draws=low_draws), replace(r, value=high, draws=high_draws))
 
 
 def _onset_draws(course: _Course, generations: Sequence[int], threshold: float) -> _OnsetDraws:
     """The latest is the first generation in which the fall stands whatever the unmeasured hold, and from which what is
     measured stays below, as in ``shown_onset``."""
-    measured = onsets(course.measured.draws, generations, threshold)
+    measured = onsets(np.where(course.measured.decided, course.measured.draws, np.nan), generations, threshold)
     earliest = np.minimum(onsets(course.least.draws, generations, threshold), measured)
     when = np.asarray(generations, dtype=np.float64)
     shown = (course.most.draws < threshold) & (when >= measured[:, None])
@@ -335,6 +333,7 @@ def _difference(r: Retention, base: Retention) -> Retention:
         measured=np.minimum(r.measured, base.measured)[-1:],
         n_slots=min(r.n_slots, base.n_slots),
         n_reference=0,
+        n_units=np.minimum(r.units, base.units)[-1:],
     )
 
 
@@ -348,7 +347,7 @@ def _mean_difference(r: Retention, base: Retention) -> float:
 def _own_columns(
     kind: str, arm: str, r: Retention, fall: _Fall, generations: Sequence[int], critical: float
 ) -> dict[str, Any]:
-    wide = band(r.value, r.reach, critical, r.n_slots)
+    wide = band(r.value, r.reach, critical, r.n_independent)
     return {
         "kind": kind,
         "name": r.name,
@@ -371,8 +370,8 @@ def _difference_columns(difference: Retention, course: _Course, base: _Course, c
     """The interval reaches from the least that the arm may have kept less the most that the baseline may have, to the
     reverse; ``inf`` where nothing bounds it."""
     lowest, highest = _difference(course.least, base.most), _difference(course.most, base.least)
-    low = band(lowest.value, lowest.reach, critical, lowest.n_slots).low[0]
-    high = band(highest.value, highest.reach, critical, highest.n_slots).high[0]
+    low = band(lowest.value, lowest.reach, critical, lowest.n_independent).low[0]
+    high = band(highest.value, highest.reach, critical, highest.n_independent).high[0]
     known = not math.isnan(difference.value[0])
     return {
         "difference": difference.value[0],
@@ -495,7 +494,7 @@ def _share(share: float) -> str:
 
 
 def _lines(kind: str, arm: str, r: Retention, generations: Sequence[int], critical: float) -> Iterable[dict[str, Any]]:
-    wide = band(r.value, r.reach, critical, r.n_slots)
+    wide = band(r.value, r.reach, critical, r.n_independent)
     for index, generation in enumerate(generations):
         yield {
             "kind": kind,
@@ -520,12 +519,14 @@ def _within(r: Retention, own: Sequence[int], wanted: Sequence[int]) -> Retentio
         measured=r.measured[columns],
         n_reference=r.n_reference if own[0] == wanted[0] else 0,
         if_selected=None if r.if_selected is None else r.if_selected[columns],
+        n_units=r.units[columns],
+        bounds=None if r.bounds is None else _bounds_within(r.bounds, columns),
     )
 
 
 def _too_few(arms: Mapping[str, Sequence[Retention]]) -> list[str]:
     """A sentence for each arm in which too few slots were measured to claim anything."""
-    n_slots = {arm: max((r.n_slots for r in own), default=0) for arm, own in arms.items()}
+    n_slots = {arm: max((int(r.units.max()) for r in own), default=0) for arm, own in arms.items()}
     return [
         f"{arm}: only {n} slots were measured; nothing is claimed of it, which takes {FEWEST_SLOTS}."
         for arm, n in n_slots.items()
@@ -559,3 +560,9 @@ def _notes(arms: Sequence[Arm], generations: Sequence[int]) -> list[str]:
     if any(arm.rule != first.rule for arm in arms):
         notes.append("The runs were measured by different rules; all are judged here by the baseline's.")
     return [*notes, *left_aside(arms)]
+
+
+def _bounds_within(bounds: Bounds, columns: NDArray[np.intp]) -> Bounds:
+    return Bounds(
+        bounds.low[columns], bounds.high[columns], bounds.low_draws[:, columns], bounds.high_draws[:, columns]
+    )

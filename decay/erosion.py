@@ -30,6 +30,7 @@ _LEAST_LOG = 0.01
 """Retention is held to be no less where its logarithm is taken: below it there is only noise."""
 LEAST_IF_SELECTED = 0.25
 """Where selection alone could leave no more than this, nothing is shown: a ratio to next to nothing is noise."""
+MAX_LEADERS_NAMED = 4
 FEWEST_SLOTS = 12
 """Below this many slots no trait is called eroded: resampling few readings of a skewed trait understates its error
 (Hesterberg 2015, doi:10.1080/00031305.2015.1089789); from here on it is seldom misled (tests/decay/test_traits.py)."""
@@ -202,13 +203,18 @@ class NothingLeft:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which family and which trait fell first, or None where that cannot be told. ``p_families``: every family's
-    share of first places; ``before_families``: of every two families that may have fallen, how often the first fell
-    before the second. ``blind``: families of which something was measured, but nothing that could have shown a
-    loss; one of them may have gone before any other, so that no first is named beside them."""
+    """Which family and which trait fell first, or None where that cannot be told.
+
+    ``leaders``: of the first family's traits the fewest that together hold ``p_first`` of its first places, with their
+    shares, the largest first. ``p_families``: every family's share of first places; ``before_families``: of every two
+    families that may have fallen, how often the first fell before the second. ``blind``: families of which something
+    was measured, but nothing that could have shown a loss; one of them may have gone before any other, so that no
+    first is named beside them.
+    """
 
     first_group: tuple[str, float, float] | None
     first_trait: tuple[str, float, float] | None
+    leaders: tuple[tuple[str, float], ...]
     order: tuple[str, ...]
     ties: tuple[tuple[str, ...], ...]
     not_rankable: tuple[str, ...]
@@ -472,7 +478,10 @@ def last_decided(retentions: Sequence[Retention]) -> int:
 
 def first_below(value: Array, generations: Sequence[int], drop: float) -> float:
     """The flat rule of public trackers: first generation whose value lies below (1 - drop) x generation 0; inf for
-    never. No interval, and nothing need stay. ``value`` (G,): as read, not its retention."""
+    never, NaN where generation 0 has no value above 0. No interval, and nothing need stay. ``value`` (G,): as read,
+    not its retention."""
+    if not value[0] > 0.0:
+        return math.nan
     below = np.flatnonzero(np.asarray(value) < (1.0 - drop) * value[0])
     return float(generations[below[0]]) if below.size else NEVER
 
@@ -687,6 +696,7 @@ def judge(
     verdict = Verdict(
         first_group=first_group,
         first_trait=first_trait,
+        leaders=_leaders(p_trait, ranking.rule.p_first),
         order=order,
         ties=_ties(order, ranking),
         not_rankable=tuple(r.name for r in retentions if found[r.name].state in ("cannot_tell", "not_rankable")),
@@ -719,6 +729,13 @@ def _first(p: Mapping[str, float], onset: Mapping[str, float], sure: float) -> t
     """(name, share of first places, onset) of a clear winner that is sure to have eroded, else None."""
     name = max(p, key=lambda key: p[key], default="")
     return (name, p[name], onset[name]) if name in onset and p[name] >= sure else None
+
+
+def _leaders(p: Mapping[str, float], sure: float) -> tuple[tuple[str, float], ...]:
+    """The fewest names whose shares of first places come to ``sure`` together, the largest first."""
+    ranked = sorted(p.items(), key=lambda item: (-item[1], item[0]))
+    reached = np.cumsum([share for _, share in ranked])
+    return tuple(ranked[: int(np.searchsorted(reached, sure)) + 1])
 
 
 def _blind(retentions: Sequence[Retention], found: Mapping[str, Onset]) -> tuple[str, ...]:
@@ -801,9 +818,17 @@ def _leader_sentence(verdict: Verdict, leader: tuple[str, float, float], labels:
         )
     start = f"{group.capitalize()} erode first" if group in ("eyes", "hands") else f"The {group} erodes first"
     if verdict.first_trait is None:
-        return f"{start}, {when}; which of its traits leads cannot be told."
+        return f"{start}, {when}; which of its traits leads cannot be told: {_leading(verdict, labels)}."
     name, share, _ = verdict.first_trait
     return f"{start}, {when}, led by: {labels[name]} ({_percent(share)})."
+
+
+def _leading(verdict: Verdict, labels: Mapping[str, str]) -> str:
+    """The traits among which the first one is, the likeliest by name."""
+    named = [labels[name] for name, _ in verdict.leaders[:MAX_LEADERS_NAMED]]
+    n_more = len(verdict.leaders) - len(named)
+    more = f" or {n_more} more" if n_more else ""
+    return f"it is one of {', '.join(named)}{more} ({_percent(sum(share for _, share in verdict.leaders))})"
 
 
 def _undecided(ranking: Ranking, n_measured: int) -> str:

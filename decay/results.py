@@ -143,6 +143,7 @@ def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, An
         "format_version": FORMAT_VERSION,
         "first_family": {"family": group[0], "p_first": group[1], "onset": group[2]} if group else None,
         "first": {"trait": trait[0], "p_first": trait[1], "onset": trait[2]} if trait else None,
+        "leaders": [{"trait": name, "p_first": share} for name, share in verdict.leaders],
         "order": list(verdict.order),
         "ties": [list(names) for names in verdict.ties],
         "not_rankable": list(verdict.not_rankable),

@@ -37,7 +37,8 @@ def comparison_text(table: pd.DataFrame, record: Mapping[str, Any]) -> str:
     for arm in _others(record):
         lines += ["", *_arm_lines(table, arm)]
     if table["finding"].isin(CLAIMS).any():
-        lines += ["", f"Kept: of the reference, in generation {generation(last)}. P: share of the resamples."]
+        kept = f"Kept: of the reference, in generation {generation(last)}."
+        lines += ["", f"{kept} P: share of the resamples, whatever the unmeasured hold."]
     return "\n".join([*lines, *(clean(note) for note in record.get("notes", ()))])
 
 

@@ -187,6 +187,22 @@ def test_few_slots_widen_a_band_by_students_distribution() -> None:
     assert widths == pytest.approx([2.571, 2.042, 1.960], abs=0.001)
 
 
+def test_generations_of_few_slots_decide_nothing() -> None:
+    trait = retention("t", fall(2), 0.02, 5)
+    later = replace(trait, n_units=np.array([200, 200, 6, 6, 6, 6]))
+    assert alone(later).state != "eroded"
+    assert alone(replace(retention("t", [1] * 6, 0.02, 5), n_units=later.n_units)).state == "held"  # up to 1
+    ranking, verdict = told(replace(trait, n_units=np.array([200] * 5 + [4])))
+    assert (ranking.last, ranking.onsets["t"].state) == (4, "eroded")
+    assert "Later generations than 4 have too few slots" in verdict.sentence
+
+
+def test_prompt_groups_widen_their_bands_as_so_many_slots_do() -> None:
+    trait = retention("t", [1, 0.9, 0.8, 0.7, 0.6, 0.5], 0.1, 1)
+    few, many = (told(replace(trait, n_units=np.full(6, n)))[0].bands["t"] for n in (12, 200))
+    assert ((few.high - few.low)[1:] > 1.15 * (many.high - many.low)[1:]).all()
+
+
 # --------------------------------------------------------------------------- what is missing
 
 
@@ -259,6 +275,23 @@ def test_a_fall_in_an_unmeasured_generation_is_within_the_interval() -> None:
     assert (onset.low, onset.value, onset.high) == (2, 3, 3)
 
 
+def test_a_fall_that_was_never_looked_at_again_is_not_for_good() -> None:
+    gone = retention("face_t", [1, 0.3, *[math.nan] * 4], 0.02, 1, "face")
+    seen = retention("hand_t", [1] * 6, 0.02, 2, "hands")
+    assert told(gone, seen)[0].onsets["face_t"].state == "cannot_tell"
+
+
+def test_a_family_is_not_first_by_what_may_have_fallen_where_another_surely_fell_before() -> None:
+    late = retention("iris_late", fall(5), 0.01, 1)
+    maybe = [retention(f"iris_{i}", [1, *[0.7] * 5], 0.07, i + 10) for i in range(6)]
+    hands = retention("hand_t", fall(3), 0.01, 3, "hands")
+    ranking, verdict = told(late, *maybe, hands)
+    assert verdict.p_families["eyes"] >= 0.8
+    assert {ranking.onsets[r.name].state for r in maybe} == {"cannot_tell"}
+    assert verdict.first_group is None
+    assert "what may have fallen first is not sure to have fallen" in verdict.sentence
+
+
 def test_an_improvement_before_the_collapse_is_no_onset() -> None:
     onset = alone(retention("t", [1, 1.3, 1.0, 0.5, 0.3, 0.3], 0.03, 1))
     assert onset.state == "eroded"
@@ -276,6 +309,8 @@ def test_the_flat_rule_takes_the_first_value_whether_it_stays_or_not() -> None:
     assert erosion.first_below(values, [0, 1, 2, 3, 4], 0.1) == 2
     assert erosion.first_below(values, [0, 2, 4, 6, 8], 0.4) == 8
     assert erosion.first_below(values, [0, 1, 2, 3, 4], 0.6) == math.inf
+    for nothing in (math.nan, 0.0, -2.0):
+        assert math.isnan(erosion.first_below(np.array([nothing, 0.1, -5.0]), [0, 1, 2], 0.1))
 
 
 def test_half_life_is_interpolated() -> None:
@@ -366,6 +401,12 @@ def test_one_generation_claims_nothing() -> None:
     ranking, verdict = told(trait, generations=[0])
     assert ranking.onsets["iris_spread"].state == "not_measured"
     assert "only one generation" in verdict.sentence
+
+
+def test_a_reference_of_few_pictures_is_told_as_the_cause() -> None:
+    gone = np.array([math.nan])
+    trait = Retention("t", "T", "eyes", gone, np.full((50, 1), math.nan), np.ones(1), n_slots=3, n_reference=0)
+    assert "3 slots of the reference were measured" in told(trait, generations=[0])[1].sentence
 
 
 def test_percent_is_rounded_down() -> None:

@@ -15,20 +15,21 @@ from decay.settings import MeasureSettings
 GLINTS = Planted("catchlight_eccentricity", "eyes", ("catchlight_",), "")
 
 
-def answer(case: Planted, group: str, trait: str) -> Answer:
-    return Answer(case, group, trait, (("iris_toy", "eyes", 1.0),), "A sentence.")
+def answer(case: Planted, group: str, *leaders: str) -> Answer:
+    return Answer(case, group, leaders, (("iris_toy", "eyes", 1.0),), "A sentence.")
 
 
 def test_right_wrong_and_cannot_tell() -> None:
     nothing = Planted("", None, (), "")
     assert answer(GLINTS, "eyes", "catchlight_rho").finding == "right"
     assert answer(GLINTS, "face", "face_toy").finding == "wrong"
-    assert answer(GLINTS, "", "").finding == "cannot tell"
-    assert answer(nothing, "", "").finding == "right (nothing)"
+    assert answer(GLINTS, "").finding == "cannot tell"
+    assert answer(nothing, "").finding == "right (nothing)"
     assert answer(nothing, "eyes", "iris_toy").finding == "wrong"
-    assert answer(GLINTS, "eyes", "iris_toy").trait_finding == "wrong"
-    assert answer(GLINTS, "eyes", "").trait_finding == "cannot tell"
-    assert not answer(GLINTS, "eyes", "").order_is_right  # the toy that eroded is no catchlight
+    assert answer(GLINTS, "eyes", "catchlight_rho", "catchlight_toy").trait_finding == "right"
+    assert answer(GLINTS, "eyes", "iris_toy", "catchlight_rho").trait_finding == "1 of 2"
+    assert answer(GLINTS, "eyes").trait_finding == "cannot tell"
+    assert not answer(GLINTS, "eyes").order_is_right  # the toy that eroded is no catchlight
 
 
 def test_every_lineage_plants_channels_that_exist_and_the_first_before_the_second() -> None:
@@ -49,7 +50,8 @@ def test_the_section_replaces_an_earlier_one_and_leaves_the_rest(
     assert text.startswith("# Report\n\nold text\n\n" + TITLE)
     assert "old section" not in text
     assert "right family in 1, a wrong one in 0, and could not tell in 0." in text
-    assert "reads the planted channel in 0." in text
+    assert "possible leaders read the planted channel in 1." in text
+    assert "named or not, reads it in 0." in text
     assert section_in(path) == text.removeprefix("# Report\n\nold text\n\n")
     assert section_in(tmp_path / "none.md") == ""
 

@@ -81,6 +81,23 @@ def test_missing_readings_alone_are_no_erosion(lost_first: bool) -> None:
         assert "held" not in finding.state.values()  # nor may they hide it
 
 
+def test_groups_that_wander_together_are_no_erosion_and_within_their_intervals() -> None:
+    toys = usual_toys()[:12]
+    wandering = replace(case(toys, {toys[0].name: FLAT}, 120, 10), n_groups=12)
+    found = findings(wandering)
+    assert all(finding.order == () for finding in found)
+    # Slots counted instead of groups hold in half of the lineages.
+    assert sum(statistics.held_at_once(finding) for finding in found) >= 8
+
+
+def test_lineages_that_differ_are_within_the_intervals_of_their_mean() -> None:
+    toys = three_toys("mean")
+    for n in (2, 3):
+        found = findings(replace(case(toys, {toys[0].name: np.ones(statistics.N_GENERATIONS)}, 40, 8), n_lineages=n))
+        assert all(statistics.held_at_once(finding) for finding in found)
+        assert all(finding.order == () for finding in found)
+
+
 def test_of_two_that_fall_together_the_noisier_is_not_surely_later() -> None:
     twins = (Toy("iris_toy", "eyes", "mean"), Toy("face_toy", "face", "mean", noise=2.0))
     found = findings(case(twins, {t.name: np.array([1, 1, 0.6, 0.3, 0.3]) for t in twins}, 200, 10))

@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import norm
 
 from decay import erosion, traits
+from decay import tables as tables_module
 from decay.catalogue import traits_markdown, traits_text
 from decay.lineage import Generation, ImageRecord, Lineage
 from decay.settings import Rule
@@ -535,9 +536,21 @@ def test_generations_of_one_population_do_not_erode(monkeypatch: pytest.MonkeyPa
 
 
 def test_error_rates_are_for_shares_only() -> None:
-    for changes in ({"unit": "px"}, {"bounds": (0.0, 2.0)}, {"resampling": "half"}, {"equal_n": True}):
-        with pytest.raises(ValueError, match="shares"):
-            replace(share(ERRORS), **changes)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="shares"):
+        replace(share(ERRORS), is_share=False)
+
+
+def test_a_share_is_declared_and_no_spread() -> None:
+    spread = {"statistic": spread_of("face_toy")}
+    for changes in ({"bounds": (0.0, 2.0)}, {"resampling": "half"}, {"equal_n": True}, spread):
+        with pytest.raises(ValueError, match="no spread"):
+            replace(share(), **changes)  # type: ignore[arg-type]
+    shares = {t.name for family in families() for t in family.traits if t.is_share}
+    assert "iris_openness_spread" not in shares  # its unit is a share of the iris
+    assert shares == {
+        "catchlight_presence", "catchlight_dolls_eye_share", "face_presence", "hand_presence", "finger_right_count",
+        "finger_fused", "finger_mitten", "finger_extra", "finger_missing", "finger_legible",
+    }  # fmt: skip
 
 
 # --------------------------------------------------------------------------- a lost hand
@@ -581,6 +594,14 @@ def test_an_unreadable_file_is_no_lost_hand(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(series.n_expected, [20, 20])
     np.testing.assert_array_equal(series.n_measured, [20, 16])
     np.testing.assert_allclose(series.uncorrected, [1, 1])
+
+
+def test_a_later_picture_of_a_slot_of_its_own_is_held_against_the_reference() -> None:
+    nobody = [None] * 20
+    data = lineage_tables({0: nobody, 1: nobody}, {0: [1] * 20, 1: [1] * 5 + [0] * 15})
+    images = data.images.assign(slot=[f"{g}-{i}" for g in (0, 1) for i in range(20)])
+    again = tables_module._with_expectations(images.assign(says_face=pd.NA, says_hand=pd.NA))
+    assert list(again["expects_hand"]) == [1] * 40
 
 
 def test_where_nobody_says_the_slot_in_the_reference_does(monkeypatch: pytest.MonkeyPatch) -> None:
