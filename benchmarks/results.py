@@ -1,0 +1,186 @@
+"""Lineages made by the loop and measured by the instrument: docs/results.md.
+
+Run: python -m benchmarks.results utkface_200.tar --out runs/results. The tar holds photographs named as UTKFace names
+them (age_gender_race_...). Hours on two cores; the same command goes on where it was interrupted. ``--embedder-root``:
+the folder of an insightface pack "small", for face identity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from decay.arms import load_arms
+from decay.calibrate.cells import markdown
+from decay.compare import Comparison, compare
+from decay.loop.request import Request
+from decay.loop.run import run
+from decay.measure import measure
+from decay.results import publish_comparison
+from decay.seed_set import SeedSetSettings, make_seed_set
+from decay.settings import MeasureSettings
+from reports.compare import comparison_text
+
+STUDIES = Path(__file__).parent / "studies"
+DOCUMENT = Path("docs/results.md")
+IMAGES = Path("docs/images")
+N_SHEET = 8
+NAME_TEMPLATE = "{age}_{gender}_{race}_*"
+WORDS = {"gender": {"0": "man", "1": "woman"}}
+
+
+@dataclass(frozen=True)
+class Study:
+    """``name``: of its protocol in ``studies``. ``columns``, ``per_group``, ``seed``, ``prompt``: of its seed set.
+
+    ``baseline``: the arm that the others are compared with. ``arms``: in the order in which they are told.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    per_group: int
+    seed: int
+    prompt: str
+    baseline: str
+    arms: tuple[str, ...]
+    has_sheet: bool
+
+
+LINEAR = Study(
+    "linear", "A linear model, five regimes", ("gender",), 800, 0, "a photo of a {gender}", "replace",
+    ("replace", "mix-50", "fresh-50", "budget", "accumulate"), has_sheet=False,
+)  # fmt: skip
+DIFFUSION = Study(
+    "diffusion", "A diffusion model from scratch, three mixes", ("gender", "age"), 100, 5,
+    "a photo of a {age} {gender}", "mix-100", ("mix-100", "mix-25", "mix-0"), has_sheet=True,
+)  # fmt: skip
+
+
+def unpack(tar: Path, out: Path) -> Path:
+    """The photographs in ``out``/photographs."""
+    folder = out / "photographs"
+    if not folder.exists():
+        with tarfile.open(tar) as archive:
+            archive.extractall(folder, filter="data")
+    return folder
+
+
+def make(study: Study, photographs: Path, out: Path) -> list[Path]:
+    """Seed set and runs of a study; the folders of its arms."""
+    real = out / f"real_{study.name}"
+    if not real.exists():
+        settings = SeedSetSettings(
+            folder=photographs, per_group=study.per_group, groups=None, name_template=NAME_TEMPLATE, words=WORDS,
+            columns=study.columns, prompt=study.prompt, seed=study.seed, size_px=None, guess=(), pack=None, root=None,
+        )  # fmt: skip
+        make_seed_set(settings, real)
+    folder = out / study.name
+    request = Request(folder, str(STUDIES / f"{study.name}.toml"), all_arms=True, real=real)
+    for place, protocol in request.protocols().items():
+        print(place, flush=True)
+        run(protocol, place)
+    return [folder / arm for arm in study.arms]
+
+
+def tell(study: Study, runs: Sequence[Path], embedder_root: Path | None) -> tuple[dict[str, str], Comparison]:
+    """Measure every arm: its sentence; and all of them side by side."""
+    settings = MeasureSettings(embedder_pack="small" if embedder_root else None, embedder_root=embedder_root)
+    sentences = {}
+    for place in runs:
+        print("measure", place, flush=True)
+        sentences[place.name] = str(measure(place, settings).results.verdict["sentence"])
+    comparison = compare(load_arms(runs), study.baseline)
+    publish_comparison(comparison, runs[0].parent / "compare")
+    return sentences, comparison
+
+
+def sheet(study: Study, runs: Sequence[Path], path: Path) -> None:
+    """A picture of the same slots, every so many of them, down the generations: a row each, the arms side by side."""
+    arms = [_columns(place) for place in runs]
+    gap = np.full((arms[0].shape[0], 8, 3), 255, np.uint8)
+    parts = [part for arm in arms for part in (arm, gap)][:-1]
+    picture = Image.fromarray(np.concatenate(parts, axis=1))
+    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(path, optimize=True)
+
+
+def _columns(place: Path) -> np.ndarray:  # type: ignore[type-arg]
+    generations = [place / "real", *sorted(place.glob("gen_*"))]
+    names = sorted(path.name for path in generations[0].glob("*.png"))
+    chosen = names[:: len(names) // N_SHEET][:N_SHEET]
+    rows = [[np.asarray(Image.open(folder / name).convert("RGB")) for name in chosen] for folder in generations]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+
+
+def left_table(runs: Sequence[Path], traits: Sequence[str]) -> str:
+    """Retention of some traits in the first and the last generation of every arm, with its interval."""
+    frames = {place.name: pd.read_csv(place / "measures" / "traits.csv") for place in runs}
+    rows = []
+    for name in traits:
+        for arm, frame in frames.items():
+            own = frame[frame["trait"] == name].sort_values("generation")
+            own = own[own["generation"] >= 0]
+            rows.append([name, arm, _cell(own.iloc[0]), _cell(own.iloc[-1])])
+    return markdown(["trait", "arm", "left in the first generation, %", "left in the last, %"], rows)
+
+
+def _cell(row: Mapping[str, float]) -> str:
+    if np.isnan(row["retention"]):
+        return "not measured"
+    low, high = (100 * row[end] for end in ("retention_low", "retention_high"))
+    return f"{100 * row['retention']:.0f} ({low:.0f} to {high:.0f})"
+
+
+def most_telling(comparison: Comparison, n: int = 8) -> list[str]:
+    """The traits of which some arm has most left beside the baseline, in the last generation."""
+    table = comparison.table[comparison.table["kind"] == "trait"]
+    widest = table.groupby("name")["difference"].max().dropna().sort_values(ascending=False)
+    return [str(name) for name in widest.index[:n]]
+
+
+def section(study: Study, runs: Sequence[Path], sentences: Mapping[str, str], comparison: Comparison) -> str:
+    """What is told of a study, as Markdown."""
+    said = "\n".join(f"- `{arm}`: {sentence}" for arm, sentence in sentences.items())
+    shown = (
+        f"\n![The same slots down the generations](images/results_{study.name}_sheet.png)\n" if study.has_sheet else ""
+    )
+    return (
+        f"## {study.title}\n\nProtocol: [benchmarks/studies/{study.name}.toml]"
+        f"(../benchmarks/studies/{study.name}.toml).\n\n![{study.title}: families and traits, arm by arm](images/results_{study.name}.png)\n{shown}\n"
+        f"What `decay measure` says of each arm (reference: its real pictures):\n\n{said}\n\n"
+        f"The traits that differ most from `{study.baseline}`:\n\n{left_table(runs, most_telling(comparison))}\n"
+        f"What `decay compare` says:\n\n```\n{comparison_text(comparison.table, comparison.record).strip()}\n```\n"
+    )
+
+
+def main() -> None:
+    """Make, measure, tell."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tar", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/results"))
+    parser.add_argument("--embedder-root", type=Path)
+    asked = parser.parse_args()
+    photographs = unpack(asked.tar, asked.out)
+    sections = []
+    for study in (LINEAR, DIFFUSION):
+        runs = make(study, photographs, asked.out)
+        sentences, comparison = tell(study, runs, asked.embedder_root)
+        chart = runs[0].parent / "compare" / "compare.png"
+        (IMAGES / f"results_{study.name}.png").write_bytes(chart.read_bytes())
+        if study.has_sheet:
+            sheet(study, runs, IMAGES / f"results_{study.name}_sheet.png")
+        sections.append(section(study, runs, sentences, comparison))
+        (asked.out / f"{study.name}.md").write_text(sections[-1], encoding="utf-8")
+    before = DOCUMENT.read_text(encoding="utf-8").partition("\n## ")[0] if DOCUMENT.exists() else "# Results\n"
+    DOCUMENT.write_text("\n\n".join([before.strip(), *sections]).strip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
