@@ -151,9 +151,10 @@ def section(study: Study, runs: Sequence[Path], sentences: Mapping[str, str], co
     shown = (
         f"\n![The same slots down the generations](images/results_{study.name}_sheet.png)\n" if study.has_sheet else ""
     )
+    protocol = f"benchmarks/studies/{study.name}.toml"
     return (
-        f"## {study.title}\n\nProtocol: [benchmarks/studies/{study.name}.toml]"
-        f"(../benchmarks/studies/{study.name}.toml).\n\n![{study.title}: families and traits, arm by arm](images/results_{study.name}.png)\n{shown}\n"
+        f"## {study.title}\n\nProtocol: [{protocol}](../{protocol}).\n\n"
+        f"![{study.title}: families and traits, arm by arm](images/results_{study.name}.png)\n{shown}\n"
         f"What `decay measure` says of each arm (reference: its real pictures):\n\n{said}\n\n"
         f"The traits that differ most from `{study.baseline}`:\n\n{left_table(runs, most_telling(comparison))}\n"
         f"What `decay compare` says:\n\n```\n{comparison_text(comparison.table, comparison.record).strip()}\n```\n"
