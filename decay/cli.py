@@ -6,6 +6,7 @@ Commands import what they need when they run, so that ``decay --help`` stays qui
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -207,6 +208,7 @@ def run(
         from decay.loop.run import plan
         from decay.loop.run import run as run_protocol
 
+        out.quiet = os.environ.get("RANK", "0") != "0"  # of several processes the first speaks
         chosen = Request(out_folder, protocol, arm, all_arms, real, heal, iterations).protocols()
         if dry_run:
             plans = [plan(each) for each in chosen.values()]

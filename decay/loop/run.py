@@ -32,7 +32,11 @@ from decay.loop.record import open_record, read_protocol_of
 from decay.loop.sampling import hold_out, sample
 
 
-def run(protocol: Protocol, out: Path, progress: RunProgress = lambda what, done, total: None) -> Path:
+def _quiet(what: str, done: int, total: int) -> None:
+    pass
+
+
+def run(protocol: Protocol, out: Path, progress: RunProgress = _quiet) -> Path:
     """Do what ``protocol`` says in the folder ``out``, or go on where it was interrupted; returns ``out``.
 
     Same protocol, same pictures, bit for bit on a CPU. With several processes (``accelerate launch``) all call this.
@@ -50,7 +54,10 @@ def run(protocol: Protocol, out: Path, progress: RunProgress = lambda what, done
             held.enter_context(run_lock(out))
             record = held.enter_context(open_record(folder, protocol, engine, pictures))
         engine.processes.wait()
-        _go(Bench(protocol, engine, folder, pictures, Shelf(engine, folder), record, progress))
+        told = progress if record is not None else _quiet
+        _go(Bench(protocol, engine, folder, pictures, Shelf(engine, folder), record, told))
+        if record is not None:
+            checkpoint.remove(folder.work(""))
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
@@ -9,6 +10,9 @@ from typing import Any
 
 from decay.errors import DecayError, ModelError
 from decay.loop.engine import Engine, Setting
+
+# transformers says at every start that torchvision is absent, which nothing here needs.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 ENGINES: Mapping[str, tuple[str, str]] = {
     "linear": ("linear", "LinearEngine"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from decay.images import write_png
+from decay.images import read_image, write_png
 from decay.lineage import load_lineage
 from decay.loop.engines.pretrained import tensors_sha256
 from decay.loop.protocol import Experiment, HeldOut, Protocol
@@ -189,3 +192,38 @@ def _drawn_face(rng: np.random.Generator) -> Pixels:
 
 def _drawn_hand(rng: np.random.Generator) -> Pixels:
     return draw_hand(Population().sample_hand(rng), 192, rng)[0]
+
+
+def test_two_processes_train_on_the_same_pictures_as_one(
+    tiny_stable_diffusion: Path, faces: Path, tmp_path: Path
+) -> None:
+    """As accelerate starts them, with torchrun's environment, on CPUs."""
+    protocol = tmp_path / "protocol.toml"
+    protocol.write_text(
+        f"""
+        name = "two"
+        iterations = 1
+        size_px = 32
+        real = {{ folder = "{faces}", prompt = "a {{gender}}", group = "{{gender}}" }}
+        engine.name = "stable-diffusion"
+        engine.model = "{tiny_stable_diffusion}"
+        engine.epochs = 1
+        engine.batch_size = 4
+        engine.inference_steps = 2
+        regime = [{{ kind = "mix", synthetic = 0.5 }}]
+        """
+    )
+    alone = run(read_protocol(protocol).base, tmp_path / "one")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launch, "-m", "decay.cli", "run", str(protocol), "--out", str(tmp_path / "two")]
+    finished = subprocess.run(
+        command, env={**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}, capture_output=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    two = tmp_path / "two"
+    assert hashes(two / "gen_00", "*.png") == hashes(alone / "gen_00", "*.png")
+    assert [fit["training_set"] for fit in events(two, "fit")] == [fit["training_set"] for fit in events(alone, "fit")]
+    for name in hashes(alone / "gen_01", "*.png"):
+        far = read_image(two / "gen_01" / name).astype(float) - read_image(alone / "gen_01" / name)
+        assert np.abs(far).mean() < 1, "gradients are summed in another order, and nothing else differs"
+    assert len(events(two, "image")) == 2 * N_SLOTS
