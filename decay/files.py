@@ -102,7 +102,7 @@ def scratch_folder(parent: Path, goal: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that becomes ``path`` at the end: as a whole, or not at all.
+    """A folder to fill that becomes ``path`` at the end, once every file in it is on the disk: whole, or not at all.
 
     Raises OutputError where it cannot be written, or where ``path`` is more than an empty folder.
     """
@@ -110,7 +110,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     with scratch_folder(path.parent, path) as scratch:
         check_is_free(path)
         yield scratch
-        scratch.rename(path)
+        publish_folder(scratch, path)
 
 
 def check_is_free(path: Path) -> None:

@@ -261,6 +261,30 @@ def test_a_pipe_in_the_output_folder_is_refused_and_not_waited_for(tmp_path: Pat
 # ------------------------------------------------------------------ whole folders
 
 
+def test_a_new_folder_has_its_name_only_once_its_files_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goal, forced = tmp_path / "goal", set[int]()
+    fsync, rename = os.fsync, Path.rename
+
+    def watched_fsync(handle: int) -> None:
+        forced.add(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def watched_rename(self: Path, target: Path) -> Path:
+        assert {path.stat().st_ino for path in self.rglob("*")} <= forced
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "rename", watched_rename)
+    with new_folder(goal) as folder:
+        (folder / "deep").mkdir()
+        (folder / "a.png").write_bytes(b"a")
+        (folder / "deep" / "b.png").write_bytes(b"b")
+    assert tmp_path.stat().st_ino in forced
+    assert (goal / "deep" / "b.png").read_bytes() == b"b"
+
+
 def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     goal = tmp_path / "deep" / "lineage"
     with pytest.raises(ZeroDivisionError), new_folder(goal) as folder:
