@@ -27,7 +27,7 @@ EXPECTABLE: tuple[Literal["face", "hand"], ...] = ("face", "hand")
 MAX_METADATA_BYTES = 64 * 2**20
 MAX_SETTINGS_BYTES = 2**20
 
-_METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
 _OURS = ("file_name", "text", "slot", "group", "seed", "source", "expects")
 _WHOLE_NUMBER = re.compile(r"^\s*(-?\d{1,20})(?:\.0*)?\s*$")
 
@@ -87,7 +87,7 @@ def read_table(path: Path) -> Iterator[tuple[str, str | None, dict[str, str]]]:
 def _rows_of(root: Path, folders: Iterable[Path], notes: list[str]) -> Iterator[tuple[Path, str, Known]]:
     """(folder, file_name, row) of every metadata file, those of deeper folders last."""
     for folder in sorted(set(folders), key=lambda f: (len(f.parts), natural_key(str(f)))):
-        present = [folder / name for name in _METADATA_NAMES if os.path.lexists(folder / name)]
+        present = [folder / name for name in METADATA_NAMES if os.path.lexists(folder / name)]
         if len(present) > 1:
             notes.append(f"{relative_to_root(root, present[1])}: ignored, metadata.jsonl beside it is read.")
         for path in present[:1]:

@@ -1,4 +1,5 @@
-"""Whether a run is still what its log says: the chain, then every picture and every published weights folder.
+"""Whether a run is still what its log says: the chain, then every picture, what its metadata say of it, and every
+published weights folder.
 
 Only files found by walking the run folder are ever opened, under the names they have there: a path in a log, which
 somebody else may have written, is compared and never followed.
@@ -17,9 +18,9 @@ from typing import BinaryIO
 from decay.errors import LineageError, ModelError
 from decay.images import SUFFIXES
 from decay.loop.checkpoint import MANIFEST, read_manifest, sha256_of, stated_manifest
-from decay.metadata import relative_to_root
+from decay.metadata import METADATA_NAMES, read_table, relative_to_root
 from decay.provenance.chain import LOG_NAME, Index, Link, open_log, read_links
-from decay.provenance.events import Begin, Derived, Fit, Image, Real, Resume
+from decay.provenance.events import Begin, Derived, Event, Fit, Image, Real, Resume, parse_line
 from decay.provenance.log import SETTINGS_NAME, settings_sha256
 from decay.provenance.words import counted, plain
 
@@ -67,7 +68,7 @@ class _Problems:
 
 
 def verify(run: Path, *, head: str | None = None, files: bool = True) -> Verification:
-    """Check the log of a run and, with ``files``, every picture and published weights folder against it.
+    """Check the log of a run and, with ``files``, every picture, its metadata and published weights folder against it.
 
     ``head``: the hash that the last line had when somebody wrote it down; lines after it are fine, its absence means
     that the end was cut off or everything written anew. Raises LineageError where the chain is broken, naming the
@@ -91,7 +92,7 @@ def verify(run: Path, *, head: str | None = None, files: bool = True) -> Verific
                 f"{run / LOG_NAME}: expected a line with the hash {head}; none of its {counts['events']} lines has it. "
                 "Lines were cut off its end, or it was written anew: put it back from a copy."
             )
-        n_absent = _check_files(run, index, settings, problems) if files else 0
+        n_absent = _check_files(run, stream, index, settings, problems) if files else 0
     return Verification(
         head=last,
         n_events=counts["events"],
@@ -177,7 +178,7 @@ def _said_of(kind: str, generation: int | None) -> str:
     return "real" if kind == "real" else f"synthetic of generation {generation}"
 
 
-def _check_files(run: Path, index: Index, settings: str | None, problems: _Problems) -> int:
+def _check_files(run: Path, stream: BinaryIO, index: Index, settings: str | None, problems: _Problems) -> int:
     """Compare the files with the log; returns how many fits' weights are not there to compare."""
     if settings is not None and settings_sha256(run) != settings:
         problems.add(f"{SETTINGS_NAME}: expected the sha256 {settings}, as last recorded; it was altered or removed.")
@@ -195,6 +196,8 @@ def _check_files(run: Path, index: Index, settings: str | None, problems: _Probl
             _check(path, name, index, problems, extra=extra, what="picture")
         else:
             _check(path, name, index, problems, extra=False, what="weights")
+            if path.name in METADATA_NAMES:
+                _check_metadata(run, path, stream, index, problems)
     for place in index.unseen(*PICTURES):
         problems.add(f"{place.path}: expected the picture that line {place.line} records; it is missing.")
     return sum(1 for _ in index.unseen("fit")) + n_let_go
@@ -211,6 +214,44 @@ def _check(path: Path, name: str, index: Index, problems: _Problems, *, extra: b
     found = _hash_of(path)
     if found != place.sha256:
         problems.add(f"{name}: expected the sha256 {place.sha256} that line {place.line} records; found {found}.")
+
+
+def _check_metadata(run: Path, path: Path, stream: BinaryIO, index: Index, problems: _Problems) -> None:
+    """Compare what a table says of pictures with what is recorded of them: prompt, group, slot and seed."""
+    name, folder = relative_to_root(run, path), path.parent.relative_to(run).as_posix()
+    if path.is_symlink():
+        problems.add(f"{name}: expected the table of the pictures here; found a link, which is not followed.")
+        return
+    try:
+        for _, target, texts in read_table(path):
+            place = None if target is None else index.by_path(f"{folder}/{target}".removeprefix("./"))
+            if place is None or place.kind not in PICTURES:
+                continue
+            stream.seek(place.offset)
+            recorded = _told_of(parse_line(stream.readline(), f"line {place.line}")[0])
+            for column, value in recorded.items():
+                found = texts.get(column, value)
+                if found != value:
+                    problems.add(
+                        f"{name}: says of {target} that its {column} is {found[:80]!r}; line {place.line} records "
+                        f"{value[:80]!r}."
+                    )
+    except LineageError as error:
+        problems.add(str(error))
+
+
+def _told_of(event: Event | None) -> dict[str, str]:
+    """What the log says of a picture, by the column that says the same; without what it does not say."""
+    told: dict[str, object] = {}
+    if isinstance(event, Real | Image):
+        told["text"] = event.prompt
+    if isinstance(event, Real | Image | Derived):
+        told["group"] = event.group
+    if isinstance(event, Image | Derived):
+        told["slot"] = event.slot
+    if isinstance(event, Image):
+        told["seed"] = "" if event.seed is None else event.seed
+    return {column: str(value) for column, value in told.items() if value != ""}
 
 
 def _hash_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import re
@@ -78,6 +79,34 @@ def test_a_picture_that_the_log_does_not_know_is_named(place: str, run: Path) ->
     assert provenance.verify(run).problems == (
         f"{place}: expected only what the log records; it knows no picture of this name.",
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "recorded"),
+    [("text", "a hand", "a face"), ("seed", 7, "1"), ("slot", 2, "1"), ("group", "hand", "")],
+)
+def test_metadata_that_contradict_the_log_are_named(column: str, value: object, recorded: str, run: Path) -> None:
+    row = {"file_name": "slot_0001.png", "text": "a face", "seed": 1, "slot": 1, "group": ""}
+    table = run / "gen_00" / "metadata.jsonl"
+    table.write_text(json.dumps(row) + "\n")
+    assert provenance.verify(run).ok
+    table.write_text(json.dumps(row | {column: value}) + "\n")
+    if not recorded:  # the log says nothing of it
+        assert provenance.verify(run).ok
+        return
+    assert provenance.verify(run).problems == (
+        f"gen_00/metadata.jsonl: says of slot_0001.png that its {column} is {str(value)!r}; "
+        f"line 7 records {recorded!r}.",
+    )
+
+
+def test_metadata_that_cannot_be_read_or_lead_elsewhere_are_named(run: Path, tmp_path: Path) -> None:
+    (run / "gen_00" / "metadata.jsonl").write_text("{")
+    (tmp_path / "secret.jsonl").write_text('{"file_name": "slot_0001.png", "text": "secret"}')
+    (run / "gen_01" / "metadata.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    one, other = provenance.verify(run).problems
+    assert "line 1: expected a JSON object" in one
+    assert other.startswith("gen_01/metadata.jsonl: expected the table of the pictures here; found a link")
 
 
 def test_weights_that_the_log_does_not_know_are_named(run: Path) -> None:
