@@ -198,7 +198,7 @@ def run(
     heal: Annotated[
         str | None, typer.Option(help="Go on from a generation of a run, on real pictures only.", metavar="RUN@5")
     ] = None,
-    iterations: Annotated[int, typer.Option(help="Retrainings of --heal.", min=1)] = 5,
+    iterations: Annotated[int | None, typer.Option(help="Retrainings of --heal.", min=1, show_default="5")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; make nothing.")] = False,
 ) -> None:
     """Retrain a generator on its own pictures, as a protocol says. The same command goes on after an interruption."""
@@ -208,10 +208,12 @@ def run(
         from decay.loop.run import plan
         from decay.loop.run import run as run_protocol
 
+        if iterations is not None and heal is None:
+            raise DecayError("--iterations is for --heal; a protocol has its own number. Change it there.")
         out.quiet = os.environ.get("RANK", "0") != "0"  # of several processes the first speaks
-        chosen = Request(out_folder, protocol, arm, all_arms, real, heal, iterations).protocols()
+        chosen = Request(out_folder, protocol, arm, all_arms, real, heal, iterations or 5).protocols()
         if dry_run:
-            plans = [plan(each) for each in chosen.values()]
+            plans = [plan(each, folder, chosen) for folder, each in chosen.items()]
             out.print(sweep_text(plans) if all_arms else plan_text(plans[0]), markup=False, end="")
             return
         for folder, each in chosen.items():

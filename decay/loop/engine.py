@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -109,6 +109,11 @@ class Engine(Protocol[W]):
         ...
 
     @property
+    def reads_text(self) -> bool:
+        """Whether it makes pictures for prompts that it was not fitted on."""
+        ...
+
+    @property
     def needs_pictures(self) -> bool:
         """Whether every picture must start from another: ``sample`` without ``images`` is refused."""
         ...
@@ -154,6 +159,15 @@ class Engine(Protocol[W]):
 
     def load(self, folder: Path) -> W:
         """The weights that ``save`` wrote into ``folder``. Raises ModelError if they are missing or damaged."""
+        ...
+
+
+@runtime_checkable
+class Masking(Protocol):
+    """An engine that may find nothing to do in a picture: it is neither fitted on it nor paints into it."""
+
+    def mask_states(self, images: Sequence[Pixels]) -> tuple[str, ...]:
+        """``ok`` for each picture that it works on; else, in a word, why it does not."""
         ...
 
 

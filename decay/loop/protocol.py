@@ -64,6 +64,9 @@ Start = Literal["real", "previous", "noise"]
 Kind = Literal["replace", "mix", "schedule", "accumulate", "budget", "fresh", "curated", "filtered"]
 Keep = Literal["all", "last"]
 
+MAX_ITERATIONS = 10_000
+MAX_SIZE_PX = 8192
+
 KIND_SETTINGS: Mapping[Kind, tuple[str, ...]] = {
     "replace": (),
     "mix": ("synthetic",),
@@ -305,6 +308,9 @@ class Protocol:
         _at_least("seed", 0, self.seed)
         _at_least("iterations", 0 if self.parent is None else 1, self.iterations)
         _at_least("size_px", 8, self.size_px)
+        for name, most in (("iterations", MAX_ITERATIONS), ("size_px", MAX_SIZE_PX)):
+            if getattr(self, name) > most:
+                raise ValueError(f"expected {name} of at most {most}; found {shown(getattr(self, name))}")
         since = [regime.since for regime in self.regimes]
         if since[:1] != [1]:
             raise ValueError(f"expected a first regime with since = 1; found {shown(since[0] if since else 'none')}")

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from decay.errors import DecayError, ModelError
 from decay.loop.engine import Engine, Setting
@@ -43,9 +44,37 @@ def open_engine(name: str, settings: Mapping[str, Setting], size_px: int) -> Eng
         raise DecayError(
             f"The engine {name} has no setting {', '.join(unknown)}; it has {', '.join(known)}. Correct [engine]."
         )
+    _check_types(name, engine_class, settings)
     sized = {"size_px": size_px} if any(field.name == "size_px" for field in fields(engine_class)) else {}
     try:
         engine: Engine[Any] = engine_class(**settings, **sized)
     except (TypeError, ValueError) as error:
         raise DecayError(f"The engine {name}: {error}. Correct [engine].") from error
     return engine
+
+
+def _check_types(name: str, engine_class: type, settings: Mapping[str, Setting]) -> None:
+    """Raises DecayError for a value of another type: a text "false" would count as true, 2.5 as a number of steps."""
+    hints = get_type_hints(engine_class)
+    for key, value in settings.items():
+        if not _is_a(value, hints[key]):
+            raise DecayError(
+                f"The engine {name}: expected {_in_words(hints[key])} in {key}; got {value!r}. Correct it."
+            )
+
+
+def _is_a(value: Setting, hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_is_a(value, each) for each in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    # To Python true is the whole number 1, but nobody who writes it means that.
+    return type(value) in {float: (int, float)}.get(hint, (hint,))
+
+
+def _in_words(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_in_words(each) for each in get_args(hint) if each is not NoneType)
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[hint]

@@ -215,6 +215,11 @@ class DiffusionEngine:
         return False
 
     @property
+    def reads_text(self) -> bool:
+        """False: it knows the captions of its fits."""
+        return False
+
+    @property
     def needs_pictures(self) -> bool:
         """False: noise will do."""
         return False

@@ -290,6 +290,11 @@ class FluxFillEngine:
         return True
 
     @property
+    def reads_text(self) -> bool:
+        """True: prompts are encoded as texts."""
+        return True
+
+    @property
     def needs_pictures(self) -> bool:
         """True: it fills holes in pictures."""
         return True

@@ -138,6 +138,11 @@ class LinearEngine:
         return False
 
     @property
+    def reads_text(self) -> bool:
+        """False: it knows the captions of its fit."""
+        return False
+
+    @property
     def needs_pictures(self) -> bool:
         """False: noise will do."""
         return False

@@ -270,6 +270,11 @@ class StableDiffusionEngine:
         return True
 
     @property
+    def reads_text(self) -> bool:
+        """True: prompts are encoded as texts."""
+        return True
+
+    @property
     def needs_pictures(self) -> bool:
         """False: noise will do."""
         return False
