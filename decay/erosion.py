@@ -205,11 +205,12 @@ class NothingLeft:
 class Verdict:
     """Which family and which trait fell first, or None where that cannot be told.
 
-    ``leaders``: of the first family's traits the fewest that together hold ``p_first`` of its first places, with their
-    shares, the largest first. ``p_families``: every family's share of first places; ``before_families``: of every two
-    families that may have fallen, how often the first fell before the second. ``blind``: families of which something
-    was measured, but nothing that could have shown a loss; one of them may have gone before any other, so that no
-    first is named beside them.
+    ``undecided``: traits that may have eroded or held; ``not_rankable``: those that could not have shown even a total
+    loss. ``leaders``: of the first family's traits the fewest that together hold ``p_first`` of its first places, with
+    their shares, the largest first. ``p_families``: every family's share of first places; ``before_families``: of every
+    two families that may have fallen, how often the first fell before the second. ``blind``: families of which
+    something was measured, but nothing that could have shown a loss; one of them may have gone before any other, so
+    that no first is named beside them.
     """
 
     first_group: tuple[str, float, float] | None
@@ -217,6 +218,7 @@ class Verdict:
     leaders: tuple[tuple[str, float], ...]
     order: tuple[str, ...]
     ties: tuple[tuple[str, ...], ...]
+    undecided: tuple[str, ...]
     not_rankable: tuple[str, ...]
     not_measured: tuple[str, ...]
     p_families: Mapping[str, float]
@@ -699,7 +701,8 @@ def judge(
         leaders=_leaders(p_trait, ranking.rule.p_first),
         order=order,
         ties=_ties(order, ranking),
-        not_rankable=tuple(r.name for r in retentions if found[r.name].state in ("cannot_tell", "not_rankable")),
+        undecided=tuple(r.name for r in retentions if found[r.name].state == "cannot_tell"),
+        not_rankable=tuple(r.name for r in retentions if found[r.name].state == "not_rankable"),
         not_measured=tuple(r.name for r in retentions if found[r.name].state == "not_measured"),
         p_families=p_group,
         before_families=precedences(falls),

@@ -146,6 +146,7 @@ def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, An
         "leaders": [{"trait": name, "p_first": share} for name, share in verdict.leaders],
         "order": list(verdict.order),
         "ties": [list(names) for names in verdict.ties],
+        "undecided": list(verdict.undecided),
         "not_rankable": list(verdict.not_rankable),
         "not_measured": list(verdict.not_measured),
         "p_families": dict(verdict.p_families),

@@ -256,7 +256,11 @@ def _said(verdict: Mapping[str, Any], found: Sequence[Course]) -> list[tuple[str
             return " with ".join(named(part) for part in value)
         return labels.get(clean(value), clean(value))
 
-    lists = (("Could not be told apart", "ties"), ("Could not be ranked", "not_rankable"))
+    lists = (
+        ("Could not be told apart", "ties"),
+        ("Undecided", "undecided"),
+        ("Could not have shown a loss", "not_rankable"),
+    )
     told = []
     for title, key in lists:
         entries = verdict.get(key) or []

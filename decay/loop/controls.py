@@ -131,7 +131,7 @@ class SingleImageFid:
         except ModuleNotFoundError as error:
             raise ModelError(
                 f"The quality control needs the package {error.name}, which is not installed. "
-                "Install what the loop needs: pip install 'decay[loop]'."
+                "In the folder of this program's source: pip install -c requirements.lock -e '.[loop]'."
             ) from error
         features = module.TorchScriptFeatures(model_path, before_pool)
         self._features: Callable[[Pixels], NDArray[np.float64]] = features

@@ -37,7 +37,7 @@ def open_engine(name: str, settings: Mapping[str, Setting], size_px: int) -> Eng
     except ModuleNotFoundError as error:
         raise ModelError(
             f"The engine {name} needs the package {error.name}, which is not installed. "
-            "Install what the loop needs: pip install 'decay[loop]'."
+            "In the folder of this program's source: pip install -c requirements.lock -e '.[loop]'."
         ) from error
     known = [field.name for field in fields(engine_class) if field.init and field.name != "size_px"]
     if unknown := sorted(set(settings) - set(known)):
