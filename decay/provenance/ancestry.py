@@ -15,8 +15,11 @@ Weights count as made by their last fit alone. ``Depth.chain`` is the same with 
 counted as made by all their fits in the log, each with probability in proportion to its steps: for s = 1, equal steps
 and base weights at the start, depth_k = 1 + H_k (the k-th harmonic number).
 
-What the log does not know (the training set of base weights, start pictures never recorded) is left out; where
-nothing is known, the step counts as having reached a photograph. Both figures are lower bounds then.
+A picture that is its own start picture bit for bit, because a model that paints parts anew found nothing to paint, has
+that picture's ancestry: no model stood in between.
+
+What the logs do not know (the training set of base weights, weights and pictures never recorded) is left out; where
+nothing is known, the step counts as having reached a photograph. Both figures are lower bounds then: ``is_bound``.
 """
 
 from __future__ import annotations
@@ -45,8 +48,11 @@ def share(depth: float) -> float:
 
 
 class Known(NamedTuple):
-    """A recorded picture. ``weights``: that made it, or what it was worked over from."""
+    """A recorded picture. ``number``: of its record, in order. ``log``: of several, from 0. ``weights``: that made it,
+    or what it was worked over from. ``is_bound``: whether something behind it is not known."""
 
+    number: int
+    log: int
     line: int
     offset: int
     path: str
@@ -56,6 +62,7 @@ class Known(NamedTuple):
     weights: str | None
     last: float
     chain: float
+    is_bound: bool
 
 
 class Group(NamedTuple):
@@ -69,7 +76,7 @@ class Group(NamedTuple):
 @dataclass(frozen=True)
 class Made:
     """Weights. ``mean``: depth of a picture drawn from their training set. ``chain_steps``: of all their fits;
-    0 for weights from elsewhere."""
+    0 for weights from elsewhere. ``is_bound``: whether something behind them is not known."""
 
     path: str
     sha256: str
@@ -79,6 +86,7 @@ class Made:
     n_unrecorded: int
     mean: Depth
     chain_steps: int
+    is_bound: bool
 
     @property
     def n_synthetic(self) -> int:
@@ -89,18 +97,21 @@ class Made:
 class Past:
     """What the lines so far tell. Nothing is looked up that comes later, so that no log can lead in circles.
 
-    Pictures are kept on disk (a temporary SQLite database), weights in memory.
+    ``logs``: to read; that of a run that another goes on from comes before it. Pictures are kept on disk (a temporary
+    SQLite database), weights in memory.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, *logs: BinaryIO) -> None:
         self.weights: dict[str, Made] = {}
-        self._stream = stream
+        self._logs = logs
+        self._n_pictures = 0
         with index_errors():
             self._db = sqlite3.connect("", isolation_level=None)
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.execute(
-                "CREATE TABLE pictures (line INTEGER PRIMARY KEY, offset INTEGER, path TEXT, sha256 TEXT, origin TEXT,"
-                " generation INTEGER, weights TEXT, last REAL, chain REAL)"
+                "CREATE TABLE pictures (number INTEGER PRIMARY KEY, log INTEGER, line INTEGER, offset INTEGER,"
+                " path TEXT, sha256 TEXT, origin TEXT, generation INTEGER, weights TEXT, last REAL, chain REAL,"
+                " is_bound INTEGER)"
             )
             self._db.execute("CREATE INDEX by_hash ON pictures (sha256)")
             self._db.execute("BEGIN")
@@ -109,26 +120,29 @@ class Past:
         """Let go of the pictures."""
         self._db.close()
 
-    def add(self, event: Event | None, line: int, offset: int) -> None:
-        """Take up the next line."""
+    def add(self, event: Event | None, line: int, offset: int, log: int = 0, root: str = "") -> None:
+        """Take up the next line of a log. ``root``: put before its paths."""
         if isinstance(event, Fit):
-            self.weights[event.sha256] = self._made(event)
-        elif isinstance(event, Real):
-            self._insert(Known(line, offset, event.path, event.sha256, "real", None, None, 0.0, 0.0))
-        elif isinstance(event, Image | Derived):
+            self.weights[event.sha256] = self._made(event, root)
+        elif isinstance(event, Real | Image | Derived):
+            self._n_pictures += 1
+            origin, generation, weights = "real", None, None
+            depth, is_bound = Depth(0.0, 0.0), False
             if isinstance(event, Image):
-                weights, depth = event.weights, self._image(event)
-            else:
+                origin, generation, weights = "synthetic", event.generation, event.weights
+                depth, is_bound = self._image(event)
+            elif isinstance(event, Derived):
                 parents = self._found(event.parents)
-                weights = parents[0].weights if parents else None
+                origin, generation, weights = "synthetic", event.generation, parents[0].weights if parents else None
                 depth = _mean(parents) if parents else Depth(1.0, 1.0)
-            known = (line, offset, event.path, event.sha256, "synthetic", event.generation, weights)
-            self._insert(Known(*known, depth.last, depth.chain))
+                is_bound = len(parents) < max(len(event.parents), 1) or any(parent.is_bound for parent in parents)
+            place = (self._n_pictures, log, line, offset, root + event.path, event.sha256)
+            self._insert(Known(*place, origin, generation, weights, *depth, is_bound))
 
     def find(
         self, sha256: str, *, path: str | None = None, member: Member | None = None, before: int | None = None
     ) -> Known | None:
-        """The last record of this content: at ``path``, as a training set speaks of it, ``before`` a line."""
+        """The last record of this content: at ``path``, as a training set speaks of it, ``before`` a record."""
         query, values = "sha256 = ?", list[str | int | None]([sha256])
         if path is not None:
             query, values = query + " AND path = ?", [*values, path]
@@ -136,38 +150,45 @@ class Past:
             generation = member.generation if member.origin == "synthetic" else None
             query, values = query + " AND origin = ? AND generation IS ?", [*values, member.origin, generation]
         if before is not None:
-            query, values = query + " AND line < ?", [*values, before]
+            query, values = query + " AND number < ?", [*values, before]
         with index_errors():
             row = self._db.execute(
-                f"SELECT * FROM pictures WHERE {query} ORDER BY line DESC LIMIT 1", values
+                f"SELECT * FROM pictures WHERE {query} ORDER BY number DESC LIMIT 1", values
             ).fetchone()
         return None if row is None else Known(*row)
 
     def event(self, known: Known) -> Picture:
         """All that is recorded of a picture. Only once every line was taken up: it moves the stream."""
-        self._stream.seek(known.offset)
-        event, _, _ = parse_line(self._stream.readline(), f"line {known.line}")
+        self._logs[known.log].seek(known.offset)
+        event, _, _ = parse_line(self._logs[known.log].readline(), f"line {known.line}")
         assert isinstance(event, Real | Image | Derived)
         return event
 
     def parents(self, known: Known) -> list[Known]:
         """The recorded pictures that this one was started or made from. Only once every line was taken up."""
         event = self.event(known)
-        return [] if isinstance(event, Real) else self._found(event.parents, before=known.line)
+        return [] if isinstance(event, Real) else self._found(event.parents, before=known.number)
 
     def _found(self, hashes: Sequence[str], before: int | None = None) -> list[Known]:
         return [known for sha256 in hashes if (known := self.find(sha256, before=before)) is not None]
 
-    def _image(self, event: Image) -> Depth:
+    def _image(self, event: Image) -> tuple[Depth, bool]:
+        """(its depth, whether that is a lower bound)."""
         made = self.weights.get(event.weights or "")
         parents = self._found(event.parents)
+        is_bound = len(parents) < len(event.parents) or any(parent.is_bound for parent in parents)
+        if event.sha256 in (parent.sha256 for parent in parents):
+            return _mean(parents), is_bound
+        is_bound |= made.is_bound if made is not None else event.weights is not None or not parents
         routes = ([made.mean] if made is not None and made.groups else []) + ([_mean(parents)] if parents else [])
         if not routes:
-            return Depth(1.0, 1.0)
-        return Depth(1.0 + fmean(route.last for route in routes), 1.0 + fmean(route.chain for route in routes))
+            return Depth(1.0, 1.0), is_bound
+        depth = Depth(1.0 + fmean(route.last for route in routes), 1.0 + fmean(route.chain for route in routes))
+        return depth, is_bound
 
-    def _made(self, event: Fit) -> Made:
+    def _made(self, event: Fit, root: str) -> Made:
         groups, examples, n_unrecorded = Counter[Group](), dict[Group, str](), 0
+        is_bound = not event.training_set
         totals = [0.0, 0.0]
         for member in event.training_set:
             known = self.find(member.sha256, member=member)
@@ -176,6 +197,7 @@ class Past:
             if known is not None:
                 examples.setdefault(group, known.path)
             n_unrecorded += known is None
+            is_bound |= known is None or known.is_bound
             # Of a synthetic picture that is not recorded this much is known: a model made it.
             unrecorded = 1.0 if member.origin == "synthetic" else 0.0
             totals[0] += known.last if known else unrecorded
@@ -186,11 +208,15 @@ class Past:
         if before is not None and before.chain_steps:
             chain = (chain * steps + before.mean.chain * before.chain_steps) / (steps + before.chain_steps)
             steps += before.chain_steps
-        return Made(event.path, event.sha256, event.parent, groups, examples, n_unrecorded, Depth(last, chain), steps)
+        if event.parent is not None:
+            is_bound |= before is None or before.is_bound
+        mean = Depth(last, chain)
+        path = root + event.path
+        return Made(path, event.sha256, event.parent, groups, examples, n_unrecorded, mean, steps, is_bound)
 
     def _insert(self, known: Known) -> None:
         with index_errors():
-            self._db.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
+            self._db.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
 
 
 def _mean(pictures: Sequence[Known]) -> Depth:

@@ -90,6 +90,10 @@ class Log:
         """The last record of a file of the run (posix path from its folder), None where there is none."""
         return self._index.by_path(path)
 
+    def latest(self, *kinds: str) -> Iterator[Place]:
+        """The last record of every file, where it is of these kinds, sorted by path."""
+        return self._index.latest(*kinds)
+
     def knows(self, path_or_sha256: str, generation: int | None = None) -> bool:
         """Whether a file of the run (posix path), or content, is recorded; as of ``generation``, unless it is None."""
         if _SHA256.fullmatch(path_or_sha256):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from decay.errors import LineageError
+from decay.errors import DecayError, LineageError
 from decay.loop.checkpoint import sha256_of
-from decay.metadata import relative_to_root
+from decay.metadata import read_settings, relative_to_root
 from decay.provenance.ancestry import Depth, Group, Known, Made, Past, share
 from decay.provenance.chain import LOG_NAME, open_log, read_links
 from decay.provenance.events import Image, Picture, Real
@@ -19,6 +19,8 @@ from decay.provenance.words import counted, plain
 
 MAX_DEPTH = 12
 MAX_WIDTH = 8
+MAX_RUNS = 64
+"""That go on from one another."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class Node:
 class Ancestry:
     """Of one picture. ``n_training``, ``n_training_synthetic``: one step back, the training set of its weights.
 
-    ``n_unrecorded``: pictures of that set that no line before records. ``depth``: see ``decay.provenance.ancestry``.
+    ``n_unrecorded``: pictures of that set that no line before records. ``depth``: see ``decay.provenance.ancestry``;
+    ``is_bound``: whether it is a lower bound, since something behind the picture is not known. ``missing``: of the runs
+    that this one goes on from, the one whose log is not there, if any, as lineage.json names it.
     """
 
     picture: Picture
@@ -41,6 +45,8 @@ class Ancestry:
     n_training_synthetic: int
     n_unrecorded: int
     depth: Depth
+    is_bound: bool
+    missing: str | None
     tree: Node
 
     @property
@@ -65,7 +71,8 @@ def find_run(image: Path) -> Path:
 
 
 def trace(image: Path, *, max_depth: int = MAX_DEPTH, max_width: int = MAX_WIDTH) -> Ancestry:
-    """The ancestry of a picture of a run, as its log tells it. The whole chain is checked.
+    """The ancestry of a picture of a run, as its log and those of the runs that it goes on from tell it, which
+    lineage.json names. The whole chains are checked.
 
     ``max_depth``, ``max_width``: of the tree alone, the figures know no bound. Raises LineageError where the chain is
     broken, or where the log knows no such content.
@@ -74,9 +81,14 @@ def trace(image: Path, *, max_depth: int = MAX_DEPTH, max_width: int = MAX_WIDTH
     if not image.is_file():
         raise LineageError(f"{image}: expected a picture; found none. Name one of the run.")
     sha256, name = sha256_of(image), relative_to_root(run, Path(os.path.abspath(image)))  # noqa: PTH100
-    with open_log(run) as stream, closing(Past(stream)) as past:
-        for link in read_links(stream, run / LOG_NAME):
-            past.add(link.event, link.line, link.offset)
+    runs, missing = _line_of(run)
+    with ExitStack() as opened:
+        logs = [opened.enter_context(open_log(each)) for each in runs]
+        past = opened.enter_context(closing(Past(*logs)))
+        for number, (each, stream) in enumerate(zip(runs, logs, strict=True)):
+            root = "" if each == run else f"{each.name}/"
+            for link in read_links(stream, each / LOG_NAME, torn_tail=each != run):
+                past.add(link.event, link.line, link.offset, number, root)
         found = past.find(sha256, path=name) or past.find(sha256)
         if found is None:
             raise LineageError(
@@ -90,8 +102,36 @@ def trace(image: Path, *, max_depth: int = MAX_DEPTH, max_width: int = MAX_WIDTH
             n_training_synthetic=0 if made is None else made.n_synthetic,
             n_unrecorded=0 if made is None else made.n_unrecorded,
             depth=Depth(found.last, found.chain),
+            is_bound=found.is_bound,
+            missing=missing,
             tree=_Tree(past, max_depth, max_width).picture(found),
         )
+
+
+def _line_of(run: Path) -> tuple[list[Path], str | None]:
+    """The run and those that it goes on from, the first of all first; and the one that is not there, if any."""
+    runs = [run]
+    seen = {run.resolve()}
+    while (above := _parent_of(runs[0])) is not None:
+        place = above.resolve()
+        if place in seen or len(runs) == MAX_RUNS or not (place / LOG_NAME).is_file():
+            return runs, str(above)
+        seen.add(place)
+        runs.insert(0, place)
+    return runs, None
+
+
+def _parent_of(run: Path) -> Path | None:
+    """The run that a run goes on from, as its lineage.json says; a relative path is one from its own folder."""
+    try:
+        protocol = read_settings(run).get("protocol")
+    except DecayError:
+        return None
+    parent = protocol.get("parent") if isinstance(protocol, dict) else None
+    said = parent.get("run") if isinstance(parent, dict) else None
+    if not isinstance(said, str) or "\0" in said:
+        return None
+    return Path(os.path.normpath(run.resolve() / said))
 
 
 def ancestry_text(ancestry: Ancestry) -> str:
@@ -115,7 +155,11 @@ def ancestry_text(ancestry: Ancestry) -> str:
             f"One step back: {one_back:.1f} % of the {counted(ancestry.n_training, 'picture')} trained on are synthetic"
         )
     if ancestry.n_unrecorded:
-        lines.append(f"Of these the log does not record {ancestry.n_unrecorded:,}: the figures are lower bounds.")
+        lines.append(f"Of these the log does not record {ancestry.n_unrecorded:,}.")
+    if ancestry.missing is not None:
+        lines.append(f"This run goes on from {plain(ancestry.missing, 200)}, whose log is not there to be read.")
+    if ancestry.is_bound:
+        lines.append("Lower bounds: not all that stands behind this picture is recorded.")
     return "\n".join([*lines, "", *_tree_lines(ancestry.tree)])
 
 
@@ -151,6 +195,8 @@ class _Tree:
         below += [Node(f"and {counted(n_more, 'picture')} more, or not in this log")] if n_more else []
         of = "" if known.generation is None else f", generation {known.generation}"
         if isinstance(event, Image):
+            if event.sha256 in event.parents:
+                return Node(f"{name}{of}): left as it was", tuple(_with(node, "started from ") for node in below))
             said = f'made for "{plain(event.prompt, 80)}"' + ("" if event.seed is None else f", seed {event.seed}")
             made = [] if event.weights is None else [self._weights(event.weights, level + 1)]
             return Node(f"{name}{of}): {said}", (*made, *(_with(node, "started from ") for node in below)))

@@ -176,6 +176,7 @@ def test_members_that_are_not_recorded_count_as_what_they_are_called(tmp_path: P
     assert found.depth.last == pytest.approx(1 + 3 / 4)
     assert found.n_unrecorded == 4
     assert "Of these the log does not record 4" in provenance.ancestry_text(found)
+    assert "Lower bounds" in provenance.ancestry_text(found)
 
 
 def test_no_log_can_lead_in_circles(tmp_path: Path) -> None:
