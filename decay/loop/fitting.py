@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from decay.errors import LineageError
 from decay.images import encode_png
 from decay.loop import checkpoint
 from decay.loop.bench import Bench
-from decay.loop.engine import Dataset, Fit, Weights, derive_seed
+from decay.loop.engine import Dataset, Fit, Masking, Weights, derive_seed
 from decay.loop.folder import fresh_name, picture_name
 from decay.loop.real import RealPicture
 from decay.loop.regimes import FRESH, REAL, Item, Pool, compose
 from decay.loop.scores import find_score, score_images
 from decay.metadata import json_lines, metadata_row
+from detectors.trait import OK
 
 FIT = 2**31 - 1
 """In place of a slot in the seeds of fits."""
@@ -80,7 +82,8 @@ def _fitted(bench: Bench, generation: int) -> Weights:
     )
     start = None
     if generation > 0:
-        start = bench.shelf.take(generation - 1) if bench.protocol.init == "chain" else bench.engine.base()
+        before = _parent(bench, generation)
+        start = None if before is None else bench.shelf.take(before)
     weights: Weights = bench.engine.fit(dataset, start, circumstances)
     return weights
 
@@ -90,10 +93,27 @@ def _record_fit(bench: Bench, generation: int) -> None:
     if checkpoint.stated_manifest(bench.folder.weights(generation)).record["is_base"]:
         bench.record.base(generation)
         return
-    items = training_set(bench, generation)
-    parent = generation - 1 if bench.protocol.init == "chain" and generation > 0 else None
-    steps = bench.engine.fit_steps(len(items), first=parent is None and not bench.engine.has_base)
-    bench.record.fit(generation, items, parent, _seed(bench, generation), steps)
+    items, extra = _worked_on(bench, training_set(bench, generation), generation)
+    parent = _parent(bench, generation)
+    steps = bench.engine.fit_steps(len(items), first=parent is None)
+    bench.record.fit(generation, items, parent, _seed(bench, generation), steps, extra)
+
+
+def _parent(bench: Bench, generation: int) -> int | None:
+    """The generation whose weights a fit goes on from; None for a fit from nothing. Base weights are those of
+    generation 0 as they were published, so that they cannot become others on the way."""
+    if generation > 0 and bench.protocol.init == "chain":
+        return generation - 1
+    return 0 if generation > 0 and bench.engine.has_base else None
+
+
+def _worked_on(bench: Bench, items: Sequence[Item], generation: int) -> tuple[Sequence[Item], dict[str, object]]:
+    """The pictures of a training set that the engine was fitted on, and in which states how many of all were."""
+    if not isinstance(bench.engine, Masking):
+        return items, {}
+    states = bench.engine.mask_states(bench.training_pictures(items, generation))
+    kept = [item for item, state in zip(items, states, strict=True) if state == OK]
+    return kept, {"mask_states": dict(sorted(Counter(states).items()))}
 
 
 def _seed(bench: Bench, generation: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from decay import provenance
 from decay.errors import LineageError
 from decay.files import to_json, write_text
-from decay.loop.checkpoint import sha256_of, stated_manifest
+from decay.loop.checkpoint import is_published, sha256_of, stated_manifest
 from decay.loop.engine import Engine
 from decay.loop.folder import RunFolder, picture_name
 from decay.loop.positions import Position
@@ -22,11 +22,13 @@ from decay.loop.real import RealPictures
 from decay.loop.regimes import Item
 from decay.metadata import read_settings
 from decay.provenance import Derived, Fit, Image, Log, Member, Real
+from decay.provenance.chain import LOG_NAME, Index, Place, open_log, read_links
 
 FORMAT_VERSION = 2
 """Of lineage.json. 2: ``source``, ``protocol`` (as in its TOML file, every default filled in), ``engine`` (every
 setting), ``environment``, ``n_slots``, ``groups``. (1 was the demo's own.)"""
 SOURCE = "decay run"
+_KEPT = (Real.kind, Image.kind, Derived.kind, Fit.kind)
 
 
 def read_protocol_of(run: Path) -> Protocol:
@@ -44,7 +46,8 @@ def read_protocol_of(run: Path) -> Protocol:
 def open_record(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> Iterator[Record]:
     """The settings written, if they were not, and the log opened. For one process only.
 
-    Raises LineageError if the folder holds another experiment, or pictures that no protocol made.
+    Raises LineageError if the folder holds another experiment, pictures that no protocol made, or, like a run that
+    this one goes on from, files that are not as their log records them.
     """
     said = settings_of(protocol, engine, pictures)
     if folder.settings.exists():
@@ -52,7 +55,14 @@ def open_record(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pict
     else:
         _refuse_foreign(folder)
         write_text(folder.settings, to_json(said))
+    for above in _ancestors(folder):
+        if (above.root / LOG_NAME).is_file():
+            with open_log(above.root) as stream, Index() as index:
+                for link in read_links(stream, above.root / LOG_NAME, torn_tail=True):
+                    index.add(link.event, link.line, link.offset)
+                _refuse_altered(above.root, index.latest(*_KEPT))
     with provenance.log(folder.root) as log:
+        _refuse_altered(folder.root, log.latest(*_KEPT))
         yield Record(folder, log)
 
 
@@ -120,16 +130,45 @@ def _refuse_foreign(folder: RunFolder) -> None:
         )
 
 
+def _ancestors(folder: RunFolder) -> Iterator[RunFolder]:
+    above = folder.parent
+    while above is not None:
+        yield above
+        above = above.parent
+
+
+def _refuse_altered(root: Path, places: Iterable[Place]) -> None:
+    """What is made from now on would be made of it, and the log would say that it was made of something else."""
+    for place in places:
+        path = root / place.path
+        found = _sha256_of(path) if path.resolve().is_relative_to(root.resolve()) else None
+        if found not in (None, place.sha256):
+            whole = path if place.kind == Fit.kind else path.parent
+            raise LineageError(
+                f"{path}: expected the sha256 {place.sha256} that line {place.line} of {root / LOG_NAME} records; "
+                f"found {found}. It was altered: put it back from a copy, or remove {whole} to have it made again."
+            )
+
+
+def _sha256_of(path: Path) -> str | None:
+    """Of a file, or as its manifest states it of published weights; None where there is neither."""
+    if is_published(path):
+        return stated_manifest(path).sha256
+    return sha256_of(path) if path.is_file() else None
+
+
 @dataclass(frozen=True)
 class Record:
-    """The log of a run in progress. Each method adds what is not in it yet, so that a step may be told twice."""
+    """The log of a run in progress. Each method adds what is not in it yet, so that a step may be told twice; what was
+    made again, and differs, is told again."""
 
     folder: RunFolder
     log: Log
 
     def knows(self, place: Path) -> bool:
-        """Whether a file or folder of the run is in the log."""
-        return self.log.knows(self._relative(place))
+        """Whether a file or folder of the run is in the log as it is now."""
+        recorded = self.log.recorded(self._relative(place))
+        return recorded is not None and recorded.sha256 == _sha256_of(place)
 
     def real(self, place: Path) -> None:
         """The real pictures in a folder of the run, and the files they came from, as its metadata have them."""
@@ -150,7 +189,15 @@ class Record:
         """Weights that the engine started from; what they were fitted on nobody here knows."""
         self._weights(generation, Fit(path="", sha256="", training_set=(), steps=0, extra={"is_base": True}))
 
-    def fit(self, generation: int, items: Sequence[Item], parent: int | None, seed: int, steps: int) -> None:
+    def fit(
+        self,
+        generation: int,
+        items: Sequence[Item],
+        parent: int | None,
+        seed: int,
+        steps: int,
+        extra: Mapping[str, object],
+    ) -> None:
         """Weights and what they were fitted on. ``parent``: the generation whose weights they went on from."""
         members = tuple(
             Member(
@@ -161,23 +208,14 @@ class Record:
             for item in items
         )
         went_on_from = None if parent is None else self._weights_sha256(parent)
-        self._weights(generation, Fit("", "", members, went_on_from, seed=seed, steps=steps))
+        self._weights(generation, Fit("", "", members, went_on_from, seed=seed, steps=steps, extra=extra))
 
     def images(self, place: Path, generation: int, positions: Sequence[Position]) -> None:
-        """The pictures of a generation in its folder ``place``, one per position."""
+        """The pictures of a generation in its folder ``place``, one per position. ``extra`` has ``unchanged`` where one
+        is its start picture bit for bit, as where a model that paints parts anew found nothing to paint."""
         weights = self._weights_sha256(generation)
         self.log.record_many(
-            Image(
-                path=self._relative(place / position.file_name),
-                sha256=sha256_of(place / position.file_name),
-                prompt=position.prompt,
-                seed=position.seed,
-                slot=str(position.index),
-                group=position.group,
-                generation=generation,
-                weights=weights,
-                parents=() if position.start is None else (sha256_of(position.start),),
-            )
+            self._image(place, generation, position, weights)
             for position in positions
             if not self.knows(place / position.file_name)
         )
@@ -203,6 +241,22 @@ class Record:
     def let_go(self, generation: int) -> None:
         """Weights of which only the manifest is kept."""
         self.log.note("weights let go", path=self._relative(self.folder.weights(generation)))
+
+    def _image(self, place: Path, generation: int, position: Position, weights: str) -> Image:
+        sha256 = sha256_of(place / position.file_name)
+        parents = () if position.start is None else (sha256_of(position.start),)
+        return Image(
+            path=self._relative(place / position.file_name),
+            sha256=sha256,
+            prompt=position.prompt,
+            seed=position.seed,
+            slot=str(position.index),
+            group=position.group,
+            generation=generation,
+            weights=weights,
+            parents=parents,
+            extra={"unchanged": True} if sha256 in parents else {},
+        )
 
     def _weights(self, generation: int, fit: Fit) -> None:
         place = self.folder.weights(generation)

@@ -92,7 +92,8 @@ def _go(bench: Bench) -> None:
 
 def _let_go(bench: Bench, generation: int) -> None:
     """Of weights that nothing needs any more only the manifest is kept, where the protocol says so."""
-    is_over = bench.protocol.keep_weights == "last" and generation >= bench.protocol.first_generation
+    is_base = generation == 0 and bench.engine.has_base and bench.protocol.init == "base"
+    is_over = bench.protocol.keep_weights == "last" and generation >= bench.protocol.first_generation and not is_base
     if is_over and bench.record is not None:
         place = bench.folder.weights(generation)
         if len(list(place.iterdir())) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decay import provenance
 from decay.errors import DecayError, LineageError, ModelError, OutputError
 from decay.images import read_image, write_png
 from decay.lineage import load_lineage
-from decay.loop.engine import Dataset, derive_seed
+from decay.loop.engine import Dataset, Fit, derive_seed
 from decay.loop.engines.linear import LinearEngine
 from decay.loop.protocol import Controls, Parent, Protocol, RealSet, Regime
 from decay.loop.reading import resolved
@@ -400,3 +402,103 @@ def test_an_engine_that_paints_into_pictures_is_not_asked_to_paint_from_noise(re
     wanted = protocol(real, engine="flux-fill", first_from="real", later_from="noise")
     with pytest.raises(DecayError, match="later_from"):
         fitted_to(FluxFillEngine(model=str(tmp_path), size_px=64), wanted)
+
+
+# --------------------------------------------------------------------------- what the log says afterwards
+
+
+def test_the_ancestry_of_a_healed_run_goes_on_in_the_log_of_the_sick_one(real: Path, tmp_path: Path) -> None:
+    sick = run(protocol(real, iterations=1), tmp_path / "sick")
+    onward = run(protocol(real, iterations=1, parent=Parent(sick, 1)), tmp_path / "onward")
+    longer = run(protocol(real, iterations=2), tmp_path / "longer")
+    found, expected = (provenance.trace(each / "gen_02" / "slot_0000.png") for each in (onward, longer))
+    assert found.depth == expected.depth == (3, 3)
+    assert (found.is_bound, found.missing) == (False, None)
+    assert "sick/gen_01/slot_0000.png" in provenance.ancestry_text(found)
+    sick.rename(tmp_path / "away")
+    alone = provenance.trace(onward / "gen_02" / "slot_0000.png")
+    assert alone.is_bound
+    text = provenance.ancestry_text(alone)
+    assert "Lower bounds" in text
+    assert "whose log is not there" in text
+
+
+def test_a_step_that_was_made_again_otherwise_is_recorded_again(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = run(protocol(real, iterations=1), tmp_path / "run")
+    shutil.rmtree(out / "gen_01")
+    sample = LinearEngine.sample
+
+    def otherwise(self, *rest):  # type: ignore[no-untyped-def]
+        return (255 - pixels for pixels in sample(self, *rest))
+
+    monkeypatch.setattr(LinearEngine, "sample", otherwise)
+    run(protocol(real, iterations=1), out)
+    assert provenance.verify(out).ok
+    assert [event["path"] for event in events(out, "image")].count("gen_01/slot_0003.png") == 2
+    n_events = len(events(out, "image"))
+    run(protocol(real, iterations=1), out)
+    assert len(events(out, "image")) == n_events
+
+
+@pytest.mark.parametrize("of_parent", [False, True])
+def test_an_altered_picture_is_not_trained_on(of_parent: bool, real: Path, tmp_path: Path) -> None:
+    out = run(protocol(real, iterations=1), tmp_path / "run")
+    write_png(out / "gen_00" / "slot_0003.png", np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8))
+    for name in ("gen_01", "weights/fit_01"):
+        shutil.rmtree(out / name) if not of_parent else None
+    wanted = protocol(real, iterations=1, parent=Parent(out, 1)) if of_parent else protocol(real, iterations=1)
+    with pytest.raises(LineageError, match=r"slot_0003\.png: expected the sha256 .* It was altered"):
+        run(wanted, tmp_path / "onward" if of_parent else out)
+
+
+def test_a_picture_left_as_it_was_has_the_ancestry_of_its_start(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by an engine that paints parts of pictures anew and finds none in the first."""
+    sample = LinearEngine.sample
+
+    def left(self, weights, prompts, seeds, images):  # type: ignore[no-untyped-def]
+        made = sample(self, weights, prompts, seeds, images)
+        return (images[0] if number == 0 else pixels for number, pixels in enumerate(made))
+
+    def states(self, images):  # type: ignore[no-untyped-def]
+        return ("no_face", *["ok"] * (len(images) - 1))
+
+    monkeypatch.setattr(LinearEngine, "sample", left)
+    monkeypatch.setattr(LinearEngine, "mask_states", states, raising=False)
+    out = run(protocol(real, iterations=1, first_from="real", later_from="previous"), tmp_path / "run")
+    unchanged = {event["path"] for event in events(out, "image") if event["extra"] == {"unchanged": True}}
+    assert unchanged == {"gen_00/slot_0000.png", "gen_01/slot_0000.png"}
+    assert provenance.trace(out / "gen_01" / "slot_0000.png").depth == (0, 0)
+    for event in events(out, "fit"):
+        assert len(event["training_set"]) == 23  # type: ignore[arg-type]
+        assert event["extra"] == {"mask_states": {"no_face": 1, "ok": 23}}
+
+
+def test_fits_from_base_weights_go_on_from_those_of_generation_0(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def base(self):  # type: ignore[no-untyped-def]
+        pixels = [np.full((SIZE_PX, SIZE_PX, 3), value, np.uint8) for value in (90, 110, 140)] * 2
+        captions = ["a picture of a face"] * 3 + ["a picture of a hand"] * 3
+        return fit(self, Dataset(pixels, tuple(captions)), None, Fit(0, tmp_path))
+
+    starts: list[object] = []
+    fit = LinearEngine.fit
+
+    def watched(self, dataset, start, circumstances):  # type: ignore[no-untyped-def]
+        starts.append(start)
+        return fit(self, dataset, None, circumstances)
+
+    monkeypatch.setattr(LinearEngine, "fit", watched)
+    monkeypatch.setattr(LinearEngine, "base", base)
+    monkeypatch.setattr(LinearEngine, "has_base", True)
+    out = run(protocol(real, keep_weights="last"), tmp_path / "run")
+    first, *later = events(out, "fit")
+    assert [event["parent"] for event in later] == [first["sha256"]] * 2
+    assert len(starts) == 2
+    assert None not in starts
+    assert (out / "weights" / "fit_00" / "weights.npz").exists()
+    assert not (out / "weights" / "fit_01" / "weights.npz").exists()
