@@ -96,6 +96,17 @@ def read_image(path: Path, *, within: Path | None = None, max_pixels: int = MAX_
     return decode(data, str(path), max_pixels=max_pixels).pixels
 
 
+def read_size(path: Path, *, within: Path | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(width, height) in px as the header of an image file has them, before any turn that it asks for.
+
+    Nothing is decoded. Raises ImageProblem.
+    """
+    data, _ = read_bytes_and_hash(path, within=within)
+    with _problems_of(str(path), data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_size(image.size, str(path), max_pixels)
+        return image.size
+
+
 def read_bytes_and_hash(path: Path, *, within: Path | None = None) -> tuple[bytes, str]:
     """The bytes of an image file and their sha256 (64 hex digits), read once. Raises ImageProblem."""
     if path.suffix.lower() not in SUFFIXES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from decay.errors import LineageError
@@ -13,7 +13,8 @@ from decay.loop.bench import Bench
 from decay.loop.engine import Dataset, Fit, Masking, Weights, derive_seed
 from decay.loop.folder import fresh_name, picture_name
 from decay.loop.real import RealPicture
-from decay.loop.regimes import FRESH, REAL, Item, Pool, compose
+from decay.loop.record import rows_in
+from decay.loop.regimes import FRESH, REAL, Item, compose, pool_of
 from decay.loop.scores import find_score, score_images
 from decay.metadata import json_lines, metadata_row
 from detectors.trait import OK
@@ -24,8 +25,10 @@ FIT = 2**31 - 1
 
 def prepare_real(bench: Bench) -> None:
     """``real/``: the slots' pictures at the run's size. What lies there already is taken as it is."""
-    names = {picture_name(slot): picture for slot, picture in enumerate(bench.pictures.slots)}
-    _prepare(bench, bench.folder.real, names, "real pictures")
+    slots = bench.pictures.slots
+    _prepare(
+        bench, bench.folder.real, [picture_name(slot) for slot in range(len(slots))], lambda: slots, "real pictures"
+    )
 
 
 def fit(bench: Bench, generation: int) -> None:
@@ -66,16 +69,18 @@ def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
 
 
 def _compose(bench: Bench, generation: int, scores: Sequence[float] | None) -> tuple[Item, ...]:
-    iteration = bench.protocol.iteration_of(generation)
-    reserve = {group: len(pictures) for group, pictures in bench.pictures.reserve.items()}
-    pool = Pool(bench.pictures.groups, generation, iteration, reserve, scores)
-    return compose(bench.protocol.regime_at(iteration), pool, bench.protocol.seed)
+    pool = pool_of(bench.protocol, bench.pictures.groups, generation, bench.pictures.n_reserve, scores)
+    return compose(bench.protocol.regime_at(pool.iteration), pool, bench.protocol.seed)
 
 
 def _fitted(bench: Bench, generation: int) -> Weights:
     items = training_set(bench, generation)
-    _prepare_fresh(bench, items, generation)
-    dataset = Dataset(bench.training_pictures(items, generation), tuple(_caption(bench, item) for item in items))
+    fresh = _prepare_fresh(bench, items, generation)
+    captions = [
+        fresh[fresh_name(item)] if item.generation == FRESH else bench.pictures.slots[item.slot].prompt
+        for item in items
+    ]
+    dataset = Dataset(bench.training_pictures(items, generation), tuple(captions))
     what = f"fit {generation}"
     circumstances = Fit(
         _seed(bench, generation), _scratch(bench, generation), lambda done, total: bench.progress(what, done, total)
@@ -124,28 +129,41 @@ def _scratch(bench: Bench, generation: int) -> Path:
     return bench.folder.work(f"fit_{generation:02d}")
 
 
-def _caption(bench: Bench, item: Item) -> str:
-    if item.generation == FRESH:
-        return bench.pictures.reserve[item.group][item.slot].prompt
-    return bench.pictures.slots[item.slot].prompt
+def _prepare_fresh(bench: Bench, items: Sequence[Item], generation: int) -> dict[str, str]:
+    """``fresh/``: the pictures of the reserve that a fit needs, at the run's size; returns their prompts by name.
+
+    Once it is there it says what they are, whatever has become of the folder that they came from.
+    """
+    fresh = [item for item in items if item.generation == FRESH]
+    if not fresh:
+        return {}
+    place = bench.folder.fresh(generation)
+    names = [fresh_name(item) for item in fresh]
+    _prepare(bench, place, names, lambda: _unseen(bench, fresh), f"fresh pictures {generation}")
+    return {row["file_name"]: row["text"] for row in rows_in(place)}
 
 
-def _prepare_fresh(bench: Bench, items: Sequence[Item], generation: int) -> None:
-    """``fresh/``: the pictures of the reserve that a fit needs, at the run's size."""
-    names = {
-        fresh_name(item): bench.pictures.reserve[item.group][item.slot] for item in items if item.generation == FRESH
+def _unseen(bench: Bench, items: Sequence[Item]) -> list[RealPicture]:
+    """The next of the reserve for each of ``items`` that no fit of the run has seen, by content."""
+    seen = {row["original_sha256"] for place in bench.folder.fresh_folders() for row in rows_in(place)}
+    left = {
+        group: iter([picture for picture in pictures if picture.original_sha256 not in seen])
+        for group, pictures in bench.pictures.reserve.items()
     }
-    if names:
-        _prepare(bench, bench.folder.fresh(generation), names, f"fresh pictures {generation}")
+    return [next(left[item.group]) for item in items]
 
 
-def _prepare(bench: Bench, place: Path, names: Mapping[str, RealPicture], what: str) -> None:
+def _prepare(
+    bench: Bench, place: Path, names: Sequence[str], pictures: Callable[[], Iterable[RealPicture]], what: str
+) -> None:
+    """The folder ``place`` with ``pictures`` under ``names``; they are asked for only if it is not there yet."""
+
     def fill(staged: Path) -> None:
         rows = []
-        for slot, (name, each) in enumerate(names.items()):
+        for slot, (name, each) in enumerate(zip(names, pictures(), strict=True)):
             (staged / name).write_bytes(encode_png(each.ready(bench.protocol.size_px)))
             known = metadata_row(name, each.prompt, slot, None, each.group, each.source, each.expects)
-            rows.append({**known, **each.original()})
+            rows.append({**known, **each.original})
             bench.progress(what, slot + 1, len(names))
         (staged / "metadata.jsonl").write_text(json_lines(rows), encoding="utf-8")
 

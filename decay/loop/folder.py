@@ -55,7 +55,13 @@ class RunFolder:
 
     def fresh(self, generation: int) -> Path:
         """The pictures of the reserve that the fit before a generation was made on, made ready."""
-        return self.root / "fresh" / f"fit_{generation:02d}"
+        return self._owner(generation).root / "fresh" / f"fit_{generation:02d}"
+
+    def fresh_folders(self) -> list[Path]:
+        """Those of fits that this run has made ready for, and of the fits in its parents that led to it; in order."""
+        own = [place for place in (self.root / "fresh").glob("fit_*") if _number(place) >= self.first]
+        before = self.parent.fresh_folders() if self.parent is not None else []
+        return [*(place for place in before if _number(place) < self.first), *sorted(own, key=_number)]
 
     def work(self, name: str) -> Path:
         """Where something unfinished is kept; hidden, so that nobody takes it for a result."""
@@ -77,6 +83,12 @@ class RunFolder:
 
     def _owner(self, generation: int) -> RunFolder:
         return self if self.parent is None or generation >= self.first else self.parent._owner(generation)
+
+
+def _number(place: Path) -> int:
+    """Of a folder such as ``fit_03``; -1 where there is none."""
+    digits = place.name.rpartition("_")[2]
+    return int(digits) if digits.isdecimal() else -1
 
 
 def picture_name(slot: int) -> str:

@@ -12,7 +12,7 @@ from decay.errors import ModelError
 from decay.loop.engine import Engine, Setting
 from decay.loop.protocol import Protocol, Regime
 from decay.loop.reading import resolved
-from decay.loop.regimes import Pool, compose, counts
+from decay.loop.regimes import compose, counts, pool_of
 
 _MAX_KINDS = 3
 """Groups that differ in more ways than this are told by their range."""
@@ -39,7 +39,8 @@ class Plan:
     """A run as it would go. ``settings``: every one, by name. ``missing``: what the engine lacks, "" for nothing.
 
     ``n_again``: pictures that the quality control makes again, at most. ``image_bytes``: of all pictures to keep,
-    uncompressed, which PNG hardly exceeds. ``n_weights``: sets of weights kept.
+    uncompressed, which PNG hardly exceeds. ``n_weights``: sets of weights kept. ``n_enlarged``: real pictures of slots
+    that are smaller than the run's.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Plan:
     n_again: int
     image_bytes: int
     n_weights: int
+    n_enlarged: int = 0
 
     @property
     def n_images(self) -> int:
@@ -110,7 +112,7 @@ def _turn(
     iteration = protocol.iteration_of(generation)
     if generation > 0:
         regime = protocol.regime_at(iteration)
-        by_group = counts(compose(regime, Pool(groups, generation, iteration, n_reserve), protocol.seed))
+        by_group = counts(compose(regime, pool_of(protocol, groups, generation, n_reserve), protocol.seed))
         trained_on = f"{_regime_words(regime, iteration)}: {_counts_words(by_group)}"
     elif from_nothing:
         by_group = {group: (n, 0) for group, n in sorted(Counter(groups).items())}
@@ -232,6 +234,8 @@ def _cost_text(plan: Plan) -> str:
         )
     sets = "1 set" if plan.n_weights == 1 else f"{plan.n_weights} sets"
     lines.append(f"Disk: at most {plan.image_bytes / 1e9:.2f} GB of pictures, and {sets} of weights.")
+    if plan.n_enlarged:
+        lines.append(f"Real pictures that are smaller than size_px and are enlarged: {plan.n_enlarged:,}.")
     if plan.missing:
         lines.append(f"Missing: {plan.missing}")
     return "\n".join(lines)

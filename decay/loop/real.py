@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from decay.errors import DecayError
-from decay.images import read_image
+from decay.images import read_image, read_size
 from decay.lineage import ImageRecord, read_folder
 from decay.loop.checkpoint import sha256_of
+from decay.loop.folder import picture_name
 from decay.loop.protocol import RealSet
 from decay.metadata import relative_to_root
 from decay.prompts import expects_from_prompt
 from detectors.trait import Pixels
+
+MIN_SIDE_PX = 8
+"""Of a real picture's shorter side: the least that a run makes, too."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,24 @@ class RealPicture:
         """Who made it, as its metadata say; a photograph where they say nothing."""
         return self.record.source or "real"
 
-    def original(self) -> dict[str, str]:
+    @cached_property
+    def original(self) -> Mapping[str, str]:
         """The name and the hash of the file that it is prepared from, as metadata have them from then on."""
         known = {name: self.record.columns.get(name, "") for name in ("original", "original_sha256")}
         if all(known.values()):
             return known
         name = relative_to_root(self.record.path.parent, self.record.path)
         return {"original": name, "original_sha256": sha256_of(self.record.path)}
+
+    @property
+    def original_sha256(self) -> str:
+        """By which it is known for the same under another name, and in a run that has prepared it."""
+        return self.original["original_sha256"]
+
+    @cached_property
+    def side_px(self) -> int:
+        """The shorter side, from the file's header. Raises ImageProblem."""
+        return min(read_size(self.record.path, within=self.root))
 
     def ready(self, size_px: int) -> Pixels:
         """The picture as a generator takes it: see ``square``. Raises ImageProblem."""
@@ -50,36 +66,86 @@ class RealPicture:
 
 @dataclass(frozen=True)
 class RealPictures:
-    """``slots``: one picture per slot. ``reserve``: those beyond, by group, in the order in which they are used."""
+    """``slots``: one picture per slot. ``reserve``: those that no fit has seen yet, by group, in the order in which
+    they are used. ``n_used``: fresh pictures that fits of this run have taken already, by group."""
 
     slots: tuple[RealPicture, ...]
-    reserve: Mapping[str, tuple[RealPicture, ...]]
+    reserve: Mapping[str, tuple[RealPicture, ...]] = field(default_factory=dict)
+    n_used: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The group of each slot."""
         return tuple(picture.group for picture in self.slots)
 
+    @property
+    def n_reserve(self) -> Mapping[str, int]:
+        """Fresh pictures that there are for all fits of this run, by group: those taken and those left."""
+        groups = sorted({*self.reserve, *self.n_used})
+        return {group: len(self.reserve.get(group, ())) + self.n_used.get(group, 0) for group in groups}
 
-def choose(real: RealSet, seed: int) -> RealPictures:
+
+def choose_slots(real: RealSet, seed: int) -> tuple[RealPicture, ...]:
     """The pictures of each group that become slots, drawn by ``seed``; slots are ordered by group, then by name.
 
     Raises LineageError if there are no pictures; DecayError if a column that a template names is missing, a prompt is
     empty, or a group has fewer pictures than ``per_group``.
     """
-    by_group: dict[str, list[RealPicture]] = {}
-    for picture in _pictures(real):
-        by_group.setdefault(picture.group, []).append(picture)
+    by_group = _by_group(real)
     _check_filled(real, by_group)
-    slots: list[RealPicture] = []
-    reserve = {}
-    for number, group in enumerate(sorted(by_group)):
-        pictures = by_group[group]
-        order = np.random.default_rng([seed, number]).permutation(len(pictures))
-        n_slots = len(pictures) if real.per_group is None else real.per_group
-        slots.extend(pictures[index] for index in sorted(order[:n_slots]))
-        reserve[group] = tuple(pictures[index] for index in order[n_slots:])
-    return RealPictures(tuple(slots), reserve)
+    return tuple(
+        pictures[index]
+        for pictures, order in zip(by_group.values(), _orders(by_group, seed), strict=True)
+        for index in sorted(order[: real.per_group])
+    )
+
+
+def choose_reserve(real: RealSet, seed: int, seen: Container[str]) -> Mapping[str, tuple[RealPicture, ...]]:
+    """The pictures of each group whose originals (sha256) are not in ``seen``, each once, in the order of ``seed``.
+
+    Where slots are chosen from the same pictures it is the order in which they were. Raises as ``choose_slots``.
+    """
+    by_group = _by_group(real)
+    drawn = {
+        group: [pictures[index] for index in order]
+        for (group, pictures), order in zip(by_group.items(), _orders(by_group, seed), strict=True)
+    }
+    first_of = {picture.original_sha256: picture for group in reversed(drawn) for picture in reversed(drawn[group])}
+    return {
+        group: tuple(
+            picture
+            for picture in pictures
+            if picture.original_sha256 not in seen and first_of[picture.original_sha256] is picture
+        )
+        for group, pictures in drawn.items()
+    }
+
+
+def check_sides(pictures: Iterable[RealPicture]) -> None:
+    """Raises DecayError for a picture of which too little would be left; ImageProblem for one that cannot be read."""
+    for picture in pictures:
+        if picture.side_px < MIN_SIDE_PX:
+            raise DecayError(
+                f"{picture.record.path}: expected a real picture of {MIN_SIDE_PX} px or more on its shorter side; "
+                f"found {picture.side_px}. Take it out of {picture.root}."
+            )
+
+
+def check_prepared(slots: Sequence[RealPicture], size_px: int) -> None:
+    """Raises DecayError if ``slots``, as they lie in ``real/``, are not what a run of ``size_px`` puts there."""
+    for slot, picture in enumerate(slots):
+        path = picture.record.path
+        if path.name != picture_name(slot):
+            raise DecayError(
+                f"{path.parent}: expected the pictures that a run prepares, {picture_name(0)} and so on, numbered in "
+                f"the order of their groups; found {path.name} in the place of {picture_name(slot)}. Move it elsewhere "
+                "and give its path as `folder` in [real]."
+            )
+        if (found := read_size(path, within=picture.root)) != (size_px, size_px):
+            raise DecayError(
+                f"{path}: expected {size_px} x {size_px} px, the size_px of this run; found {found[0]} x {found[1]}. "
+                f"Set size_px to that, or move {path.parent} elsewhere and give its path as `folder` in [real]."
+            )
 
 
 def square(pixels: Pixels, size_px: int) -> Pixels:
@@ -94,6 +160,21 @@ def square(pixels: Pixels, size_px: int) -> Pixels:
     return np.asarray(Image.fromarray(cropped).resize((size_px, size_px), Image.Resampling.LANCZOS))
 
 
+def _by_group(real: RealSet) -> dict[str, list[RealPicture]]:
+    """By group, in the order of the groups' names."""
+    by_group: dict[str, list[RealPicture]] = {}
+    for picture in _pictures(real):
+        by_group.setdefault(picture.group, []).append(picture)
+    return dict(sorted(by_group.items()))
+
+
+def _orders(by_group: Mapping[str, Sequence[RealPicture]], seed: int) -> list[list[int]]:
+    return [
+        np.random.default_rng([seed, number]).permutation(len(pictures)).tolist()
+        for number, pictures in enumerate(by_group.values())
+    ]
+
+
 def _pictures(real: RealSet) -> Iterator[RealPicture]:
     generation, _ = read_folder(real.folder)
     for record in generation.images:
@@ -105,8 +186,9 @@ def _pictures(real: RealSet) -> Iterator[RealPicture]:
                 "metadata.jsonl, or give `prompt` in [real]."
             )
         said = real.expects if real.expects is None else frozenset(real.expects)
-        expects = said if said is not None else record.expects or expects_from_prompt(prompt)
-        yield RealPicture(record, real.folder, prompt, _filled(real.group, known, record, "group").strip(), expects)
+        if said is None:
+            said = record.expects if record.expects is not None else expects_from_prompt(prompt)
+        yield RealPicture(record, real.folder, prompt, _filled(real.group, known, record, "group").strip(), said)
 
 
 def _filled(template: str, known: Mapping[str, str], record: ImageRecord, purpose: str) -> str:

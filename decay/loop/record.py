@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,8 @@ from decay.provenance.chain import LOG_NAME, Index, Place, open_log, read_links
 
 FORMAT_VERSION = 2
 """Of lineage.json. 2: ``source``, ``protocol`` (as in its TOML file, every default filled in), ``engine`` (every
-setting), ``environment``, ``n_slots``, ``groups``. (1 was the demo's own.)"""
+setting), ``environment``, ``n_slots``, ``groups``; ``run`` of a ``parent`` is relative to the folder. (1 was
+the demo's own.)"""
 SOURCE = "decay run"
 _KEPT = (Real.kind, Image.kind, Derived.kind, Fit.kind)
 
@@ -39,7 +41,11 @@ def read_protocol_of(run: Path) -> Protocol:
             f"{run}: expected a run that `decay run` made, with its protocol in lineage.json; found none. "
             "Name the folder of such a run."
         )
-    return protocol_from_record(said["protocol"])  # type: ignore[arg-type]  # a dict, as was just seen
+    protocol = protocol_from_record(said["protocol"])  # type: ignore[arg-type]  # a dict, as was just seen
+    if protocol.parent is None:
+        return protocol
+    above = os.path.normpath(os.path.join(os.path.realpath(run), protocol.parent.run))  # noqa: PTH118  as it was written
+    return replace(protocol, parent=replace(protocol.parent, run=Path(above)))
 
 
 @contextmanager
@@ -49,11 +55,9 @@ def open_record(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pict
     Raises LineageError if the folder holds another experiment, pictures that no protocol made, or, like a run that
     this one goes on from, files that are not as their log records them.
     """
-    said = settings_of(protocol, engine, pictures)
-    if folder.settings.exists():
-        _refuse_other(folder, said)
-    else:
-        _refuse_foreign(folder)
+    said = settings_of(folder, protocol, engine, pictures)
+    check_folder(folder, said)
+    if not folder.settings.exists():
         write_text(folder.settings, to_json(said))
     for above in _ancestors(folder):
         if (above.root / LOG_NAME).is_file():
@@ -66,9 +70,21 @@ def open_record(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pict
         yield Record(folder, log)
 
 
-def settings_of(protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> dict[str, Any]:
+def check_folder(folder: RunFolder, said: Mapping[str, Any]) -> None:
+    """Raises LineageError if the folder holds another experiment than ``settings_of`` has in ``said``, or pictures that
+    no protocol made."""
+    if folder.settings.exists():
+        _refuse_other(folder, said)
+    elif folder.root.exists():
+        _refuse_foreign(folder)
+
+
+def settings_of(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> dict[str, Any]:
     """The content of lineage.json."""
     groups = pictures.groups
+    if protocol.parent is not None:
+        above = os.path.relpath(os.path.realpath(protocol.parent.run), os.path.realpath(folder.root))
+        protocol = replace(protocol, parent=replace(protocol.parent, run=Path(above)))
     return {
         "format_version": FORMAT_VERSION,
         "source": SOURCE,

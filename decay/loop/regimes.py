@@ -9,13 +9,14 @@ arXiv:2307.01850), curation by a score.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from decay.errors import DecayError
-from decay.loop.protocol import Regime, synthetic_count
+from decay.loop.protocol import Protocol, Regime, synthetic_count
 
 REAL = -1
 """In place of a generation: a slot's own real picture."""
@@ -27,8 +28,8 @@ FRESH = -2
 class Item:
     """One picture of a training set.
 
-    ``generation``: 0 or later, or ``REAL`` or ``FRESH``. ``slot``: its slot; of a fresh picture the place in its
-    group's reserve, in the order of the group's name. ``group``: the group that it belongs to.
+    ``generation``: 0 or later, or ``REAL`` or ``FRESH``. ``slot``: its slot; of a fresh picture its
+    number among those that the fits of its run take of its group. ``group``: the group that it belongs to.
     """
 
     generation: int
@@ -46,8 +47,10 @@ class Pool:
     """What there is to choose from for the fit that makes ``generation`` (1 or later): all generations before it.
 
     ``iteration``: the number of this retraining in its run, 1 or later; ``generation`` itself unless the run has a
-    parent. ``groups``: the group of each slot. ``n_reserve``: real pictures beyond the slots, by group. ``scores``: of
-    the generation before, one per slot, higher is better, NaN where there is none; needed by ``curated`` alone.
+    parent. ``groups``: the group of each slot. ``n_reserve``: real pictures that neither are slots nor were seen by a
+    fit before this run's, by group. ``scores``: of the generation before, one per slot, higher is better, NaN where
+    there is none; needed by ``curated`` alone. ``n_taken``: fresh pictures that earlier regimes of the run took of the
+    reserve, by group.
     """
 
     groups: Sequence[str]
@@ -55,6 +58,7 @@ class Pool:
     iteration: int
     n_reserve: Mapping[str, int]
     scores: Sequence[float] | None = None
+    n_taken: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def slots_by_group(self) -> dict[str, list[int]]:
@@ -63,6 +67,22 @@ class Pool:
         for slot, group in enumerate(self.groups):
             slots[group].append(slot)
         return slots
+
+
+def pool_of(
+    protocol: Protocol,
+    groups: Sequence[str],
+    generation: int,
+    n_reserve: Mapping[str, int],
+    scores: Sequence[float] | None = None,
+) -> Pool:
+    """What a run that follows ``protocol`` has for the fit that makes ``generation``; see ``Pool``."""
+    iteration = protocol.iteration_of(generation)
+    n_taken: Counter[str] = Counter()
+    for earlier in map(protocol.regime_at, range(1, protocol.regime_at(iteration).since)):
+        if earlier.kind == "fresh":
+            n_taken.update({group: _n_fresh(earlier, n_slots) for group, n_slots in Counter(groups).items()})
+    return Pool(groups, generation, iteration, n_reserve, scores, n_taken)
 
 
 def compose(regime: Regime, pool: Pool, seed: int) -> tuple[Item, ...]:
@@ -132,15 +152,16 @@ def _filtered(regime: Regime, items: list[Item], n: int, rng: np.random.Generato
 def _with_fresh(regime: Regime, pool: Pool, group: str, slots: list[int], rng: np.random.Generator) -> list[Item]:
     """Generated slots as in a mix; in place of each other one a real picture that no iteration has seen.
 
-    Each iteration takes the next so many of the reserve, in an order that was drawn when the slots were.
+    Each iteration takes the next so many of the reserve.
     """
-    generated = _draw(slots, synthetic_count(regime.synthetic, len(slots)), rng)
-    n_fresh = len(slots) - len(generated)
-    begin = (pool.iteration - regime.since) * n_fresh
+    n_fresh = _n_fresh(regime, len(slots))
+    generated = _draw(slots, len(slots) - n_fresh, rng)
+    begin = pool.n_taken.get(group, 0) + (pool.iteration - regime.since) * n_fresh
     if begin + n_fresh > pool.n_reserve.get(group, 0):
         raise DecayError(
             f"The regime fresh needs {begin + n_fresh} real pictures of {group or 'its one group'} beyond the "
-            f"{len(slots)} of its slots by iteration {pool.iteration}; there are {pool.n_reserve.get(group, 0)}. Add "
+            f"{len(slots)} of its slots, none of them seen by a parent, by iteration {pool.iteration}; there are "
+            f"{pool.n_reserve.get(group, 0)}. Add "
             "real pictures, or lower per_group, the iterations or the share of fresh ones."
         )
     fresh = iter(range(begin, begin + n_fresh))
@@ -148,6 +169,10 @@ def _with_fresh(regime: Regime, pool: Pool, group: str, slots: list[int], rng: n
         Item(pool.generation - 1, slot, group) if slot in generated else Item(FRESH, next(fresh), group)
         for slot in slots
     ]
+
+
+def _n_fresh(regime: Regime, n_slots: int) -> int:
+    return n_slots - synthetic_count(regime.synthetic, n_slots)
 
 
 def _best(regime: Regime, pool: Pool, group: str, slots: list[int]) -> list[Item]:

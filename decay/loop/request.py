@@ -15,8 +15,8 @@ from decay.loop.record import read_protocol_of
 @dataclass(frozen=True)
 class Request:
     """``protocol``: a TOML file or a preset. ``arm``: one of its arms; ``all_arms``: every one, each in a folder of
-    its name in ``out``. ``real``: real pictures in place of the protocol's. ``heal``: in place of one, ``RUN@5``, the
-    generation of a run to go on from, on real pictures only, for ``iterations`` retrainings.
+    its name in ``out``. ``real``: real pictures in place of the protocol's; not with ``heal``. ``heal``: in place of
+    one, ``RUN@5``, the generation of a run to go on from, on real pictures only, for ``iterations`` retrainings.
     """
 
     out: Path
@@ -45,14 +45,18 @@ class Request:
             raise DecayError(
                 "Expected either a protocol or --heal; got both. A run that is healed has its own protocol."
             )
+        if self.real is not None:
+            raise DecayError(
+                "Expected either --real or --heal; got both. A run that is healed is trained on its own real pictures: "
+                "leave --real out, or write a protocol with [parent] and a regime `fresh`."
+            )
         try:
             parent = read_parent(heal)
         except ValueError as error:
             raise DecayError(f"--heal: {error}. Give it as RUN@5.") from error
         sick = read_protocol_of(parent.run)
         name = f"heal-{sick.name}"[:64].rstrip(".")
-        healed = replace(sick.healed_from(parent), name=name, iterations=self.iterations)
-        return healed if self.real is None else replace(healed, real=replace(healed.real, folder=self.real))
+        return replace(sick.healed_from(parent), name=name, iterations=self.iterations)
 
     def _sweep(self, experiment: Experiment) -> Mapping[Path, Protocol]:
         if self.arm is not None or not experiment.arms:

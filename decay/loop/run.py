@@ -11,8 +11,11 @@ on the run's seed, the generation and the slot.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,11 @@ from decay.loop.engine import Engine
 from decay.loop.engines import open_engine
 from decay.loop.fitting import check_training_sets, fit, prepare_real
 from decay.loop.folder import RunFolder
+from decay.loop.parents import NONE_PLANNED, inherited, run_folder
 from decay.loop.plan import Plan, make_plan
 from decay.loop.protocol import Protocol, RealSet
-from decay.loop.real import RealPictures, choose
-from decay.loop.record import open_record, read_protocol_of
+from decay.loop.real import RealPicture, RealPictures, check_prepared, check_sides, choose_reserve, choose_slots
+from decay.loop.record import check_folder, open_record, rows_in, settings_of
 from decay.loop.sampling import hold_out, sample
 
 
@@ -45,7 +49,7 @@ def run(protocol: Protocol, out: Path, progress: RunProgress = _quiet) -> Path:
     """
     engine = open_engine(protocol.engine, protocol.engine_settings, protocol.size_px)
     engine.check()
-    protocol = fitted_to(engine, protocol)
+    protocol = inherited(fitted_to(engine, protocol))
     folder = run_folder(protocol, out)
     pictures = slots_of(protocol, folder)
     with ExitStack() as held:
@@ -61,20 +65,19 @@ def run(protocol: Protocol, out: Path, progress: RunProgress = _quiet) -> Path:
     return out
 
 
-def plan(protocol: Protocol) -> Plan:
-    """What ``run`` would do, to the last picture; nothing is written. Raises DecayError where it could not be done."""
+def plan(protocol: Protocol, out: Path, planned: Mapping[Path, Protocol] = NONE_PLANNED) -> Plan:
+    """What ``run`` would do in the folder ``out``, to the last picture; nothing is written.
+
+    ``planned``: runs that will have been made before, by their folders, such as the arms of a sweep. Raises DecayError
+    where it could not be done.
+    """
     engine = open_engine(protocol.engine, protocol.engine_settings, protocol.size_px)
-    pictures = choose(_parents_real(protocol) or protocol.real, protocol.seed)
-    protocol.held_out.refuse_trained(picture.prompt for picture in pictures.slots)
-    n_reserve = {group: len(reserve) for group, reserve in pictures.reserve.items()}
-    return make_plan(fitted_to(engine, protocol), engine, pictures.groups, n_reserve, not engine.has_base)
-
-
-def _parents_real(protocol: Protocol) -> RealSet | None:
-    """The slots of the run that this one goes on from, if that one has begun."""
-    if protocol.parent is None or not (real := RunFolder(protocol.parent.run).real).is_dir():
-        return None
-    return RealSet(real)
+    protocol = inherited(fitted_to(engine, protocol), planned)
+    folder = run_folder(protocol, out, planned)
+    pictures = slots_of(protocol, folder)
+    check_folder(folder, settings_of(folder, protocol, engine, pictures))
+    made = make_plan(protocol, engine, pictures.groups, pictures.n_reserve, not engine.has_base)
+    return replace(made, n_enlarged=sum(picture.side_px < protocol.size_px for picture in pictures.slots))
 
 
 def _go(bench: Bench) -> None:
@@ -108,39 +111,46 @@ def fitted_to(engine: Engine[Any], protocol: Protocol) -> Protocol:
             f"The engine {engine.name} is fitted in closed form and cannot go on from earlier weights: "
             'set init = "base", or leave it out.'
         )
+    late = [regime.since for regime in protocol.regimes if regime.since > max(protocol.iterations, 1)]
+    if late:
+        raise DecayError(
+            f"Expected regimes that begin within {protocol.iterations} iterations; found one with since = {late[0]}. "
+            "It would never be used: correct it, or raise iterations."
+        )
     if engine.needs_pictures and ("noise" in (protocol.first_from, protocol.later_from) or protocol.held_out.prompts):
         raise DecayError(
             f"The engine {engine.name} paints into pictures and makes none from a prompt alone: set first_from to "
             '"real", later_from to "previous" or "real", and leave [held_out] out.'
         )
+    if protocol.held_out.prompts and not engine.reads_text:
+        raise DecayError(
+            f"The engine {engine.name} knows the captions it was fitted on and cannot answer held-out prompts: leave "
+            "[held_out] out, or use an engine that reads text."
+        )
     return replace(protocol, init=protocol.init or ("chain" if engine.chains else "base"))
 
 
-def run_folder(protocol: Protocol, out: Path) -> RunFolder:
-    """The places of a run, with those of the runs that it goes on from. Raises DecayError if one of those is no run."""
-    if protocol.parent is None:
-        return RunFolder(out)
-    above = run_folder(read_protocol_of(protocol.parent.run), protocol.parent.run)
-    if not above.generation(protocol.parent.generation).is_dir():
-        raise DecayError(
-            f"{protocol.parent.run}: expected generation {protocol.parent.generation} to go on from; it has none. "
-            "Finish that run first, or name a generation that it has."
-        )
-    return RunFolder(out, protocol.parent.generation + 1, above)
-
-
 def slots_of(protocol: Protocol, folder: RunFolder) -> RealPictures:
-    """The real pictures of a run: once ``real/`` is there, or its parent's, they are the slots; see ``choose``.
+    """The real pictures of a run: once ``real/`` is there, or its parent's, they are the slots; see ``choose_slots``.
 
-    So slots stay what they were, whatever happens to the folder they came from. The reserve is not copied.
+    So slots stay what they were, whatever happens to the folder they came from. The reserve is not copied: it is what
+    that folder holds besides the slots and what earlier fits, of this run and of its parents, had of it.
     """
     source = next(
         (each for each in (folder.real, folder.parent and folder.parent.real) if each and each.is_dir()), None
     )
-    if source is None:
-        pictures = choose(protocol.real, protocol.seed)
-    else:
-        reserve = choose(protocol.real, protocol.seed).reserve if protocol.needs_reserve else {}
-        pictures = RealPictures(choose(RealSet(source), protocol.seed).slots, reserve)
-    protocol.held_out.refuse_trained(picture.prompt for picture in pictures.slots)
+    slots = choose_slots(protocol.real if source is None else RealSet(source), protocol.seed)
+    if source == folder.real:
+        check_prepared(slots, protocol.size_px)
+    pictures = _with_reserve(slots, protocol, folder) if protocol.needs_reserve else RealPictures(slots)
+    every = [*pictures.slots, *chain.from_iterable(pictures.reserve.values())]
+    check_sides(every)
+    protocol.held_out.refuse_trained(picture.prompt for picture in every)
     return pictures
+
+
+def _with_reserve(slots: tuple[RealPicture, ...], protocol: Protocol, folder: RunFolder) -> RealPictures:
+    taken = [(place, row) for place in folder.fresh_folders() for row in rows_in(place)]
+    seen = {picture.original_sha256 for picture in slots} | {row["original_sha256"] for _, row in taken}
+    n_used = Counter(row["group"] for place, row in taken if place.is_relative_to(folder.root))
+    return RealPictures(slots, choose_reserve(protocol.real, protocol.seed, seen), n_used)
