@@ -11,7 +11,7 @@ import pytest
 
 from decay.errors import DecayError
 from decay.images import write_png
-from decay.loop.parents import run_folder
+from decay.loop.parents import inherited, run_folder
 from decay.loop.plan import plan_text
 from decay.loop.protocol import HeldOut, Parent, Protocol, RealSet, Regime
 from decay.loop.record import read_protocol_of, rows_in
@@ -92,12 +92,14 @@ def test_a_child_may_not_say_what_its_parent_decides(tmp_path: Path) -> None:
     mixed, parent = (Regime(kind="mix", synthetic=0.0),), Parent(sick, 1)
     for changed, message in (
         (protocol(real, regimes=mixed, parent=parent, size_px=16), "the same size_px"),
-        (protocol(real, regimes=mixed, parent=parent, engine="stable-diffusion"), "the same engine|needs|expected"),
+        (protocol(real, regimes=mixed, parent=parent, engine="stable-diffusion"), "the same engine"),
         (protocol(other, regimes=mixed, parent=parent), "with folder = "),
         (protocol(real, 2, regimes=mixed, parent=parent), "with per_group = 3"),
     ):
         with pytest.raises(DecayError, match=message):
-            plan(changed, tmp_path / "child")
+            inherited(changed)
+    with pytest.raises(DecayError, match="with folder = "):
+        plan(protocol(other, regimes=mixed, parent=parent), tmp_path / "child")
     with pytest.raises(DecayError, match="either --real or --heal"):
         Request(tmp_path / "x", heal=f"{sick}@1", real=other).protocols()
 
