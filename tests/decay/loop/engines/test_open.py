@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 
 from decay.errors import DecayError
@@ -46,3 +51,15 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
         open_engine("gan", {}, 64)
     with pytest.raises(DecayError, match=r"no setting stregth; it has n_components, strength, noise"):
         open_engine("linear", {"stregth": 1}, 64)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_document_names_every_setting_with_its_default(name: str) -> None:
+    text = (Path(__file__).parents[4] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if line.startswith(f"- **{name}**: "))
+    module, class_name = ENGINES[name]
+    engine_class = getattr(import_module(f"decay.loop.engines.{module}"), class_name)
+    for field in fields(engine_class):
+        if field.init and field.name != "size_px":
+            default = "none" if field.default is None else json.dumps(field.default)
+            assert f"`{field.name} = {default}`" in line
