@@ -21,7 +21,7 @@ from decay.images import read_image, write_png
 from decay.lineage import load_lineage
 from decay.loop.engine import Dataset, Fit, derive_seed
 from decay.loop.engines.linear import LinearEngine
-from decay.loop.protocol import Controls, Parent, Protocol, RealSet, Regime
+from decay.loop.protocol import Controls, HeldOut, Parent, Protocol, RealSet, Regime
 from decay.loop.reading import resolved
 from decay.loop.run import run
 from detectors.trait import Pixels
@@ -274,6 +274,7 @@ def test_a_picture_that_was_cut_short_is_made_again(real: Path, tmp_path: Path) 
     whole = run(protocol(real, iterations=1), tmp_path / "whole")
     out = run(protocol(real, iterations=1), tmp_path / "run")
     work = out / ".work" / "gen_01"
+    work.parent.mkdir()
     (out / "gen_01").rename(work)
     (work / "slot_0003.png").write_bytes((work / "slot_0003.png").read_bytes()[:40])
     (work / "slot_0004.png").unlink()
@@ -402,6 +403,13 @@ def test_an_engine_that_paints_into_pictures_is_not_asked_to_paint_from_noise(re
     wanted = protocol(real, engine="flux-fill", first_from="real", later_from="noise")
     with pytest.raises(DecayError, match="later_from"):
         fitted_to(FluxFillEngine(model=str(tmp_path), size_px=64), wanted)
+
+
+def test_what_could_have_no_effect_is_refused(real: Path, tmp_path: Path) -> None:
+    with pytest.raises(DecayError, match="since = 3"):
+        run(protocol(real, regimes=(Regime(), Regime(since=3, kind="accumulate"))), tmp_path / "late")
+    with pytest.raises(DecayError, match="cannot answer held-out prompts"):
+        run(protocol(real, held_out=HeldOut(("a cow",))), tmp_path / "mute")
 
 
 # --------------------------------------------------------------------------- what the log says afterwards
