@@ -197,7 +197,7 @@ def test_runs_of_different_plans_are_refused_as_replicates(arms: Mapping[str, Pa
     runs = [str(tmp_path / name) for name in ("fed", "mixed")]
     result = RUNNER.invoke(app, ["verdict", *runs])
     assert result.exit_code == 1
-    assert "fed and mixed were made by different plans (regime: replace and accumulate)" in result.stderr
+    assert "fed and mixed were made by different plans (regime is replace, not accumulate)" in result.stderr
     assert RUNNER.invoke(app, ["compare", *runs]).exit_code == 0
 
 
