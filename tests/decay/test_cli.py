@@ -23,7 +23,9 @@ from detectors.registry import traits
 
 ROOT = Path(__file__).parents[2]
 RUNNER = CliRunner()
-COMMANDS = ("measure", "verdict", "compare", "demo", "phantom", "traits", "calibrate", "models", "seed-set")
+COMMANDS = (
+    "measure", "verdict", "compare", "demo", "phantom", "run", "seed-set", "provenance", "traits", "calibrate", "models"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

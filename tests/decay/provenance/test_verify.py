@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import re
 import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,17 +231,16 @@ def _write_log(run: Path, n_events: int) -> Path:
     return run
 
 
-def _cost(run: Path) -> tuple[float, int]:
-    """(seconds of this process, kB by which its peak memory grew) of verifying."""
-    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+def _growth_kb(run: Path) -> int:
+    """By how much verifying raises the peak of this process's memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     provenance.verify(run, files=False)
-    return time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # on fork, from Python 3.12 on
-def test_verifying_is_linear_in_time_and_flat_in_memory(tmp_path: Path) -> None:
+def test_verifying_is_flat_in_memory(tmp_path: Path) -> None:
     runs = [_write_log(tmp_path / str(n), n) for n in (10_000, 100_000)]
     with multiprocessing.get_context("fork").Pool(1) as fresh:  # the peak of this process would hide another
-        (seconds, _), (seconds_long, kb_grown) = fresh.map(_cost, runs)
+        _, kb_grown = fresh.map(_growth_kb, runs)
     assert kb_grown < 8_000  # the events kept would be 30,000 and more
-    assert seconds_long < 10 * seconds * 1.6 + 0.5  # deeper B-trees, a shared machine
