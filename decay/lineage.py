@@ -55,7 +55,7 @@ class ImageRecord:
     seed: int | None = None
     source: str = ""
     expects: frozenset[str] | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

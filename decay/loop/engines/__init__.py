@@ -67,7 +67,7 @@ def _is_a(value: Setting, hint: Any) -> bool:
     if get_origin(hint) in (Union, UnionType):
         return any(_is_a(value, each) for each in get_args(hint))
     if get_origin(hint) is Literal:
-        return value in get_args(hint)
+        return isinstance(value, str)  # each engine says which words it knows
     # To Python true is the whole number 1, but nobody who writes it means that.
     return type(value) in {float: (int, float)}.get(hint, (hint,))
 
@@ -76,5 +76,5 @@ def _in_words(hint: Any) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_in_words(each) for each in get_args(hint) if each is not NoneType)
     if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
+        return "a text"
     return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[hint]

@@ -31,7 +31,7 @@ def test_every_engine_opens_with_its_own_settings(name: str) -> None:
         ("diffusion", "flip", "false", "true or false"),
         ("diffusion", "epochs", 1.5, "a whole number"),
         ("diffusion", "ema_decay", "0.9", "a number"),
-        ("diffusion", "prediction", "x", "one of "),
+        ("diffusion", "prediction", 1, "a text"),
         ("stable-diffusion", "local_files_only", "false", "true or false"),
         ("stable-diffusion", "batch_size", 2.5, "a whole number"),
         ("flux-fill", "model", 1, "a text"),
