@@ -35,7 +35,7 @@ test: dev ## lint, types, layers, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 accuracy: setup ## measure the instrument: docs/accuracy.md and the sheet of hands in docs/images
 	$(BIN)/decay calibrate --photographs $(DATA) --hands-sheet docs/images/hands.png

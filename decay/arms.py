@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from decay.erosion import FEWEST_SLOTS
 from decay.errors import DecayError
+from decay.lineage import REFERENCE_INDEX
 from decay.metadata import read_settings
 from decay.settings import Rule
-from decay.tables import REFERENCE, Tables, load_tables
+from decay.tables import Tables, load_tables
 from decay.traits import Draws, TraitSeries, clusters, readings_to_traits
 from decay.verdict import damaged, names_of, read_finding
 
@@ -81,7 +82,7 @@ def load_arm(run: Path, name: str) -> Arm:
             generations=tuple(sorted(int(index) for index in set(found.traits["generation"]))),
             reader=str(found.run["reader"]),
             reference=str(found.verdict["reference"]),
-            compared_with_pictures=bool((tables.images["generation"] == REFERENCE).any()),
+            compared_with_pictures=bool((tables.images["generation"] == REFERENCE_INDEX).any()),
             rule=Rule(**settings["rule"]),
             n_resamples=int(settings["n_resamples"]),
             seed=int(settings["seed"]),
@@ -126,7 +127,7 @@ def _reference_pictures(arm: Arm) -> frozenset[str]:
     """The sha256 of each; none where the reference is a generation."""
     images = arm.tables.images
     return (
-        frozenset(images.loc[images["generation"] == REFERENCE, "sha256"])
+        frozenset(images.loc[images["generation"] == REFERENCE_INDEX, "sha256"])
         if arm.compared_with_pictures
         else frozenset()
     )

@@ -486,8 +486,8 @@ def _span(value: float, low: float, high: float) -> str:
 
 
 def _share(share: float) -> str:
-    """Rounded down; no number of draws makes anything wholly sure."""
-    return f"{math.floor(share * 100 + 1e-9)} %" if share < 1 else "over 99 %"
+    """Rounded down; no number of draws makes anything wholly sure, so that all of them are not 100 %."""
+    return f"{math.floor(share * 100 + 1e-9)} %" if share < 1 else "all"
 
 
 # --------------------------------------------------------------------------- small print

@@ -20,7 +20,6 @@ from detectors.reader import ImageReadings
 from detectors.registry import families
 from detectors.trait import Subject
 
-REFERENCE = REFERENCE_INDEX
 EMBEDDING = "face_embedding"
 
 
@@ -115,7 +114,7 @@ def _vector(cell: Any) -> NDArray[np.float32]:
 def records(lineage: Lineage) -> Iterator[tuple[int, ImageRecord]]:
     """Every image with its generation number, the reference first, as -1."""
     if lineage.reference:
-        yield from ((REFERENCE, record) for record in lineage.reference.images)
+        yield from ((REFERENCE_INDEX, record) for record in lineage.reference.images)
     for generation in lineage.generations:
         yield from ((generation.index, record) for record in generation.images)
 

@@ -33,9 +33,10 @@ from decay.erosion import (
     reach,
     resampled_distances,
 )
+from decay.lineage import REFERENCE_INDEX
 from decay.metadata import EXPECTABLE
 from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_unit
-from decay.tables import EMBEDDING, REFERENCE, Tables
+from decay.tables import EMBEDDING, Tables
 from detectors.registry import families
 from detectors.trait import OK, ErrorRates, Family, ResampledStatistic, Resampling, Sample, Subject, Trait
 
@@ -208,8 +209,8 @@ def readings_to_traits(
     slots = {slot: index for index, slot in enumerate(sorted(set(tables.images["slot"])))}
     draws = draws or Draws(clusters(tables.images), n_resamples, np.random.default_rng([seed, 0]))
     subjects = cache(lambda generation, subject: _subjects(tables, generation, subject, slots))
-    own_reference = bool((tables.images["generation"] == REFERENCE).any())
-    everyone = [REFERENCE, *generations] if own_reference else list(generations)
+    own_reference = bool((tables.images["generation"] == REFERENCE_INDEX).any())
+    everyone = [REFERENCE_INDEX, *generations] if own_reference else list(generations)
     return tuple(
         _series(
             [_count(subjects(generation, trait.subject), family, trait, draws.clusters) for generation in everyone],

@@ -264,6 +264,9 @@ _SECTIONS = (
     "too few or too noisy to tell",
     "not measured",
 )
+_SURE = (_SECTIONS[0], _SECTIONS[2])
+_THIN = 0.45
+"""Height of the cells of the other sections, of a row's."""
 
 
 def overview_chart(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping[str, Any]) -> Figure:
@@ -309,7 +312,7 @@ def _overview_figure(found: Sequence[Course], heading: str) -> Figure:
         for name, members in sections:
             _say(figure, 10, bottom + body - y - _HEADING_PT + 4, name, color=MUTED)
             y += _HEADING_PT
-            _draw_section(axes, members, generations, y)
+            _draw_section(axes, members, generations, y, name in _SURE)
             for index, c in enumerate(members):
                 _name_row(figure, c, bottom + body - y - _ROW_PT * (index + 0.5))
             y += _ROW_PT * len(members)
@@ -326,22 +329,29 @@ def _section(c: Course) -> str:
     return {"cannot_tell": _SECTIONS[1], "not_rankable": _SECTIONS[3]}.get(c.verdict, _SECTIONS[2])
 
 
-def _draw_section(axes: Axes, members: Sequence[Course], generations: np.ndarray[Any, Any], y: float) -> None:
-    """One block of the heat map. Columns are numbered from 0, whatever the generations are called."""
+def _draw_section(
+    axes: Axes, members: Sequence[Course], generations: np.ndarray[Any, Any], y: float, sure: bool
+) -> None:
+    """One block of the heat map, its cells thin where nothing is ``sure``: they must not outshine what is shown.
+
+    Columns are numbered from 0, whatever the generations are called.
+    """
     kept = np.array([[dict(zip(c.generations, c.retention, strict=True)).get(g, np.nan) for g in generations]
                      for c in members])  # fmt: skip
-    x_edges, y_edges = np.arange(len(generations) + 1), y + _ROW_PT * np.arange(len(members) + 1)
-    axes.pcolormesh(
-        x_edges, y_edges, kept, cmap=retention_colours(), norm=Normalize(0, 1),
-        edgecolor=PAPER, linewidth=0.8, gid=f"retention-{y:.0f}",
-    )  # fmt: skip
+    middles = y + _ROW_PT * (np.arange(len(members)) + 0.5)
+    half = _ROW_PT * (0.5 if sure else _THIN / 2)
+    for row, middle in enumerate(middles):
+        axes.pcolormesh(
+            np.arange(len(generations) + 1), [middle - half, middle + half], kept[row : row + 1],
+            cmap=retention_colours(), norm=Normalize(0, 1), edgecolor=PAPER, linewidth=0.8,
+            gid=f"retention-{middle:.0f}",
+        )  # fmt: skip
     for row, column in np.argwhere(~np.isfinite(kept)):
-        axes.add_patch(_unmeasured(column, y_edges[row], 1, _ROW_PT))
+        axes.add_patch(_unmeasured(column, middles[row] - half, 1, 2 * half))
     columns = {float(g): index for index, g in enumerate(generations)}
-    marks = [(columns[c.onset], y_edges[row]) for row, c in enumerate(members) if c.onset in columns]
+    marks = [(columns[c.onset] + 0.5, middles[row]) for row, c in enumerate(members) if c.onset in columns]
     if marks:
-        x, top = np.transpose(marks)
-        axes.plot(x + 0.5, top + _ROW_PT / 2, gid="onset", **_DIAMOND)
+        axes.plot(*np.transpose(marks), gid="onset", **_DIAMOND)
 
 
 def _name_row(figure: Figure, c: Course, y: float) -> None:

@@ -159,4 +159,4 @@ def _kept(row: Mapping[str, Any] | pd.Series) -> float:
 
 def _share(share: float) -> str:
     """A share of draws in per cent: 100 % is more than any number of draws can show."""
-    return f">{percent(0.99)}" if share >= 1 else percent(math.floor(share * 100 + 1e-9) / 100)
+    return "all" if share >= 1 else percent(math.floor(share * 100 + 1e-9) / 100)

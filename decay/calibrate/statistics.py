@@ -9,10 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from decay.calibrate import two_arms
 from decay.calibrate.cells import Z_95, markdown
 from decay.calibrate.lineages import KINDS, Kind, Told, Toy, conclude, simulate, tell, usual_toys
 from decay.calibrate.planted import section_in, with_section
@@ -24,13 +25,14 @@ from decay.traits import readings_to_traits
 from detectors.trait import Group
 
 Progress = Callable[[int, int, int], None]
+T = TypeVar("T")
 
 N_GENERATIONS = 7
 N_LONG = 9
 """Generations where an order is planted: the last of three traits is then seen to stay fallen."""
 N_DRAWS = 400
 """Fewer than a measurement takes: the intervals are as wide on average, only less steady."""
-N_NULL, N_PLANTED, N_COVERAGE = 200, 100, 100
+N_NULL, N_PLANTED, N_COVERAGE, N_POWER, N_PAIRS = 200, 100, 100, 40, 40
 NULL_SIZES = (20, 60, 200)
 POWER_SIZES = (20, 50, 100, 200, 400)
 POWER_ENDS = (0.6, 0.5, 0.3, 0.1)
@@ -159,7 +161,7 @@ def cases(n_scale: float = 1.0) -> dict[str, Case]:
     for n in POWER_SIZES:
         for left in POWER_ENDS:
             courses = {t.name: fall(g, left) for t, g in zip(three, (2, 4, 6), strict=True)}
-            found[f"power {n} {left}"] = Case(three, courses, n, N_PLANTED)
+            found[f"power {n} {left}"] = Case(three, courses, n, N_POWER)
     better = np.array([1.0, 1.3, 1.0, 0.6, 0.4, 0.3, 0.3])
     found["improves first"] = Case(three, {t.name: better for t in three}, 200, N_PLANTED)
     dips = np.array([1, 0.5, 1, 1, 1, 1, 1.0])
@@ -190,13 +192,15 @@ def three_toys(kind: Kind) -> tuple[Toy, ...]:
 # --------------------------------------------------------------------------- running them
 
 
-def run_cases(found: Mapping[str, Case], progress: Progress | None = None) -> dict[str, list[Finding]]:
-    """Every lineage of every case, told in parallel; the same on any number of processes."""
-    jobs = [(name, seed) for name, case in found.items() for seed in range(case.n_seeds)]
-    told: dict[str, list[Finding]] = {name: [] for name in found}
+def run(
+    tell_one: Callable[[str, int], T], n_seeds: Mapping[str, int], progress: Progress | None = None
+) -> dict[str, list[T]]:
+    """``tell_one(name, seed)`` of so many seeds of every case, in parallel; the same on any number of processes."""
+    jobs = [(name, seed) for name, n in n_seeds.items() for seed in range(n)]
+    told: dict[str, list[T]] = {name: [] for name in n_seeds}
     workers = min(len(jobs), os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        results = pool.map(partial(_job, found), jobs, chunksize=8)
+        results = pool.map(tell_one, *zip(*jobs, strict=True), chunksize=8)
         for done, ((name, _), finding) in enumerate(zip(jobs, results, strict=True), start=1):
             told[name].append(finding)
             if progress:
@@ -204,8 +208,8 @@ def run_cases(found: Mapping[str, Case], progress: Progress | None = None) -> di
     return told
 
 
-def _job(found: Mapping[str, Case], job: tuple[str, int]) -> Finding:
-    name, seed = job
+def find_case(found: Mapping[str, Case], name: str, seed: int) -> Finding:
+    """Simulate and tell one lineage of the case of this name."""
     return find(found[name], seed)
 
 
@@ -224,7 +228,10 @@ def write_statistics(out_file: Path, n_scale: float = 1.0, progress: Progress | 
 def calibrate_statistics(progress: Progress | None = None, n_scale: float = 1.0) -> str:
     """Simulate, tell, and report how often the statistics were right, as Markdown."""
     found = cases(n_scale)
-    return report(found, run_cases(found, progress))
+    told = run(partial(find_case, found), {name: case.n_seeds for name, case in found.items()}, progress)
+    n_pairs = max(round(N_PAIRS * n_scale), 2)
+    compared = run(two_arms.compare_pair, dict.fromkeys(two_arms.PAIRS, n_pairs), progress)
+    return report(found, told) + "\n" + two_arms.section(compared)
 
 
 # --------------------------------------------------------------------------- the report
@@ -248,25 +255,48 @@ def report(found: Mapping[str, Case], told: Mapping[str, Sequence[Finding]]) -> 
 
 
 def glance(told: Mapping[str, Sequence[Finding]]) -> str:
-    """What the statistics are held to, and what they reached."""
-    lineages = [f for name, case in told.items() if name.startswith("null") and "not at" not in name for f in case]
-    singly = np.concatenate([f.covered_singly.ravel() for n in NULL_SIZES for f in told[f"coverage {n}"]])
-    at_once = [held_at_once(f) for n in NULL_SIZES for f in told[f"coverage {n}"]]
-    twins = [f for name, case in told.items() if name.startswith("twins") for f in case]
+    """What the statistics are held to, what they reached over all cases, and in the worst of them."""
+    null = {name: case for name, case in told.items() if name.startswith("null") and "not at" not in name}
+    covered = {f"coverage {n}": told[f"coverage {n}"] for n in NULL_SIZES}
+    twins = {name: case for name, case in told.items() if name.startswith("twins")}
+    short = "order among thirty, 7 generations"
     rows = [
-        ["a verdict where nothing changes", "<= 5 %", percent(np.mean([f.first_group != "" for f in lineages]))],
-        ["an onset where nothing changes, any of 30", "<= 5 %", percent(np.mean([bool(f.order) for f in lineages]))],
+        ["a verdict where nothing changes", "<= 5 %", *over(null, lambda f: [f.first_group != ""], max)],
+        ["an onset where nothing changes, any of 30", "<= 5 %", *over(null, lambda f: [bool(f.order)], max)],
+        ["all intervals hold where nothing changes", ">= 93 %", *over(null, lambda f: [held_at_once(f)], min)],
         ["planted order 2, 4, 6 among 30 at n = 200", ">= 95 %",
-         percent(np.mean(in_order(told["order among thirty"])))],
-        ["the same, the last seen in one generation only", "-",
-         percent(np.mean(in_order(told["order among thirty, 7 generations"])))],
-        ["onset at 1 after an improvement at 1", "0 %", percent(early_share(told["improves first"], 1))],
-        ["one of two that fall together named first", "<= 20 %",
-         percent(np.mean([named_over_rankable(f) for f in twins]))],
-        ["a single 95 % interval holds the truth", "93 to 97 %", percent(np.nanmean(singly))],
-        ["all 95 % intervals of a lineage hold at once", "93 to 97 %", percent(np.mean(at_once))],
+         percent(np.mean(in_order(told["order among thirty"]))), "-"],
+        ["the same, the last seen in one generation only", "-", percent(np.mean(in_order(told[short]))), "-"],
+        ["onset at 1 after an improvement at 1", "0 %", percent(early_share(told["improves first"], 1)), "-"],
+        ["one of two that fall together named first, both rankable", "<= 20 %",
+         *over(twins, lambda f: [named_over_rankable(f)], max)],
+        ["the same, though the other is called not rankable", "-", *over(twins, lambda f: [named_alone(f)], max)],
+        ["a single 95 % interval holds the truth", "93 to 97 %",
+         *over(covered, lambda f: f.covered_singly.ravel(), farthest)],
+        ["all 95 % intervals of a lineage hold at once", "93 to 97 %",
+         *over(covered, lambda f: [held_at_once(f)], farthest)],
     ]  # fmt: skip
-    return f"## At a glance\n\n{markdown(['figure', 'held to', 'reached'], rows)}"
+    names = ["figure", "held to", "reached", "worst case"]
+    return f"## At a glance\n\n{markdown(names, rows)}"
+
+
+def over(
+    told: Mapping[str, Sequence[Finding]],
+    what: Callable[[Finding], Sequence[float] | Array],
+    worst: Callable[..., str],
+) -> tuple[str, str]:
+    """The share over all lineages of several cases, and in the worst case, with its name."""
+    values = {
+        name: np.concatenate([np.asarray(what(f), dtype=np.float64) for f in case]) for name, case in told.items()
+    }
+    shares = {name: float(np.nanmean(each)) for name, each in values.items()}
+    name = worst(shares, key=shares.__getitem__)
+    return percent(np.nanmean(np.concatenate(list(values.values())))), f"{percent(shares[name])} ({name})"
+
+
+def farthest(names: Mapping[str, float], key: Callable[[str], float]) -> str:
+    """The case whose share lies farthest from 95 %."""
+    return max(names, key=lambda name: abs(key(name) - 0.95))
 
 
 def nulls(told: Mapping[str, Sequence[Finding]]) -> str:
@@ -401,6 +431,11 @@ def coverage(found: Mapping[str, Case], told: Mapping[str, Sequence[Finding]]) -
 def named_over_rankable(finding: Finding) -> bool:
     """Whether a family is named first though every trait could be ranked."""
     return finding.first_group != "" and "not_rankable" not in finding.state.values()
+
+
+def named_alone(finding: Finding) -> bool:
+    """Whether a family is named first while a trait could not be ranked."""
+    return finding.first_group != "" and "not_rankable" in finding.state.values()
 
 
 def held_at_once(finding: Finding) -> bool:

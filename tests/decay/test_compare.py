@@ -60,7 +60,7 @@ def test_a_planted_delay_is_found_with_its_size() -> None:
     assert row["delay_low"] <= 2 <= row["delay_high"]
     assert row["p_later"] > 0.95
     assert row["sentence"].startswith("delayed by 2 generations")
-    assert "later in over 99 %, earlier in 0 % of resamples" in row["sentence"]
+    assert "later in all, earlier in 0 % of resamples" in row["sentence"]
 
 
 def test_the_other_way_round_it_is_earlier() -> None:

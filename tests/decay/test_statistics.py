@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from decay.calibrate import statistics
+from decay.calibrate import statistics, two_arms
 from decay.calibrate.lineages import KINDS, Kind, Toy, simulate, tell, usual_toys
 from decay.calibrate.statistics import Case, Finding, fall, find, three_toys
 from decay.erosion import Array
@@ -119,24 +121,46 @@ def test_the_study_writes_its_report_beside_that_of_the_detectors(
     small = {name: replace(c, n_slots=14, n_seeds=1) for name, c in statistics.cases().items()}
     monkeypatch.setattr(statistics, "N_DRAWS", 20)
     monkeypatch.setattr(statistics, "cases", lambda n_scale: {k: c for k, c in small.items() if _told_in_a_test(k)})
-    monkeypatch.setattr(statistics, "run_cases", lambda found, progress: {k: findings(c) for k, c in found.items()})
+    monkeypatch.setattr(statistics, "run", _run_in_this_process)
+    monkeypatch.setattr(two_arms, "N_DRAWS", 20)
+    monkeypatch.setattr(two_arms, "PAIRS", {"2 later, 14 slots": two_arms.Pair(2.0, 14)})
     monkeypatch.setattr(statistics, "POWER_SIZES", (20,))
     monkeypatch.setattr(statistics, "POWER_ENDS", (0.1,))
     path = statistics.write_statistics(tmp_path / "accuracy.md")
     assert path == tmp_path / "accuracy_statistics.md"
     text = path.read_text(encoding="utf-8")
-    for title in ("At a glance", "Nothing changes", "Planted order", "Power", "Unequal measurability", "Coverage"):
-        assert f"## {title}" in text
+    titles = (
+        "At a glance",
+        "Nothing changes",
+        "Planted order",
+        "Power",
+        "Unequal measurability",
+        "Coverage",
+        "Two arms",
+    )
+    assert [title for title in titles if f"## {title}" in text] == list(titles)
     assert "nan" not in text
+
+
+def _run_in_this_process(tell_one: Callable[[str, int], Any], n_seeds: Mapping[str, int], _: object) -> dict[str, Any]:
+    return {name: [tell_one(name, 500 + seed) for seed in range(n)] for name, n in n_seeds.items()}
 
 
 def _told_in_a_test(name: str) -> bool:
     return not name.startswith("power") or name == "power 20 0.1"
 
 
+def test_a_delay_between_two_arms_is_found_and_none_where_there_is_none() -> None:
+    later, alike = (two_arms.compare_pair(name, 500) for name in ("2 later, 60 slots", "alike, 60 slots"))
+    assert later.fell == ("delayed", "delayed")
+    assert alike.fell == ("no_difference", "no_difference")
+    assert set(later.held) | set(alike.held) <= {"cannot_tell", "neither_eroded"}
+    assert all(later.covered + alike.covered)
+
+
 def test_parallel_and_single_runs_agree() -> None:
     two = {"a": case(three_toys("share"), {"hand_toy": fall(2)}, 20, 2)}
-    parallel = statistics.run_cases(two)["a"]
+    parallel = statistics.run(partial(statistics.find_case, two), {"a": 2})["a"]
     for one, other in zip(parallel, [find(two["a"], seed) for seed in range(2)], strict=True):
         assert (one.order, one.state, one.first_group) == (other.order, other.state, other.first_group)
         np.testing.assert_array_equal(one.covered, other.covered)

@@ -91,7 +91,7 @@ def test_one_line_for_each_decided_trait_with_both_shares(table: pd.DataFrame) -
     rows = [line for line in lines if line.startswith("  Iris spread")]
     assert len(rows) == 2
     assert re.search(r"delayed +1 \(1 to 2\) +2 +1 +40 % +10 % +97 % +0 %$", rows[0])
-    assert re.search(r"stopped +at least 3 +held +1 +100 % +10 % +>99 % +0 %$", rows[1])
+    assert re.search(r"stopped +at least 3 +held +1 +100 % +10 % +all +0 %$", rows[1])
     header = next(line for line in lines if line.startswith("  trait"))
     assert header.split()[-2:] == ["P(later)", "P(earlier)"]
 
