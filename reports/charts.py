@@ -382,9 +382,9 @@ def _finish_overview(figure: Figure, axes: Axes, generations: np.ndarray[Any, An
 
 
 def _draw_key(figure: Figure) -> None:
-    """What the cells mean: the colour scale, the hatch and the diamond, below the names of the rows."""
-    key = _axes(figure, (44, 10, 150, 30), "key")
-    key.set(xlim=(0, 150), ylim=(0, 30), xticks=[], yticks=[])
+    """What the cells mean: the colour scale, the hatch, the diamond, thin cells, below the names of the rows."""
+    key = _axes(figure, (44, 10, 160, 30), "key")
+    key.set(xlim=(0, 160), ylim=(0, 30), xticks=[], yticks=[])
     key.spines[:].set_visible(False)
     key.text(0, 22, "retention (reference = 100 %)", size=6.2, color=MUTED)
     ramp = np.linspace(0, 1, 49)
@@ -396,6 +396,8 @@ def _draw_key(figure: Figure) -> None:
         key.text(96 * share, 9, text, size=5.8, color=MUTED, ha="center", va="top")
     key.add_patch(_unmeasured(108, 12, 10, 6))
     key.text(121, 15, "not measured", size=6.2, color=MUTED, va="center_baseline")
+    key.add_patch(Rectangle((108, 3.4), 10, 6 * _THIN, facecolor=retention_colours()(0.5)))
+    key.text(121, 5, "thin: not sure", size=6.2, color=MUTED, va="center_baseline")
     key.plot([113], [25], **_DIAMOND)
     key.text(121, 25, "onset", size=6.2, color=MUTED, va="center_baseline")
 
