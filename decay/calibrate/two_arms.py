@@ -90,12 +90,12 @@ def section(told: Mapping[str, Sequence[Compared]]) -> str:
         fell = [finding for each in case for finding in each.fell]
         right = {0.0: ("no_difference",), np.inf: ("stopped", "delayed")}.get(delay, ("delayed",))
         wrong = set(CLAIMS) - set(right)
+        claims = [any(finding in CLAIMS for finding in each.held) for each in case]
         rows.append([
-            name, len(case), percent(np.mean([f in right for f in fell])),
-            percent_of_errors(np.mean([f in wrong for f in fell])),
-            percent_of_errors(np.mean([any(f in CLAIMS for f in each.held) for each in case])),
-            percent(np.mean([held for each in case for held in each.covered])),
-            percent(np.mean([each.all_apart for each in case])),
+            name, len(case), percent(_share([finding in right for finding in fell])),
+            percent_of_errors(_share([finding in wrong for finding in fell])), percent_of_errors(_share(claims)),
+            percent(_share([held for each in case for held in each.covered])),
+            percent(_share([each.all_apart for each in case])),
         ])  # fmt: skip
     text = (
         f"Thirty traits in five families; those of hands and face fall from generation {ONSET} on in the baseline, to "
@@ -114,3 +114,7 @@ def section(told: Mapping[str, Sequence[Compared]]) -> str:
         "differences in theirs",
     ]
     return f"## Two arms compared\n\n{text}\n\n{markdown(names, rows)}"
+
+
+def _share(found: Sequence[bool]) -> float:
+    return float(np.mean(found))
