@@ -416,7 +416,7 @@ def trace(
 @provenance_app.command()
 def export(
     run: LoggedRun,
-    out_path: Annotated[Path, typer.Option("--out", help="A .zip, or a new folder.", metavar="FILE.zip|DIR")],
+    out_path: Annotated[Path, typer.Option("--out", help="A new .zip, or a new folder.", metavar="FILE.zip|DIR")],
     license_name: Annotated[
         str | None, typer.Option("--license", help="Licence of the pictures, a name or address.", metavar="TEXT")
     ] = None,
