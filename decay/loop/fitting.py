@@ -34,15 +34,17 @@ def prepare_real(bench: Bench) -> None:
 def fit(bench: Bench, generation: int) -> None:
     """``weights/``: those that the engine starts from, for generation 0, if it has any; else newly fitted ones."""
     place = bench.folder.weights(generation)
+    items: tuple[Item, ...] = ()  # chosen once, for the fit and for the log: a score has every picture looked at
     if not bench.is_there(place):
         base = bench.engine.base() if generation == 0 else None
-        weights = bench.shelf.put(generation, _fitted(bench, generation) if base is None else base)
+        items = training_set(bench, generation) if base is None else ()
+        weights = bench.shelf.put(generation, _fitted(bench, items, generation) if base is None else base)
         if bench.record is not None:
             with checkpoint.published(place, {"engine": bench.engine.name, "is_base": base is not None}) as staged:
                 weights.save(staged)
         bench.engine.processes.wait()
     if bench.record is not None and not bench.record.knows(place):
-        _record_fit(bench, generation)
+        _record_fit(bench, items or training_set(bench, generation), generation)
     if bench.record is not None:
         checkpoint.remove(_scratch(bench, generation))
 
@@ -73,8 +75,7 @@ def _compose(bench: Bench, generation: int, scores: Sequence[float] | None) -> t
     return compose(bench.protocol.regime_at(pool.iteration), pool, bench.protocol.seed)
 
 
-def _fitted(bench: Bench, generation: int) -> Weights:
-    items = training_set(bench, generation)
+def _fitted(bench: Bench, items: Sequence[Item], generation: int) -> Weights:
     fresh = _prepare_fresh(bench, items, generation)
     captions = [
         fresh[fresh_name(item)] if item.generation == FRESH else bench.pictures.slots[item.slot].prompt
@@ -93,15 +94,15 @@ def _fitted(bench: Bench, generation: int) -> Weights:
     return weights
 
 
-def _record_fit(bench: Bench, generation: int) -> None:
+def _record_fit(bench: Bench, items: Sequence[Item], generation: int) -> None:
     assert bench.record is not None
     if checkpoint.stated_manifest(bench.folder.weights(generation)).record["is_base"]:
         bench.record.base(generation)
         return
-    items, extra = _worked_on(bench, training_set(bench, generation), generation)
+    kept, extra = _worked_on(bench, items, generation)
     parent = _parent(bench, generation)
-    steps = bench.engine.fit_steps(len(items), first=parent is None)
-    bench.record.fit(generation, items, parent, _seed(bench, generation), steps, extra)
+    steps = bench.engine.fit_steps(len(kept), first=parent is None)
+    bench.record.fit(generation, kept, parent, _seed(bench, generation), steps, extra)
 
 
 def _parent(bench: Bench, generation: int) -> int | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from decay import provenance
 from decay.errors import DecayError, LineageError, ModelError, OutputError
@@ -21,9 +22,11 @@ from decay.images import read_image, write_png
 from decay.lineage import load_lineage
 from decay.loop.engine import Dataset, Fit, derive_seed
 from decay.loop.engines.linear import LinearEngine
+from decay.loop.folder import PictureFiles
 from decay.loop.protocol import Controls, HeldOut, Parent, Protocol, RealSet, Regime
 from decay.loop.reading import resolved
 from decay.loop.run import run
+from decay.loop.scores import score_images
 from detectors.trait import Pixels
 
 N_PER_GROUP = 12
@@ -131,6 +134,27 @@ def test_every_fit_sees_what_the_regime_says_and_the_log_has_it_by_hash(
         members = events(out, "fit")[generation]["training_set"]
         assert isinstance(members, list)
         assert sorted(str(member["generation"]) for member in members) == [str(generation - 1)] * 6 + ["None"] * 18
+
+
+def test_curated_pictures_are_scored_once_for_each_fit(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[list[Path]] = []
+
+    def watched(images: PictureFiles, score: str) -> NDArray[np.float64]:
+        scored.append(list(images.paths))
+        return score_images(images, score)
+
+    monkeypatch.setattr("decay.loop.fitting.score_images", watched)
+    curated = Regime(kind="curated", keep=0.25, score="image_contrast")
+    out = run(protocol(real, regimes=(curated,)), tmp_path / "run")
+    assert [paths[0].parent.name for paths in scored] == ["gen_00", "gen_01"]
+    for generation in (1, 2):
+        scores = score_images(pictures(out, f"gen_{generation - 1:02d}"), curated.score)
+        best = [slot for first in (0, 12) for slot in first + np.argsort(-scores[first : first + 12])[:3]]
+        wanted = {hashes(out / f"gen_{generation - 1:02d}")[f"slot_{slot:04d}.png"] for slot in best}
+        members = events(out, "fit")[generation]["training_set"]
+        assert {member["sha256"] for member in members} == wanted  # type: ignore[attr-defined]
 
 
 def test_collapse_emerges_from_refitting_on_own_samples_and_not_if_all_is_kept(tmp_path: Path) -> None:
