@@ -12,7 +12,8 @@ from decay.loop import checkpoint
 from decay.loop.bench import Bench
 from decay.loop.engine import Dataset, Fit, Masking, Weights, derive_seed
 from decay.loop.folder import fresh_name, picture_name
-from decay.loop.real import RealPicture
+from decay.loop.protocol import Protocol
+from decay.loop.real import RealPicture, RealPictures
 from decay.loop.record import rows_in
 from decay.loop.regimes import FRESH, REAL, Item, compose, pool_of
 from decay.loop.scores import find_score, score_images
@@ -49,14 +50,17 @@ def fit(bench: Bench, generation: int) -> None:
         checkpoint.remove(_scratch(bench, generation))
 
 
-def check_training_sets(bench: Bench) -> None:
-    """Raises DecayError if a retraining that is yet to come wants more real pictures than there are, or no score."""
-    for regime in bench.protocol.regimes:
+def check_training_sets(protocol: Protocol, pictures: RealPictures) -> None:
+    """Raises DecayError if a retraining of a run wants more real pictures than there are, or a score that there is not.
+
+    For before the folder becomes that run's: a protocol that is corrected then could not have it any more.
+    """
+    for regime in protocol.regimes:
         if regime.kind == "curated":
             find_score(regime.score)
-    for generation in range(bench.protocol.first_generation, bench.protocol.last_generation + 1):
+    for generation in range(protocol.first_generation, protocol.last_generation + 1):
         if generation > 0:
-            _compose(bench, generation, None)
+            _compose(protocol, pictures, generation, None)
 
 
 def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
@@ -65,14 +69,17 @@ def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
         return tuple(bench.every_slot(REAL))
     regime = bench.protocol.regime_at(bench.protocol.iteration_of(generation))
     if regime.kind != "curated":
-        return _compose(bench, generation, None)
+        return _compose(bench.protocol, bench.pictures, generation, None)
     before = bench.training_pictures(bench.every_slot(generation - 1), generation)
-    return _compose(bench, generation, [float(score) for score in score_images(before, regime.score)])
+    scores = [float(score) for score in score_images(before, regime.score)]
+    return _compose(bench.protocol, bench.pictures, generation, scores)
 
 
-def _compose(bench: Bench, generation: int, scores: Sequence[float] | None) -> tuple[Item, ...]:
-    pool = pool_of(bench.protocol, bench.pictures.groups, generation, bench.pictures.n_reserve, scores)
-    return compose(bench.protocol.regime_at(pool.iteration), pool, bench.protocol.seed)
+def _compose(
+    protocol: Protocol, pictures: RealPictures, generation: int, scores: Sequence[float] | None
+) -> tuple[Item, ...]:
+    pool = pool_of(protocol, pictures.groups, generation, pictures.n_reserve, scores)
+    return compose(protocol.regime_at(pool.iteration), pool, protocol.seed)
 
 
 def _fitted(bench: Bench, items: Sequence[Item], generation: int) -> Weights:

@@ -25,7 +25,7 @@ from decay.loop.engines.linear import LinearEngine
 from decay.loop.folder import PictureFiles
 from decay.loop.protocol import Controls, HeldOut, Parent, Protocol, RealSet, Regime
 from decay.loop.reading import resolved
-from decay.loop.run import run
+from decay.loop.run import plan, run
 from decay.loop.scores import score_images
 from detectors.trait import Pixels
 
@@ -256,6 +256,20 @@ def test_healing_goes_on_from_the_parents_pictures_and_numbers(real: Path, tmp_p
     assert hashes(onward / "gen_03") == hashes(longer / "gen_03"), "going on is the same as not having stopped"
 
 
+def test_a_childs_colour_control_begins_with_its_own_generations(real: Path, tmp_path: Path) -> None:
+    wild = run(protocol(real, iterations=1), tmp_path / "wild")
+    tame = {"parent": Parent(wild, 1), "controls": Controls(colour=True)}
+    child = run(protocol(real, iterations=2, **tame), tmp_path / "child")  # type: ignore[arg-type]
+    first, second = ({member["sha256"] for member in fit["training_set"]} for fit in events(child, "fit"))  # type: ignore[attr-defined]
+    assert first == {digest for name, digest in hashes(wild / "gen_01").items() if name.endswith(".png")}
+    assert second == {event["sha256"] for event in events(child, "derived") if event["generation"] == 2}
+    lent = {event["reference"] for event in events(child, "derived")}
+    assert lent <= set(hashes(wild / "real").values()), "matched to the parent's real pictures"
+    freed = protocol(real, iterations=1, parent=Parent(child, 2))
+    (fit,) = events(run(freed, tmp_path / "freed"), "fit")
+    assert {member["sha256"] for member in fit["training_set"]} == second  # type: ignore[attr-defined]
+
+
 # --------------------------------------------------------------------------- interruptions
 
 
@@ -384,7 +398,7 @@ def test_a_reserve_that_would_run_out_is_said_before_anything_is_made(real: Path
     few = RealSet(real, "a {kind}", "{kind}", per_group=8)
     with pytest.raises(DecayError, match="by iteration 2; there are 4"):
         run(protocol(real, real=few, regimes=(Regime(kind="fresh", synthetic=0.5),)), tmp_path / "run")
-    assert not (tmp_path / "run" / "real").exists()
+    assert not (tmp_path / "run").exists(), "else it would be the wrong protocol's"
     enough = protocol(real, real=few, iterations=1, regimes=(Regime(kind="fresh", synthetic=0.5),))
     out = run(enough, tmp_path / "enough")
     originals = [event for event in events(out, "real") if str(event["path"]).startswith("fresh/")]
@@ -427,6 +441,14 @@ def test_an_engine_that_paints_into_pictures_is_not_asked_to_paint_from_noise(re
     wanted = protocol(real, engine="flux-fill", first_from="real", later_from="noise")
     with pytest.raises(DecayError, match="later_from"):
         fitted_to(FluxFillEngine(model=str(tmp_path), size_px=64), wanted)
+
+
+def test_a_score_that_nobody_reads_is_refused_by_the_plan_too(real: Path, tmp_path: Path) -> None:
+    wanted = protocol(real, regimes=(Regime(kind="curated", score="beauty"),))
+    for begin in (plan, run):
+        with pytest.raises(DecayError, match=r"Expected a score .* got 'beauty'"):
+            begin(wanted, tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "else it would be the wrong protocol's"
 
 
 def test_what_could_have_no_effect_is_refused(real: Path, tmp_path: Path) -> None:
