@@ -107,7 +107,9 @@ class LinearWeights:
 
 @dataclass(frozen=True)
 class LinearEngine:
-    """``n_components``: directions kept per prompt, None for all that the pictures span.
+    """Every fit is made of its pictures alone: one on real pictures heals a lineage wholly, in one step.
+
+    ``n_components``: directions kept per prompt, None for all that the pictures span.
 
     ``strength``: 0..1, how much of a start picture's latents is replaced by chance; 1 disregards the picture.
     ``noise``: add the pixel noise of the discarded variance, as the model has it; False gives the expected picture.
