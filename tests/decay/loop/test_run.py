@@ -17,15 +17,18 @@ import pytest
 from numpy.typing import NDArray
 
 from decay import provenance
+from decay.arms import plan_of
 from decay.errors import DecayError, LineageError, ModelError, OutputError
+from decay.files import to_json
 from decay.images import read_image, write_png
 from decay.lineage import load_lineage
 from decay.loop.engine import Dataset, Fit, derive_seed
 from decay.loop.engines.linear import LinearEngine
-from decay.loop.folder import PictureFiles
+from decay.loop.folder import PictureFiles, RunFolder
 from decay.loop.protocol import Controls, HeldOut, Parent, Protocol, RealSet, Regime
 from decay.loop.reading import resolved
-from decay.loop.run import plan, run
+from decay.loop.record import check_folder, read_protocol_of, settings_of
+from decay.loop.run import plan, run, slots_of
 from decay.loop.scores import score_images
 from detectors.trait import Pixels
 
@@ -203,7 +206,8 @@ def test_the_record_is_complete_and_written_first(real: Path, tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         run(protocol(real), tmp_path / "run")
     record = json.loads((tmp_path / "run" / "lineage.json").read_text())
-    assert record["protocol"] == json.loads(json.dumps(resolved(replace(protocol(real), init="base"))))
+    from_there = replace(protocol(real), init="base", real=replace(protocol(real).real, folder=Path("../photographs")))
+    assert record["protocol"] == json.loads(json.dumps(resolved(from_there)))
     assert record["engine"] == {"name": "linear", "n_components": None, "strength": 1.0, "noise": False}
     assert record["groups"] == {"face": 12, "hand": 12}
     assert record["environment"]["packages"]["numpy"] == np.__version__
@@ -353,6 +357,45 @@ def test_another_experiment_in_the_folder_is_named_by_its_first_difference(real:
         run(protocol(real, seed=1), out)
     with pytest.raises(LineageError, match=r"protocol\.iterations is 2, not 3"):
         run(protocol(real, iterations=3), out)
+
+
+def test_what_lies_elsewhere_is_found_again_from_any_folder(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(protocol(Path(real.name), iterations=1), Path("run"))
+    monkeypatch.chdir(real)
+    assert read_protocol_of(tmp_path / "run").real.folder.samefile(real)
+    (tmp_path / "archive").mkdir()
+    for name in ("run", real.name):
+        (tmp_path / name).rename(tmp_path / "archive" / name)
+    moved = tmp_path / "archive" / "run"
+    assert read_protocol_of(moved).real.folder.samefile(tmp_path / "archive" / real.name)
+    before = hashes(moved)
+    run(protocol(Path("wherever"), iterations=1), moved)
+    assert hashes(moved) == before
+    said = json.loads((moved / "lineage.json").read_text())
+    said["format_version"], said["protocol"]["real"]["folder"] = 2, "as/typed"
+    (moved / "lineage.json").write_text(json.dumps(said))
+    assert read_protocol_of(moved).real.folder == Path("as/typed"), "of older runs nobody knows from where"
+
+
+def test_a_model_of_the_quality_control_is_known_by_its_content(real: Path, tmp_path: Path) -> None:
+    folder, models = RunFolder(tmp_path / "run"), [tmp_path / name for name in ("a.pt", "b.pt", "c.pt", "none.pt")]
+    for path, content in zip(models, ("one", "one", "two"), strict=False):
+        path.write_text(content)
+    records = []
+    for model in models:
+        wanted = protocol(real, controls=Controls(quality=True, quality_model=model))
+        records.append(settings_of(folder, wanted, LinearEngine(), slots_of(wanted, folder)))
+    folder.root.mkdir()
+    folder.settings.write_text(to_json(records[0]))
+    for index in (0, 1, 3):
+        check_folder(folder, records[index])
+    with pytest.raises(LineageError, match="its quality_model_sha256 is"):
+        check_folder(folder, records[2])
+    plans = [plan_of(json.loads(to_json(record))) for record in records]
+    assert plans[0] == plans[1] != plans[2]
 
 
 def test_real_pictures_may_be_gone_once_they_are_prepared(real: Path, tmp_path: Path) -> None:
