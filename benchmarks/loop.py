@@ -18,7 +18,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.training_utils import EMAModel
-from numpy.typing import NDArray
 from PIL import Image
 
 from decay.loop.engine import Dataset, Fit, Pixels
@@ -48,24 +47,29 @@ BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes the
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--turns", type=int, default=7, help="how often each side is timed")
-    parser.add_argument("--images", type=int, default=128, help="pictures that a turn trains on, and makes")
-    arguments = parser.parse_args()
-    n_images: int = arguments.images
-    pictures = np.random.default_rng(0).integers(0, 256, (n_images, 32, 32, 3), dtype=np.uint8)
-    dataset = Dataset(pictures, tuple(PROMPTS[i % 2] for i in range(n_images)))
+    n_turns, dataset = asked_for(__doc__, PROMPTS, n_turns=7, n_images=128)
+    n_images = len(dataset)
     with tempfile.TemporaryDirectory() as scratch:
         start = ENGINE.fit(dataset, None, Fit(0, Path(scratch) / "start"))
-        tell("training", arguments.turns, n_images,
+        tell("training", n_turns, n_images,
              lambda: ENGINE.fit(dataset, start, Fit(0, Path(scratch) / "none")),
              lambda: fit_plainly(dataset, start))  # fmt: skip
-        tell("sampling", arguments.turns, n_images,
+        tell("sampling", n_turns, n_images,
              lambda: list(ENGINE.sample(start, dataset.captions, range(n_images), None)),
              lambda: sample_plainly(start, dataset.captions))  # fmt: skip
-        tell_overhead(Path(scratch) / "run", pictures)
+        tell_overhead(Path(scratch) / "run", dataset.images)
         peaks_mb = [peak_mb(dataset, start, Path(scratch) / str(generation)) for generation in range(6)]
     print("peak memory, MB, after each of 6 generations: " + "  ".join(f"{peak:.0f}" for peak in peaks_mb))
+
+
+def asked_for(document: str | None, prompts: Sequence[str], n_turns: int, n_images: int) -> tuple[int, Dataset]:
+    """How often each side is timed, and noise of 32 x 32 px to train on, by the command line or these defaults."""
+    parser = argparse.ArgumentParser(description=document.splitlines()[0] if document else None)
+    parser.add_argument("--turns", type=int, default=n_turns, help="how often each side is timed")
+    parser.add_argument("--images", type=int, default=n_images, help="pictures that a turn trains on, and makes")
+    arguments = parser.parse_args()
+    pictures = np.random.default_rng(0).integers(0, 256, (arguments.images, 32, 32, 3), dtype=np.uint8)
+    return arguments.turns, Dataset(pictures, tuple(prompts[i % len(prompts)] for i in range(arguments.images)))
 
 
 def tell(name: str, turns: int, n_images: int, ours: Callable[[], object], plain: Callable[[], object]) -> None:
@@ -99,7 +103,7 @@ def seconds(work: Callable[[], object]) -> float:
     return clock() - began
 
 
-def tell_overhead(folder: Path, pictures: NDArray[np.uint8]) -> None:
+def tell_overhead(folder: Path, pictures: Sequence[Pixels]) -> None:
     """Make a whole run of 3 retrainings, and print what share of its time neither ``fit`` nor ``sample`` took."""
     real = folder.with_name("photographs")
     real.mkdir()
@@ -188,7 +192,8 @@ def peak_mb(dataset: Dataset, start: DiffusionWeights, scratch: Path) -> float:
     """The most that the process has held so far, after one more generation."""
     engine = replace(ENGINE, save_every_steps=2)
     weights = engine.fit(dataset, start, Fit(0, scratch))
-    list(engine.sample(weights, dataset.captions[:32], range(32), None))
+    captions = dataset.captions[:32]
+    list(engine.sample(weights, captions, range(len(captions)), None))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_UNIT / 1e6
 
 

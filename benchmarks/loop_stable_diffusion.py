@@ -11,7 +11,6 @@ one picture per call with a generator of its own.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from benchmarks.loop import tell
+from benchmarks.loop import asked_for, tell
 from decay.loop.engine import Dataset, Fit
 from decay.loop.engines.stable_diffusion import StableDiffusionEngine
 from decay.loop.engines.training import device
@@ -32,13 +31,8 @@ PROMPTS = ("a photo of an old man", "a photo of a young woman")
 
 def main() -> None:
     """Print a line for each comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--turns", type=int, default=5, help="how often each side is timed")
-    parser.add_argument("--images", type=int, default=32, help="pictures that a turn trains on, and makes")
-    arguments = parser.parse_args()
-    n_images: int = arguments.images
-    pictures = np.random.default_rng(0).integers(0, 256, (n_images, 32, 32, 3), dtype=np.uint8)
-    dataset = Dataset(pictures, tuple(PROMPTS[i % 2] for i in range(n_images)))
+    n_turns, dataset = asked_for(__doc__, PROMPTS, n_turns=5, n_images=32)
+    n_images = len(dataset)
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
         write_tiny_stable_diffusion(model)
@@ -47,9 +41,9 @@ def main() -> None:
         start, fit = engine.base(), Fit(0, Path(scratch) / "none")
         seen = n_images * engine.epochs
         plain = lambda: fit_plainly(engine, dataset)  # noqa: E731
-        tell("training", arguments.turns, seen, lambda: engine.fit(dataset, start, fit), plain)
-        tell("training, nothing remembered", arguments.turns, seen, lambda: forgetful.fit(dataset, start, fit), plain)
-        tell("sampling", arguments.turns, n_images,
+        tell("training", n_turns, seen, lambda: engine.fit(dataset, start, fit), plain)
+        tell("training, nothing remembered", n_turns, seen, lambda: forgetful.fit(dataset, start, fit), plain)
+        tell("sampling", n_turns, n_images,
              lambda: list(engine.sample(start, dataset.captions, range(n_images), None)),
              lambda: sample_plainly(engine, dataset.captions))  # fmt: skip
 

@@ -23,7 +23,7 @@ from decay.tables import Tables, load_tables
 from decay.traits import Draws, TraitSeries, clusters, readings_to_traits
 from decay.verdict import damaged, names_of, read_finding
 
-PLAN_KEYS = ("source", "protocol", "plan", "engine", "regime", "start", "prompts", "size_px")
+PLAN_KEYS = ("source", "protocol", "plan", "engine", "regime", "start", "prompts", "size_px", "quality_model_sha256")
 """What lineage.json says of how a lineage was made; ..."""
 NOT_OF_THE_PLAN = frozenset(
     {
@@ -33,6 +33,7 @@ NOT_OF_THE_PLAN = frozenset(
         "protocol.iterations",
         "protocol.keep_weights",
         "protocol.real.folder",
+        "protocol.controls.quality_model",
         "protocol.parent.run",
     }
 )

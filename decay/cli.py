@@ -383,7 +383,9 @@ def fetch(
 
 @provenance_app.command()
 def verify(
-    run: LoggedRun,
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run that keeps a log, or a folder of such runs.", readable=False)
+    ],
     head: Annotated[
         str | None, typer.Option(help="Hash that the last line had once: is it still in the chain?", metavar="HASH")
     ] = None,
@@ -393,6 +395,10 @@ def verify(
     with _explained():
         from decay import provenance
 
+        runs = provenance.runs_in(run)
+        if runs != (run,):
+            _verify_each(runs, head, log_only)
+            return
         found = provenance.verify(run, head=head, files=not log_only)
         out.print(provenance.verification_text(found), markup=False)
         if not found.ok:
@@ -416,7 +422,7 @@ def trace(
 @provenance_app.command()
 def export(
     run: LoggedRun,
-    out_path: Annotated[Path, typer.Option("--out", help="A .zip, or a new folder.", metavar="FILE.zip|DIR")],
+    out_path: Annotated[Path, typer.Option("--out", help="A new .zip, or a new folder.", metavar="FILE.zip|DIR")],
     license_name: Annotated[
         str | None, typer.Option("--license", help="Licence of the pictures, a name or address.", metavar="TEXT")
     ] = None,
@@ -443,6 +449,29 @@ def sign(
 
         n_signed = sign_pictures(run, key, cert, out_folder, algorithm=algorithm)
         out.print(f"Signed: {n_signed} pictures in {_plain(str(out_folder))}", markup=False)
+
+
+def _verify_each(runs: Sequence[Path], head: str | None, log_only: bool) -> None:
+    """Every run of a folder by itself, also after one whose chain is broken; then which of them failed."""
+    from decay import provenance
+    from decay.provenance.words import counted
+
+    if head is not None:
+        names = ", ".join(each.name for each in runs)
+        raise DecayError(f"{runs[0].parent}: --head is of one run; found a folder of runs ({names}). Name one of them.")
+    failed = []
+    for each in runs:
+        out.print(f"{_plain(str(each))}:", markup=False)
+        try:
+            found = provenance.verify(each, files=not log_only)
+            text, is_ok = provenance.verification_text(found), found.ok
+        except DecayError as error:
+            text, is_ok = _plain(str(error)), False
+        out.print(f"{text}\n", markup=False)
+        failed += [] if is_ok else [each.name]
+    out.print(_plain(f"{counted(len(runs), 'run')}; not as logged: {', '.join(failed) or 'none'}."), markup=False)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _found(runs: Sequence[Path]) -> tuple[DataFrame, DataFrame, Mapping[str, Any]]:

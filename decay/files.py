@@ -122,6 +122,15 @@ def check_is_free(path: Path) -> None:
         )
 
 
+def check_is_new(path: Path) -> None:
+    """Raises OutputError where anything has that name already."""
+    if os.path.lexists(path):
+        raise OutputError(
+            f"{path}: expected the name of a new file; there is something of that name already. "
+            "Choose another name, or remove that one first."
+        )
+
+
 def _is_free(path: Path) -> bool:
     try:
         mode = path.lstat().st_mode

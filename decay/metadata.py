@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from string import Formatter
 from typing import Literal
 
 from decay.errors import FileProblem, LineageError
@@ -215,6 +216,14 @@ def metadata_row(
     """The line of metadata.jsonl for an image that we made; ``expects``: the subjects it should show, if known."""
     row = {"file_name": file_name, "text": text, "slot": slot, "seed": seed, "group": group, "source": source}
     return row if expects is None else {**row, "expects": sorted(expects)}
+
+
+def fill_template(template: str, columns: Mapping[str, str]) -> str:
+    """``a photo of a {age} {gender}`` with the columns' texts in its places. Raises KeyError for one that is absent.
+
+    Only plain names: no attribute or index of a text can be reached.
+    """
+    return "".join(text + ("" if name is None else columns[name]) for text, name, _, _ in Formatter().parse(template))
 
 
 def json_lines(rows: Iterable[Mapping[str, object]]) -> str:

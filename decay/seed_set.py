@@ -20,7 +20,7 @@ from decay.files import new_folder, to_json, write_bytes, write_text
 from decay.images import decode, encode_png, read_bytes_and_hash, read_image
 from decay.lineage import ImageRecord, read_folder
 from decay.loop.real import square
-from decay.metadata import json_lines, read_table
+from decay.metadata import fill_template, json_lines, read_table
 from detectors.embedder import PackGuesser
 from detectors.vision import Vision
 
@@ -195,10 +195,6 @@ def _places(template: str, purpose: str) -> list[str]:
     if odd := [name for name, extra in places if extra or not name.isidentifier()]:
         raise DecayError(f"The {purpose} {template!r} wants {odd[0]!r}; write the plain name of a column in braces.")
     return [name for name, _ in places]
-
-
-def _filled(template: str, columns: Mapping[str, str]) -> str:
-    return "".join(text + (columns[name] if name else "") for text, name, _, _ in string.Formatter().parse(template))
 
 
 def _name_pattern(template: str) -> re.Pattern[str]:
@@ -446,7 +442,7 @@ def _row(settings: SeedSetSettings, picture: _Chosen, name: str, group: str) -> 
     columns = {column: candidate.columns[column] for column in settings.columns}
     return {
         "file_name": name,
-        "text": _filled(settings.prompt, columns),
+        "text": fill_template(settings.prompt, columns),
         **columns,
         "group": group,
         "source": "real",

@@ -12,7 +12,8 @@ from decay.loop import checkpoint
 from decay.loop.bench import Bench
 from decay.loop.engine import Dataset, Fit, Masking, Weights, derive_seed
 from decay.loop.folder import fresh_name, picture_name
-from decay.loop.real import RealPicture
+from decay.loop.protocol import Protocol
+from decay.loop.real import RealPicture, RealPictures
 from decay.loop.record import rows_in
 from decay.loop.regimes import FRESH, REAL, Item, compose, pool_of
 from decay.loop.scores import find_score, score_images
@@ -34,27 +35,32 @@ def prepare_real(bench: Bench) -> None:
 def fit(bench: Bench, generation: int) -> None:
     """``weights/``: those that the engine starts from, for generation 0, if it has any; else newly fitted ones."""
     place = bench.folder.weights(generation)
+    items: tuple[Item, ...] = ()  # chosen once, for the fit and for the log: a score has every picture looked at
     if not bench.is_there(place):
         base = bench.engine.base() if generation == 0 else None
-        weights = bench.shelf.put(generation, _fitted(bench, generation) if base is None else base)
+        items = training_set(bench, generation) if base is None else ()
+        weights = bench.shelf.put(generation, _fitted(bench, items, generation) if base is None else base)
         if bench.record is not None:
             with checkpoint.published(place, {"engine": bench.engine.name, "is_base": base is not None}) as staged:
                 weights.save(staged)
         bench.engine.processes.wait()
     if bench.record is not None and not bench.record.knows(place):
-        _record_fit(bench, generation)
+        _record_fit(bench, items or training_set(bench, generation), generation)
     if bench.record is not None:
         checkpoint.remove(_scratch(bench, generation))
 
 
-def check_training_sets(bench: Bench) -> None:
-    """Raises DecayError if a retraining that is yet to come wants more real pictures than there are, or no score."""
-    for regime in bench.protocol.regimes:
+def check_training_sets(protocol: Protocol, pictures: RealPictures) -> None:
+    """Raises DecayError if a retraining of a run wants more real pictures than there are, or a score that there is not.
+
+    For before the folder becomes that run's: a protocol that is corrected then could not have it any more.
+    """
+    for regime in protocol.regimes:
         if regime.kind == "curated":
             find_score(regime.score)
-    for generation in range(bench.protocol.first_generation, bench.protocol.last_generation + 1):
+    for generation in range(protocol.first_generation, protocol.last_generation + 1):
         if generation > 0:
-            _compose(bench, generation, None)
+            _compose(protocol, pictures, generation, None)
 
 
 def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
@@ -63,18 +69,20 @@ def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
         return tuple(bench.every_slot(REAL))
     regime = bench.protocol.regime_at(bench.protocol.iteration_of(generation))
     if regime.kind != "curated":
-        return _compose(bench, generation, None)
+        return _compose(bench.protocol, bench.pictures, generation, None)
     before = bench.training_pictures(bench.every_slot(generation - 1), generation)
-    return _compose(bench, generation, [float(score) for score in score_images(before, regime.score)])
+    scores = [float(score) for score in score_images(before, regime.score)]
+    return _compose(bench.protocol, bench.pictures, generation, scores)
 
 
-def _compose(bench: Bench, generation: int, scores: Sequence[float] | None) -> tuple[Item, ...]:
-    pool = pool_of(bench.protocol, bench.pictures.groups, generation, bench.pictures.n_reserve, scores)
-    return compose(bench.protocol.regime_at(pool.iteration), pool, bench.protocol.seed)
+def _compose(
+    protocol: Protocol, pictures: RealPictures, generation: int, scores: Sequence[float] | None
+) -> tuple[Item, ...]:
+    pool = pool_of(protocol, pictures.groups, generation, pictures.n_reserve, scores)
+    return compose(protocol.regime_at(pool.iteration), pool, protocol.seed)
 
 
-def _fitted(bench: Bench, generation: int) -> Weights:
-    items = training_set(bench, generation)
+def _fitted(bench: Bench, items: Sequence[Item], generation: int) -> Weights:
     fresh = _prepare_fresh(bench, items, generation)
     captions = [
         fresh[fresh_name(item)] if item.generation == FRESH else bench.pictures.slots[item.slot].prompt
@@ -93,15 +101,15 @@ def _fitted(bench: Bench, generation: int) -> Weights:
     return weights
 
 
-def _record_fit(bench: Bench, generation: int) -> None:
+def _record_fit(bench: Bench, items: Sequence[Item], generation: int) -> None:
     assert bench.record is not None
     if checkpoint.stated_manifest(bench.folder.weights(generation)).record["is_base"]:
         bench.record.base(generation)
         return
-    items, extra = _worked_on(bench, training_set(bench, generation), generation)
+    kept, extra = _worked_on(bench, items, generation)
     parent = _parent(bench, generation)
-    steps = bench.engine.fit_steps(len(items), first=parent is None)
-    bench.record.fit(generation, items, parent, _seed(bench, generation), steps, extra)
+    steps = bench.engine.fit_steps(len(kept), first=parent is None)
+    bench.record.fit(generation, kept, parent, _seed(bench, generation), steps, extra)
 
 
 def _parent(bench: Bench, generation: int) -> int | None:

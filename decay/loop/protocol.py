@@ -222,7 +222,7 @@ class Regime:
 
 @dataclass(frozen=True)
 class Controls:
-    """What is done to generated pictures before they are trained on.
+    """What is done to the pictures that a run generates before they are trained on; its parent's stay as they are.
 
     ``colour``: each is matched to the real picture with the nearest colours. ``quality``: those further from their
     real picture than the mean of generation 0 (by single-image FID, with the features of ``quality_model``, a

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ from decay.lineage import ImageRecord, read_folder
 from decay.loop.checkpoint import sha256_of
 from decay.loop.folder import picture_name
 from decay.loop.protocol import RealSet
-from decay.metadata import relative_to_root
+from decay.metadata import fill_template, relative_to_root
 from decay.prompts import expects_from_prompt
 from detectors.trait import Pixels
 
@@ -179,7 +178,7 @@ def _pictures(real: RealSet) -> Iterator[RealPicture]:
     generation, _ = read_folder(real.folder)
     for record in generation.images:
         known = {"text": record.prompt, "group": record.group, **record.columns}
-        prompt = _filled(real.prompt, known, record, "prompt").strip()
+        prompt = _filled(real.prompt, known, record, "prompt")
         if not prompt:
             raise DecayError(
                 f"{record.path}: expected a prompt from {real.prompt!r}; its metadata leave it empty. Add `text` to "
@@ -188,23 +187,17 @@ def _pictures(real: RealSet) -> Iterator[RealPicture]:
         said = real.expects if real.expects is None else frozenset(real.expects)
         if said is None:
             said = record.expects if record.expects is not None else expects_from_prompt(prompt)
-        yield RealPicture(record, real.folder, prompt, _filled(real.group, known, record, "group").strip(), said)
+        yield RealPicture(record, real.folder, prompt, _filled(real.group, known, record, "group"), said)
 
 
 def _filled(template: str, known: Mapping[str, str], record: ImageRecord, purpose: str) -> str:
-    """The template with the metadata's texts in its places. Only plain names: no attribute or index of a text."""
-    parts = []
-    for text, name, _, _ in string.Formatter().parse(template):
-        parts.append(text)
-        if name is None:
-            continue
-        if name not in known:
-            raise DecayError(
-                f"{record.path}: the {purpose} {template!r} wants the column {name!r}; the metadata of this picture "
-                f"have {', '.join(sorted(known))}. Add it to metadata.csv, or change `{purpose}` in [real]."
-            )
-        parts.append(known[name])
-    return "".join(parts)
+    try:
+        return fill_template(template, known).strip()
+    except KeyError as error:
+        raise DecayError(
+            f"{record.path}: the {purpose} {template!r} wants the column {error.args[0]!r}; the metadata of this "
+            f"picture have {', '.join(sorted(known))}. Add it to metadata.csv, or change `{purpose}` in [real]."
+        ) from error
 
 
 def _check_filled(real: RealSet, by_group: Mapping[str, list[RealPicture]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +25,11 @@ from decay.metadata import read_settings
 from decay.provenance import Derived, Fit, Image, Log, Member, Real
 from decay.provenance.chain import LOG_NAME, Index, Place, open_log, read_links
 
-FORMAT_VERSION = 2
-"""Of lineage.json. 2: ``source``, ``protocol`` (as in its TOML file, every default filled in), ``engine`` (every
-setting), ``environment``, ``n_slots``, ``groups``; ``run`` of a ``parent`` is relative to the folder. (1 was
-the demo's own.)"""
+FORMAT_VERSION = 3
+"""Of lineage.json. 3: ``folder`` of ``real`` and ``quality_model`` are relative to the run's folder, too, wherever the
+command was given; ``quality_model_sha256`` where there is that control. 2: ``source``, ``protocol`` (as in its TOML
+file, every default filled in), ``engine`` (every setting), ``environment``, ``n_slots``, ``groups``; ``run`` of a
+``parent`` is relative to the folder. (1 was the demo's own.)"""
 SOURCE = "decay run"
 _KEPT = (Real.kind, Image.kind, Derived.kind, Fit.kind)
 
@@ -42,10 +43,9 @@ def read_protocol_of(run: Path) -> Protocol:
             "Name the folder of such a run."
         )
     protocol = protocol_from_record(said["protocol"])  # type: ignore[arg-type]  # a dict, as was just seen
-    if protocol.parent is None:
-        return protocol
-    above = os.path.normpath(os.path.join(os.path.realpath(run), protocol.parent.run))  # noqa: PTH118  as it was written
-    return replace(protocol, parent=replace(protocol.parent, run=Path(above)))
+    root = os.path.realpath(run)
+    found = _with_places(protocol, lambda place: os.path.normpath(os.path.join(root, place)))  # noqa: PTH118  as written
+    return replace(protocol, parent=found.parent) if said.get("format_version") == 2 else found
 
 
 @contextmanager
@@ -81,11 +81,11 @@ def check_folder(folder: RunFolder, said: Mapping[str, Any]) -> None:
 
 def settings_of(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> dict[str, Any]:
     """The content of lineage.json."""
-    groups = pictures.groups
-    if protocol.parent is not None:
-        above = os.path.relpath(os.path.realpath(protocol.parent.run), os.path.realpath(folder.root))
-        protocol = replace(protocol, parent=replace(protocol.parent, run=Path(above)))
-    return {
+    groups, root = pictures.groups, os.path.realpath(folder.root)
+    model = protocol.controls.quality_model if protocol.controls.quality else None
+    known = {"quality_model_sha256": sha256_of(model)} if model is not None and model.is_file() else {}
+    protocol = _with_places(protocol, lambda place: os.path.relpath(os.path.realpath(place), root))
+    return known | {
         "format_version": FORMAT_VERSION,
         "source": SOURCE,
         "protocol": resolved(protocol),
@@ -94,6 +94,17 @@ def settings_of(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pict
         "n_slots": len(groups),
         "groups": {group: groups.count(group) for group in sorted(set(groups))},
     }
+
+
+def _with_places(protocol: Protocol, place_of: Callable[[Path], str]) -> Protocol:
+    """The protocol with the places of everything outside of the run as ``place_of`` has them."""
+    real, controls, parent = protocol.real, protocol.controls, protocol.parent
+    if controls.quality_model is not None:
+        controls = replace(controls, quality_model=Path(place_of(controls.quality_model)))
+    if parent is not None:
+        parent = replace(parent, run=Path(place_of(parent.run)))
+    real = replace(real, folder=Path(place_of(real.folder)))
+    return replace(protocol, real=real, controls=controls, parent=parent)
 
 
 def rows_in(place: Path) -> list[dict[str, Any]]:
@@ -105,7 +116,10 @@ def rows_in(place: Path) -> list[dict[str, Any]]:
 def _refuse_other(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
     found = _comparable(read_settings(folder.root))
     wanted = _comparable(json.loads(to_json(wanted)))
-    for part in ("source", "protocol", "engine", "groups"):
+    parts = ["source", "protocol", "engine", "groups"]
+    if "quality_model_sha256" in found and "quality_model_sha256" in wanted:
+        parts.append("quality_model_sha256")
+    for part in parts:
         there, here = found.get(part), wanted[part]
         if there != here:
             raise LineageError(
@@ -115,14 +129,15 @@ def _refuse_other(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
 
 
 def _comparable(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the places of other folders: they may have been moved, and their pictures lie in ``real/``."""
+    """Without the places of what lies elsewhere, which may have been moved: pictures lie in ``real/``, a model has a
+    hash."""
     protocol = said.get("protocol")
     if not isinstance(protocol, dict):
         return dict(said)
     parts = {
-        name: {key: value for key, value in part.items() if key not in ("folder", "run")}
+        name: {key: value for key, value in part.items() if key not in ("folder", "run", "quality_model")}
         for name, part in protocol.items()
-        if name in ("real", "parent") and isinstance(part, dict)
+        if name in ("real", "controls", "parent") and isinstance(part, dict)
     }
     return {**said, "protocol": {**protocol, **parts}}
 

@@ -52,6 +52,7 @@ def run(protocol: Protocol, out: Path, progress: RunProgress = _quiet) -> Path:
     protocol = inherited(fitted_to(engine, protocol))
     folder = run_folder(protocol, out)
     pictures = slots_of(protocol, folder)
+    check_training_sets(protocol, pictures)
     with ExitStack() as held:
         record = None
         if engine.processes.index == 0:
@@ -75,6 +76,7 @@ def plan(protocol: Protocol, out: Path, planned: Mapping[Path, Protocol] = NONE_
     protocol = inherited(fitted_to(engine, protocol), planned)
     folder = run_folder(protocol, out, planned)
     pictures = slots_of(protocol, folder)
+    check_training_sets(protocol, pictures)
     check_folder(folder, settings_of(folder, protocol, engine, pictures))
     made = make_plan(protocol, engine, pictures.groups, pictures.n_reserve, not engine.has_base)
     return replace(made, n_enlarged=sum(picture.side_px < protocol.size_px for picture in pictures.slots))
@@ -82,7 +84,6 @@ def plan(protocol: Protocol, out: Path, planned: Mapping[Path, Protocol] = NONE_
 
 def _go(bench: Bench) -> None:
     """Every step that is not done yet, in order; all processes keep together."""
-    check_training_sets(bench)
     prepare_real(bench)
     for generation in range(bench.protocol.first_generation, bench.protocol.last_generation + 1):
         fit(bench, generation)

@@ -16,7 +16,7 @@ from decay.provenance.environment import environment
 from decay.provenance.events import Begin, Derived, Event, Fit, Image, Member, Note, Real, Resume
 from decay.provenance.log import Log, log, member_of
 from decay.provenance.trace import ancestry_text, trace
-from decay.provenance.verify import synthetic_hashes, verification_text, verify
+from decay.provenance.verify import runs_in, synthetic_hashes, verification_text, verify
 
 __all__ = [
     "Begin",
@@ -33,6 +33,7 @@ __all__ = [
     "environment",
     "log",
     "member_of",
+    "runs_in",
     "synthetic_hashes",
     "trace",
     "verification_text",

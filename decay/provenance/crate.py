@@ -16,7 +16,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 from decay.errors import LineageError, OutputError
-from decay.files import lies_within, make_folder, new_folder, to_json, write_aside, write_text
+from decay.files import (
+    check_is_free,
+    check_is_new,
+    lies_within,
+    make_folder,
+    new_folder,
+    to_json,
+    write_aside,
+    write_text,
+)
 from decay.metadata import relative_to_root
 from decay.provenance.chain import LOG_NAME, Index, Link, open_log, read_links
 from decay.provenance.events import Begin, Derived, Fit, Image, Resume
@@ -33,13 +42,16 @@ Entity = dict[str, object]
 
 
 def export(run: Path, out: Path, *, license_name: str | None = None) -> int:
-    """Write a run as an RO-Crate, a ``.zip`` or a new folder: pictures, log, settings. Weights are only described.
+    """Write a run as an RO-Crate, a new ``.zip`` or a new folder: pictures, log, settings. Weights are only described.
 
     Returns the number of pictures. The run is verified first. Raises LineageError, naming the first thing that is
-    not as recorded; OutputError.
+    not as recorded; OutputError, also where ``out`` holds something already.
     """
     if lies_within(out.parent, run):
         raise OutputError(f"{out}: expected a place outside of {run}, which is to stay as it is. Choose another.")
+    is_zip = out.suffix.lower() == ".zip"
+    check_target = check_is_new if is_zip else check_is_free
+    check_target(out)  # before every file is hashed, not after
     check_whole(run)
     with open_log(run) as stream, Index() as index:
         for link in read_links(stream, run / LOG_NAME):
@@ -50,7 +62,7 @@ def export(run: Path, out: Path, *, license_name: str | None = None) -> int:
     metadata = to_json(
         {"@context": CONTEXT, "@graph": _graph(run, pictures, sorted(files), license_name or NO_LICENSE)}
     )
-    if out.suffix.lower() == ".zip":
+    if is_zip:
         _write_zip(out, files, metadata)
     else:
         with new_folder(out) as folder:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from decay.errors import LineageError, ModelError
 from decay.images import SUFFIXES
 from decay.loop.checkpoint import MANIFEST, read_manifest, sha256_of, stated_manifest
-from decay.metadata import METADATA_NAMES, read_table, relative_to_root
+from decay.metadata import METADATA_NAMES, natural_key, read_table, relative_to_root
 from decay.provenance.chain import LOG_NAME, Index, Link, open_log, read_links
 from decay.provenance.events import Begin, Derived, Event, Fit, Image, Real, Resume, parse_line
 from decay.provenance.log import SETTINGS_NAME, settings_sha256
@@ -104,6 +104,21 @@ def verify(run: Path, *, head: str | None = None, files: bool = True) -> Verific
         problems=tuple(problems.named),
         n_problems=problems.count,
     )
+
+
+def runs_in(folder: Path) -> tuple[Path, ...]:
+    """The runs right below a folder that is none itself, such as that of a sweep, in natural order; else it alone.
+
+    A run has a log or, at least, settings: one whose log was taken away is not to be passed over.
+    """
+    if _is_run(folder) or not folder.is_dir():
+        return (folder,)
+    below = [each for each in folder.iterdir() if not each.name.startswith(".") and not each.is_symlink()]
+    return tuple(sorted(filter(_is_run, below), key=lambda each: natural_key(each.name))) or (folder,)
+
+
+def _is_run(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in (LOG_NAME, SETTINGS_NAME))
 
 
 def synthetic_hashes(run: Path) -> set[str]:

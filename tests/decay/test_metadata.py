@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from decay.errors import LineageError
-from decay.metadata import Known, natural_key, read_metadata
+from decay.metadata import Known, fill_template, natural_key, read_metadata
 
 
 def read(root: Path, images: list[str], *folders: str) -> tuple[dict[str, Known], list[str]]:
@@ -193,3 +193,11 @@ def test_natural_order_is_total_and_numeric() -> None:
     assert [n for n in ordered if n in {"a1", "a2", "a10"}] == ["a1", "a2", "a10"]
     assert ordered.index("9") < ordered.index("10")
     assert ordered.index("a1b2") < ordered.index("a1b10")
+
+
+def test_a_template_takes_texts_as_they_are_and_reaches_no_further() -> None:
+    columns = {"age": "old", "age.upper": "no method", "brace": "{age}"}
+    assert fill_template("a {age} {{face}}, {brace}", columns) == "a old {face}, {age}"
+    assert fill_template("{age.upper}", columns) == "no method"
+    with pytest.raises(KeyError, match="race"):
+        fill_template("{age} {race}", columns)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -157,6 +157,12 @@ class DiffusionEngine:
     pictures at a time.
     """
 
+    name: ClassVar[str] = "diffusion"
+    chains: ClassVar[bool] = True
+    has_base: ClassVar[bool] = False  # it starts from nothing
+    reads_text: ClassVar[bool] = False  # it knows the captions of its fits
+    needs_pictures: ClassVar[bool] = False
+
     size_px: int = 64
     patch_px: int = 1
     channels: str | None = None
@@ -200,31 +206,6 @@ class DiffusionEngine:
         _ = self.network, self.optimisation(first=True), self.optimisation(first=False)  # they check their own
 
     @property
-    def name(self) -> str:
-        """``diffusion``."""
-        return "diffusion"
-
-    @property
-    def chains(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def has_base(self) -> bool:
-        """False: it starts from nothing."""
-        return False
-
-    @property
-    def reads_text(self) -> bool:
-        """False: it knows the captions of its fits."""
-        return False
-
-    @property
-    def needs_pictures(self) -> bool:
-        """False: noise will do."""
-        return False
-
-    @property
     def processes(self) -> Processes:
         """Those of accelerate."""
         return training.processes()
@@ -242,17 +223,8 @@ class DiffusionEngine:
 
     def optimisation(self, *, first: bool) -> Optimisation:
         """How a fit descends: the first, from random weights, or a later one."""
-        return Optimisation(
-            epochs=self.first_epochs if first else self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            precision=self.precision,
-            ema_decay=self.ema_decay,
-            save_every_steps=self.save_every_steps,
-            accumulation=self.accumulation,
-            warmup_steps=self.warmup_steps,
-        )
+        later = Optimisation.of(self)
+        return replace(later, epochs=self.first_epochs) if first else later
 
     def settings(self) -> Mapping[str, Setting]:
         """The fields of this class; ``channels`` as they are used."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ from decay.loop.engines.pretrained import (
     open_part,
     quiet,
     read_config,
+    to_pixels,
 )
 from decay.loop.engines.training import (
     Optimisation,
@@ -215,6 +216,12 @@ class FluxFillEngine:
     most 512; the rest is cut off. ``precision``: of transformer and text encoders; the VAE decodes in fp32.
     """
 
+    name: ClassVar[str] = "flux-fill"
+    chains: ClassVar[bool] = True
+    has_base: ClassVar[bool] = True  # the pretrained pipeline
+    reads_text: ClassVar[bool] = True  # prompts are encoded as texts
+    needs_pictures: ClassVar[bool] = True  # it fills holes in pictures
+
     model: str = OFFICIAL
     revision: str | None = None
     local_files_only: bool = True
@@ -275,31 +282,6 @@ class FluxFillEngine:
             raise ValueError(f"logit_std must be above 0, got {self.logit_std}")
 
     @property
-    def name(self) -> str:
-        """``flux-fill``."""
-        return "flux-fill"
-
-    @property
-    def chains(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def has_base(self) -> bool:
-        """True: the pretrained pipeline."""
-        return True
-
-    @property
-    def reads_text(self) -> bool:
-        """True: prompts are encoded as texts."""
-        return True
-
-    @property
-    def needs_pictures(self) -> bool:
-        """True: it fills holes in pictures."""
-        return True
-
-    @property
     def processes(self) -> Processes:
         """Those of ``accelerate launch``, each with its own GPU."""
         return processes()
@@ -307,16 +289,7 @@ class FluxFillEngine:
     @property
     def optimisation(self) -> Optimisation:
         """How a fit descends. Raises ValueError for settings that it cannot be made of."""
-        return Optimisation(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            precision=self.precision,
-            save_every_steps=self.save_every_steps,
-            max_grad_norm=self.max_grad_norm,
-            accumulation=self.accumulation,
-        )
+        return Optimisation.of(self)
 
     def settings(self) -> Mapping[str, Setting]:
         """The fields of this class, with the mask's growth as it is applied."""
@@ -559,12 +532,7 @@ class FluxFillEngine:
             # In fp32, not as the pipeline does it: bfloat16 would leave gaps between grey levels.
             decoded = decoder.decode(latents / decoder.config["scaling_factor"] + decoder.config["shift_factor"])
         (picture,) = pipeline.image_processor.postprocess(decoded.sample, output_type="np")
-        if not np.isfinite(picture).all():
-            raise DecayError(
-                f"Expected a picture from {self.model}; it gave numbers that are not finite. Its training diverged: "
-                "lower `learning_rate` in [engine], and begin again from the generation before."
-            )
-        return np.asarray(np.rint(picture * 255), dtype=np.uint8)
+        return to_pixels(picture, self.model)
 
 
 def blend(start: Pixels, painted: Pixels, mask: Mask) -> Pixels:

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,11 +107,19 @@ class LinearWeights:
 
 @dataclass(frozen=True)
 class LinearEngine:
-    """``n_components``: directions kept per prompt, None for all that the pictures span.
+    """Every fit is made of its pictures alone: one on real pictures heals a lineage wholly, in one step.
+
+    ``n_components``: directions kept per prompt, None for all that the pictures span.
 
     ``strength``: 0..1, how much of a start picture's latents is replaced by chance; 1 disregards the picture.
     ``noise``: add the pixel noise of the discarded variance, as the model has it; False gives the expected picture.
     """
+
+    name: ClassVar[str] = "linear"
+    chains: ClassVar[bool] = False  # a closed form has nothing to go on from
+    has_base: ClassVar[bool] = False  # it starts from nothing
+    reads_text: ClassVar[bool] = False  # it knows the captions of its fit
+    needs_pictures: ClassVar[bool] = False
 
     n_components: int | None = None
     strength: float = 1.0
@@ -121,31 +130,6 @@ class LinearEngine:
             raise ValueError(f"n_components must be at least 1 or None, got {self.n_components}")
         if not 0.0 <= self.strength <= 1.0:
             raise ValueError(f"strength must lie in 0..1, got {self.strength}")
-
-    @property
-    def name(self) -> str:
-        """``linear``."""
-        return "linear"
-
-    @property
-    def chains(self) -> bool:
-        """False: a closed form has nothing to go on from."""
-        return False
-
-    @property
-    def has_base(self) -> bool:
-        """False: it starts from nothing."""
-        return False
-
-    @property
-    def reads_text(self) -> bool:
-        """False: it knows the captions of its fit."""
-        return False
-
-    @property
-    def needs_pictures(self) -> bool:
-        """False: noise will do."""
-        return False
 
     @property
     def processes(self) -> Processes:

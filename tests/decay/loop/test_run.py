@@ -14,16 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from decay import provenance
+from decay.arms import plan_of
 from decay.errors import DecayError, LineageError, ModelError, OutputError
+from decay.files import to_json
 from decay.images import read_image, write_png
 from decay.lineage import load_lineage
 from decay.loop.engine import Dataset, Fit, derive_seed
 from decay.loop.engines.linear import LinearEngine
+from decay.loop.folder import PictureFiles, RunFolder
 from decay.loop.protocol import Controls, HeldOut, Parent, Protocol, RealSet, Regime
 from decay.loop.reading import resolved
-from decay.loop.run import run
+from decay.loop.record import check_folder, read_protocol_of, settings_of
+from decay.loop.run import plan, run, slots_of
+from decay.loop.scores import score_images
 from detectors.trait import Pixels
 
 N_PER_GROUP = 12
@@ -133,6 +139,27 @@ def test_every_fit_sees_what_the_regime_says_and_the_log_has_it_by_hash(
         assert sorted(str(member["generation"]) for member in members) == [str(generation - 1)] * 6 + ["None"] * 18
 
 
+def test_curated_pictures_are_scored_once_for_each_fit(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[list[Path]] = []
+
+    def watched(images: PictureFiles, score: str) -> NDArray[np.float64]:
+        scored.append(list(images.paths))
+        return score_images(images, score)
+
+    monkeypatch.setattr("decay.loop.fitting.score_images", watched)
+    curated = Regime(kind="curated", keep=0.25, score="image_contrast")
+    out = run(protocol(real, regimes=(curated,)), tmp_path / "run")
+    assert [paths[0].parent.name for paths in scored] == ["gen_00", "gen_01"]
+    for generation in (1, 2):
+        scores = score_images(pictures(out, f"gen_{generation - 1:02d}"), curated.score)
+        best = [slot for first in (0, 12) for slot in first + np.argsort(-scores[first : first + 12])[:3]]
+        wanted = {hashes(out / f"gen_{generation - 1:02d}")[f"slot_{slot:04d}.png"] for slot in best}
+        members = events(out, "fit")[generation]["training_set"]
+        assert {member["sha256"] for member in members} == wanted  # type: ignore[attr-defined]
+
+
 def test_collapse_emerges_from_refitting_on_own_samples_and_not_if_all_is_kept(tmp_path: Path) -> None:
     """Nothing in the loop asks for loss; replace narrows the spectrum, accumulate hardly does."""
     width = {}
@@ -179,7 +206,8 @@ def test_the_record_is_complete_and_written_first(real: Path, tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         run(protocol(real), tmp_path / "run")
     record = json.loads((tmp_path / "run" / "lineage.json").read_text())
-    assert record["protocol"] == json.loads(json.dumps(resolved(replace(protocol(real), init="base"))))
+    from_there = replace(protocol(real), init="base", real=replace(protocol(real).real, folder=Path("../photographs")))
+    assert record["protocol"] == json.loads(json.dumps(resolved(from_there)))
     assert record["engine"] == {"name": "linear", "n_components": None, "strength": 1.0, "noise": False}
     assert record["groups"] == {"face": 12, "hand": 12}
     assert record["environment"]["packages"]["numpy"] == np.__version__
@@ -230,6 +258,20 @@ def test_healing_goes_on_from_the_parents_pictures_and_numbers(real: Path, tmp_p
     onward = run(mixed, tmp_path / "onward")
     longer = run(protocol(real, iterations=3), tmp_path / "longer")
     assert hashes(onward / "gen_03") == hashes(longer / "gen_03"), "going on is the same as not having stopped"
+
+
+def test_a_childs_colour_control_begins_with_its_own_generations(real: Path, tmp_path: Path) -> None:
+    wild = run(protocol(real, iterations=1), tmp_path / "wild")
+    tame = {"parent": Parent(wild, 1), "controls": Controls(colour=True)}
+    child = run(protocol(real, iterations=2, **tame), tmp_path / "child")  # type: ignore[arg-type]
+    first, second = ({member["sha256"] for member in fit["training_set"]} for fit in events(child, "fit"))  # type: ignore[attr-defined]
+    assert first == {digest for name, digest in hashes(wild / "gen_01").items() if name.endswith(".png")}
+    assert second == {event["sha256"] for event in events(child, "derived") if event["generation"] == 2}
+    lent = {event["reference"] for event in events(child, "derived")}
+    assert lent <= set(hashes(wild / "real").values()), "matched to the parent's real pictures"
+    freed = protocol(real, iterations=1, parent=Parent(child, 2))
+    (fit,) = events(run(freed, tmp_path / "freed"), "fit")
+    assert {member["sha256"] for member in fit["training_set"]} == second  # type: ignore[attr-defined]
 
 
 # --------------------------------------------------------------------------- interruptions
@@ -317,6 +359,45 @@ def test_another_experiment_in_the_folder_is_named_by_its_first_difference(real:
         run(protocol(real, iterations=3), out)
 
 
+def test_what_lies_elsewhere_is_found_again_from_any_folder(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(protocol(Path(real.name), iterations=1), Path("run"))
+    monkeypatch.chdir(real)
+    assert read_protocol_of(tmp_path / "run").real.folder.samefile(real)
+    (tmp_path / "archive").mkdir()
+    for name in ("run", real.name):
+        (tmp_path / name).rename(tmp_path / "archive" / name)
+    moved = tmp_path / "archive" / "run"
+    assert read_protocol_of(moved).real.folder.samefile(tmp_path / "archive" / real.name)
+    before = hashes(moved)
+    run(protocol(Path("wherever"), iterations=1), moved)
+    assert hashes(moved) == before
+    said = json.loads((moved / "lineage.json").read_text())
+    said["format_version"], said["protocol"]["real"]["folder"] = 2, "as/typed"
+    (moved / "lineage.json").write_text(json.dumps(said))
+    assert read_protocol_of(moved).real.folder == Path("as/typed"), "of older runs nobody knows from where"
+
+
+def test_a_model_of_the_quality_control_is_known_by_its_content(real: Path, tmp_path: Path) -> None:
+    folder, models = RunFolder(tmp_path / "run"), [tmp_path / name for name in ("a.pt", "b.pt", "c.pt", "none.pt")]
+    for path, content in zip(models, ("one", "one", "two"), strict=False):
+        path.write_text(content)
+    records = []
+    for model in models:
+        wanted = protocol(real, controls=Controls(quality=True, quality_model=model))
+        records.append(settings_of(folder, wanted, LinearEngine(), slots_of(wanted, folder)))
+    folder.root.mkdir()
+    folder.settings.write_text(to_json(records[0]))
+    for index in (0, 1, 3):
+        check_folder(folder, records[index])
+    with pytest.raises(LineageError, match="its quality_model_sha256 is"):
+        check_folder(folder, records[2])
+    plans = [plan_of(json.loads(to_json(record))) for record in records]
+    assert plans[0] == plans[1] != plans[2]
+
+
 def test_real_pictures_may_be_gone_once_they_are_prepared(real: Path, tmp_path: Path) -> None:
     out = run(protocol(real), tmp_path / "run")
     before = hashes(out)
@@ -360,7 +441,7 @@ def test_a_reserve_that_would_run_out_is_said_before_anything_is_made(real: Path
     few = RealSet(real, "a {kind}", "{kind}", per_group=8)
     with pytest.raises(DecayError, match="by iteration 2; there are 4"):
         run(protocol(real, real=few, regimes=(Regime(kind="fresh", synthetic=0.5),)), tmp_path / "run")
-    assert not (tmp_path / "run" / "real").exists()
+    assert not (tmp_path / "run").exists(), "else it would be the wrong protocol's"
     enough = protocol(real, real=few, iterations=1, regimes=(Regime(kind="fresh", synthetic=0.5),))
     out = run(enough, tmp_path / "enough")
     originals = [event for event in events(out, "real") if str(event["path"]).startswith("fresh/")]
@@ -403,6 +484,14 @@ def test_an_engine_that_paints_into_pictures_is_not_asked_to_paint_from_noise(re
     wanted = protocol(real, engine="flux-fill", first_from="real", later_from="noise")
     with pytest.raises(DecayError, match="later_from"):
         fitted_to(FluxFillEngine(model=str(tmp_path), size_px=64), wanted)
+
+
+def test_a_score_that_nobody_reads_is_refused_by_the_plan_too(real: Path, tmp_path: Path) -> None:
+    wanted = protocol(real, regimes=(Regime(kind="curated", score="beauty"),))
+    for begin in (plan, run):
+        with pytest.raises(DecayError, match=r"Expected a score .* got 'beauty'"):
+            begin(wanted, tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "else it would be the wrong protocol's"
 
 
 def test_what_could_have_no_effect_is_refused(real: Path, tmp_path: Path) -> None:

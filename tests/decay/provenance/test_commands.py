@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -39,6 +40,28 @@ def test_verify_says_what_was_checked_and_exits_with_1_on_a_finding(run: Path) -
     assert altered.exit_code == 1
     assert altered.output.startswith("gen_01/slot_0001.png: expected the sha256")
     assert RUNNER.invoke(app, ["provenance", "verify", str(run), "--log-only"]).exit_code == 0
+
+
+def test_every_run_of_a_folder_is_verified_by_itself(run: Path, tmp_path: Path) -> None:
+    for name in ("mix-2", "mix-10", "mix-20"):
+        shutil.copytree(run, tmp_path / "sweep" / name)
+    (tmp_path / "sweep" / "figures").mkdir()
+    folder = tmp_path / "sweep"
+    whole = RUNNER.invoke(app, ["provenance", "verify", str(folder)])
+    assert whole.exit_code == 0
+    assert re.findall(r"^\S+/(\S+):$", whole.output, re.MULTILINE) == ["mix-2", "mix-10", "mix-20"]
+    assert whole.output.endswith("3 runs; not as logged: none.\n")
+    log = folder / "mix-2" / LOG_NAME
+    log.write_bytes(log.read_bytes().replace(b'"seed":1', b'"seed":2', 1))
+    (folder / "mix-20" / LOG_NAME).unlink()
+    broken = RUNNER.invoke(app, ["provenance", "verify", str(folder)])
+    assert broken.exit_code == 1
+    assert "expected content with the hash" in broken.output
+    assert "nothing found" in broken.output.partition("mix-10:")[2]
+    assert broken.output.endswith("3 runs; not as logged: mix-2, mix-20.\n")
+    with_head = RUNNER.invoke(app, ["provenance", "verify", str(folder), "--head", "0" * 64])
+    assert with_head.exit_code == 1
+    assert "--head is of one run; found a folder of runs (mix-2, mix-10, mix-20)" in with_head.stderr
 
 
 def test_a_broken_chain_is_one_message(run: Path) -> None:

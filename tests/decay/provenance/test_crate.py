@@ -124,6 +124,10 @@ def test_the_run_itself_and_what_is_there_already_stay(run: Path, tmp_path: Path
     (tmp_path / "crate" / "mine").write_text("mine")
     with pytest.raises(DecayError, match="already holds something"):
         export(run, tmp_path / "crate")
+    (tmp_path / "crate.zip").write_text("mine")
+    with pytest.raises(OutputError, match=r"crate\.zip: expected the name of a new file; there is something"):
+        export(run, tmp_path / "crate.zip")
+    assert (tmp_path / "crate.zip").read_text() == "mine"
     assert provenance.verify(run).ok
 
 

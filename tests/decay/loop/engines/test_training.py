@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -223,6 +225,15 @@ def test_a_loss_that_is_no_number_ends_the_fit(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(PLAN, **wrong)  # type: ignore[arg-type]
+
+
+def test_an_engine_descends_by_all_of_its_settings_that_have_a_name_here() -> None:
+    said: dict[str, Any] = {field.name: 3 for field in fields(Optimisation)} | {"precision": "bf16", "ema_decay": 0.5}
+    assert Optimisation.of(SimpleNamespace(**said, steps_of_the_sampler=7)) == Optimisation(**said)
+    least: dict[str, Any] = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1}
+    assert Optimisation.of(SimpleNamespace(**least)) == Optimisation(**least)
+    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+        Optimisation.of(SimpleNamespace(**least | {"epochs": 0}))
 
 
 def test_the_last_batch_of_an_epoch_counts() -> None:
