@@ -97,6 +97,7 @@ def erosion_table(series: Sequence[TraitSeries], ranking: Ranking, order: Sequen
     states = ("eroded", "cannot_tell", "held", "not_rankable", "not_measured")
     rows = [_erosion_row(s, ranking, places.get(s.trait.name)) for s in series]
     n = len(rows)
+    n = len(rows)  # inside the sort a list is empty
     rows.sort(key=lambda row: (row["rank"] or n + states.index(row["verdict"]), row["trait"]))
     frame = pd.DataFrame.from_records(rows)
     frame["rank"] = frame["rank"].astype("Int64")
