@@ -96,7 +96,6 @@ def erosion_table(series: Sequence[TraitSeries], ranking: Ranking, order: Sequen
     places = {name: place for place, name in enumerate(order, start=1)}
     states = ("eroded", "cannot_tell", "held", "not_rankable", "not_measured")
     rows = [_erosion_row(s, ranking, places.get(s.trait.name)) for s in series]
-    n = len(rows)
     n = len(rows)  # inside the sort a list is empty
     rows.sort(key=lambda row: (row["rank"] or n + states.index(row["verdict"]), row["trait"]))
     frame = pd.DataFrame.from_records(rows)
