@@ -14,7 +14,7 @@ from decay.loop.engine import Dataset, Fit, Masking, Weights, derive_seed
 from decay.loop.folder import fresh_name, picture_name
 from decay.loop.real import RealPicture
 from decay.loop.record import rows_in
-from decay.loop.regimes import FRESH, REAL, Item, compose, pool_of
+from decay.loop.regimes import FRESH, REAL, Item, compose, notes_on_shares, pool_of
 from decay.loop.scores import find_score, score_images
 from decay.metadata import json_lines, metadata_row
 from detectors.trait import OK
@@ -50,7 +50,9 @@ def fit(bench: Bench, generation: int) -> None:
 
 
 def check_training_sets(bench: Bench) -> None:
-    """Raises DecayError if a retraining that is yet to come wants more real pictures than there are, or no score."""
+    """Raises DecayError if a retraining that is yet to come wants more real pictures than there are, or no score, or
+    if a share comes to nothing."""
+    notes_on_shares(bench.protocol, bench.pictures.groups)
     for regime in bench.protocol.regimes:
         if regime.kind == "curated":
             find_score(regime.score)

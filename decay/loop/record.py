@@ -20,15 +20,15 @@ from decay.loop.positions import Position
 from decay.loop.protocol import Protocol
 from decay.loop.reading import protocol_from_record, resolved
 from decay.loop.real import RealPictures
-from decay.loop.regimes import Item
+from decay.loop.regimes import Item, notes_on_shares
 from decay.metadata import read_settings
 from decay.provenance import Derived, Fit, Image, Log, Member, Real
 from decay.provenance.chain import LOG_NAME, Index, Place, open_log, read_links
 
 FORMAT_VERSION = 2
 """Of lineage.json. 2: ``source``, ``protocol`` (as in its TOML file, every default filled in), ``engine`` (every
-setting), ``environment``, ``n_slots``, ``groups``; ``run`` of a ``parent`` is relative to the folder. (1 was
-the demo's own.)"""
+setting), ``environment``, ``n_slots``, ``groups``, ``notes`` (on shares that come to nothing in some groups);
+``run`` of a ``parent`` is relative to the folder. (1 was the demo's own.)"""
 SOURCE = "decay run"
 _KEPT = (Real.kind, Image.kind, Derived.kind, Fit.kind)
 
@@ -93,6 +93,7 @@ def settings_of(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pict
         "environment": provenance.environment(),
         "n_slots": len(groups),
         "groups": {group: groups.count(group) for group in sorted(set(groups))},
+        "notes": list(notes_on_shares(protocol, groups)),
     }
 
 
