@@ -13,7 +13,7 @@ from decay.loop.bench import Bench
 from decay.loop.engine import Dataset, Fit, Masking, Weights, derive_seed
 from decay.loop.folder import fresh_name, picture_name
 from decay.loop.real import RealPicture
-from decay.loop.record import rows_in
+from decay.loop.record import Record, rows_in
 from decay.loop.regimes import FRESH, REAL, Item, compose, notes_on_shares, pool_of
 from decay.loop.scores import find_score, score_images
 from decay.metadata import json_lines, metadata_row
@@ -34,17 +34,18 @@ def prepare_real(bench: Bench) -> None:
 def fit(bench: Bench, generation: int) -> None:
     """``weights/``: those that the engine starts from, for generation 0, if it has any; else newly fitted ones."""
     place = bench.folder.weights(generation)
-    items: tuple[Item, ...] = ()  # chosen once, for the fit and for the log: a score has every picture looked at
     if not bench.is_there(place):
         base = bench.engine.base() if generation == 0 else None
         items = training_set(bench, generation) if base is None else ()
         weights = bench.shelf.put(generation, _fitted(bench, items, generation) if base is None else base)
         if bench.record is not None:
-            with checkpoint.published(place, {"engine": bench.engine.name, "is_base": base is not None}) as staged:
+            told = {} if base is not None else _told(bench, bench.record, items, generation)
+            said = {"engine": bench.engine.name, "is_base": base is not None, **told}
+            with checkpoint.published(place, said) as staged:
                 weights.save(staged)
         bench.engine.processes.wait()
     if bench.record is not None and not bench.record.knows(place):
-        _record_fit(bench, items or training_set(bench, generation), generation)
+        bench.record.weights(generation)
     if bench.record is not None:
         checkpoint.remove(_scratch(bench, generation))
 
@@ -96,15 +97,17 @@ def _fitted(bench: Bench, items: Sequence[Item], generation: int) -> Weights:
     return weights
 
 
-def _record_fit(bench: Bench, items: Sequence[Item], generation: int) -> None:
-    assert bench.record is not None
-    if checkpoint.stated_manifest(bench.folder.weights(generation)).record["is_base"]:
-        bench.record.base(generation)
-        return
+def _told(bench: Bench, record: Record, items: Sequence[Item], generation: int) -> dict[str, object]:
+    """All that the log will say of a fit, for the manifest of its weights."""
     kept, extra = _worked_on(bench, items, generation)
-    parent = _parent(bench, generation)
-    steps = bench.engine.fit_steps(len(kept), first=parent is None)
-    bench.record.fit(generation, kept, parent, _seed(bench, generation), steps, extra)
+    before = _parent(bench, generation)
+    return {
+        "training_set": record.members(kept, generation),
+        "parent": None if before is None else record.weights_sha256(before),
+        "seed": _seed(bench, generation),
+        "steps": bench.engine.fit_steps(len(kept), first=before is None),
+        "extra": extra,
+    }
 
 
 def _parent(bench: Bench, generation: int) -> int | None:

@@ -59,9 +59,9 @@ class RunFolder:
 
     def fresh_folders(self) -> list[Path]:
         """Those of fits that this run has made ready for, and of the fits in its parents that led to it; in order."""
-        own = [place for place in (self.root / "fresh").glob("fit_*") if _number(place) >= self.first]
+        own = [place for place in (self.root / "fresh").glob("fit_*") if number_of(place) >= self.first]
         before = self.parent.fresh_folders() if self.parent is not None else []
-        return [*(place for place in before if _number(place) < self.first), *sorted(own, key=_number)]
+        return [*(place for place in before if number_of(place) < self.first), *sorted(own, key=number_of)]
 
     def work(self, name: str) -> Path:
         """Where something unfinished is kept; hidden, so that nobody takes it for a result."""
@@ -85,7 +85,7 @@ class RunFolder:
         return self if self.parent is None or generation >= self.first else self.parent._owner(generation)
 
 
-def _number(place: Path) -> int:
+def number_of(place: Path) -> int:
     """Of a folder such as ``fit_03``; -1 where there is none."""
     digits = place.name.rpartition("_")[2]
     return int(digits) if digits.isdecimal() else -1

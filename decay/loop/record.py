@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from decay import provenance
-from decay.errors import LineageError
+from decay.errors import LineageError, ModelError
 from decay.files import to_json, write_text
 from decay.loop.checkpoint import is_published, sha256_of, stated_manifest
 from decay.loop.engine import Engine
-from decay.loop.folder import RunFolder, picture_name
+from decay.loop.folder import RunFolder, number_of, picture_name
 from decay.loop.positions import Position
 from decay.loop.protocol import Protocol
 from decay.loop.reading import protocol_from_record, resolved
 from decay.loop.real import RealPictures
 from decay.loop.regimes import Item, notes_on_shares
-from decay.metadata import read_settings
+from decay.metadata import METADATA_NAMES, read_settings, read_table
 from decay.provenance import Derived, Fit, Image, Log, Member, Real
 from decay.provenance.chain import LOG_NAME, Index, Place, open_log, read_links
+from decay.provenance.verify import metadata_problems
 
 FORMAT_VERSION = 2
 """Of lineage.json. 2: ``source``, ``protocol`` (as in its TOML file, every default filled in), ``engine`` (every
 setting), ``environment``, ``n_slots``, ``groups``, ``notes`` (on shares that come to nothing in some groups);
 ``run`` of a ``parent`` is relative to the folder. (1 was the demo's own.)"""
 SOURCE = "decay run"
-_KEPT = (Real.kind, Image.kind, Derived.kind, Fit.kind)
+_PICTURES = (Real.kind, Image.kind, Derived.kind)
 
 
 def read_protocol_of(run: Path) -> Protocol:
@@ -52,21 +53,18 @@ def read_protocol_of(run: Path) -> Protocol:
 def open_record(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> Iterator[Record]:
     """The settings written, if they were not, and the log opened. For one process only.
 
-    Raises LineageError if the folder holds another experiment, pictures that no protocol made, or, like a run that
-    this one goes on from, files that are not as their log records them.
+    Raises LineageError if the folder holds another experiment, pictures that no protocol made, steps whose log is gone,
+    or, like a run that this one goes on from, files that are not as their log records them.
     """
     said = settings_of(folder, protocol, engine, pictures)
     check_folder(folder, said)
+    for each in (*_ancestors(folder), folder):
+        if os.path.lexists(each.root / LOG_NAME):
+            _refuse_altered(each)
+    _refuse_unlogged(folder)
     if not folder.settings.exists():
         write_text(folder.settings, to_json(said))
-    for above in _ancestors(folder):
-        if (above.root / LOG_NAME).is_file():
-            with open_log(above.root) as stream, Index() as index:
-                for link in read_links(stream, above.root / LOG_NAME, torn_tail=True):
-                    index.add(link.event, link.line, link.offset)
-                _refuse_altered(above.root, index.latest(*_KEPT))
     with provenance.log(folder.root) as log:
-        _refuse_altered(folder.root, log.latest(*_KEPT))
         yield Record(folder, log)
 
 
@@ -98,9 +96,18 @@ def settings_of(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pict
 
 
 def rows_in(place: Path) -> list[dict[str, Any]]:
-    """What a step wrote of its pictures beside them, in metadata.jsonl."""
-    text = (place / "metadata.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.split("\n") if line]
+    """What a step wrote of its pictures beside them, in metadata.jsonl. Raises LineageError where it is damaged."""
+    path = place / "metadata.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError, RecursionError) as error:
+        raise LineageError(
+            f"{path}: expected what a run wrote of the pictures beside it; it cannot be read ({error}). Put it back "
+            "from a copy."
+        ) from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise LineageError(f"{path}: expected a JSON object in each line; found another. Put it back from a copy.")
+    return rows
 
 
 def _refuse_other(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
@@ -154,17 +161,85 @@ def _ancestors(folder: RunFolder) -> Iterator[RunFolder]:
         above = above.parent
 
 
-def _refuse_altered(root: Path, places: Iterable[Place]) -> None:
+def _refuse_altered(folder: RunFolder) -> None:
     """What is made from now on would be made of it, and the log would say that it was made of something else."""
+    root = folder.root
+    with open_log(root) as stream, Index() as index:
+        for link in read_links(stream, root / LOG_NAME, torn_tail=True):
+            index.add(link.event, link.line, link.offset)
+        for place in index.latest(Fit.kind):
+            _refuse_changed(root, place)
+        recorded: dict[Path, list[Place]] = {}
+        for place in index.latest(*_PICTURES):
+            _refuse_changed(root, place)
+            recorded.setdefault((root / place.path).parent, []).append(place)
+        for parent, places in recorded.items():
+            if parent.is_dir() and parent.resolve().is_relative_to(root.resolve()):
+                for problem in metadata_problems(root, _table_of(parent), stream, index):
+                    raise LineageError(f"{root}: {problem} {_remedy(parent)}")
+                _refuse_incomplete(parent, places)
+            elif parent.parent == root / "fresh" and folder.weights(number_of(parent)).is_dir():
+                raise LineageError(
+                    f"{parent}: expected the real pictures that {folder.weights(number_of(parent))} were fitted on, "
+                    "so that no other fit is given them; found nothing. Put them back from a copy."
+                )
+
+
+def _refuse_changed(root: Path, place: Place) -> None:
+    path = root / place.path
+    found = _sha256_of(path) if path.resolve().is_relative_to(root.resolve()) else None
+    if found not in (None, place.sha256):
+        whole = path if place.kind == Fit.kind else path.parent
+        raise LineageError(
+            f"{path}: expected the sha256 {place.sha256} that line {place.line} of {root / LOG_NAME} records; "
+            f"found {found}. It was altered. {_remedy(whole)}"
+        )
+
+
+def _refuse_incomplete(parent: Path, places: Sequence[Place]) -> None:
+    """A step is there as a whole or not at all: every picture, and a row for each.
+
+    A quality control that was run again may have replaced other slots than before: what it did not make it does not
+    name, and that the log knows of more is no fault.
+    """
+    named = {target for _, target, _ in read_table(_table_of(parent))}
+    is_choice = parent.parent.name == "replaced"
     for place in places:
-        path = root / place.path
-        found = _sha256_of(path) if path.resolve().is_relative_to(root.resolve()) else None
-        if found not in (None, place.sha256):
-            whole = path if place.kind == Fit.kind else path.parent
+        name = Path(place.path).name
+        is_there = (parent / name).is_file()
+        if not is_there and (name in named or not is_choice):
             raise LineageError(
-                f"{path}: expected the sha256 {place.sha256} that line {place.line} of {root / LOG_NAME} records; "
-                f"found {found}. It was altered: put it back from a copy, or remove {whole} to have it made again."
+                f"{parent / name}: expected the picture that line {place.line} of the log records; it is missing. "
+                f"{_remedy(parent)}"
             )
+        if is_there and name not in named:
+            raise LineageError(
+                f"{_table_of(parent)}: expected a row for {name}, which line {place.line} of the log records; found "
+                f"none. {_remedy(parent)}"
+            )
+
+
+def _table_of(parent: Path) -> Path:
+    """Where pictures are described. Raises LineageError where they are not."""
+    for name in METADATA_NAMES:
+        if (parent / name).is_file():
+            return parent / name
+    raise LineageError(f"{parent}: expected metadata.jsonl beside its pictures; found none. {_remedy(parent)}")
+
+
+def _remedy(whole: Path) -> str:
+    return f"Put it back from a copy, or remove {whole} to have it made again."
+
+
+def _refuse_unlogged(folder: RunFolder) -> None:
+    """A log begun now would know nothing of what is there already."""
+    log = folder.root / LOG_NAME
+    weights = sorted(folder.root.glob("weights/fit_*"))
+    if weights and not (log.is_file() and log.stat().st_size):
+        raise LineageError(
+            f"{log}: expected the log of what is there, {weights[0].name} and so on; found none. Put it back from a "
+            "copy, or choose another folder."
+        )
 
 
 def _sha256_of(path: Path) -> str | None:
@@ -202,35 +277,43 @@ class Record:
             if not self.knows(place / row["file_name"])
         )
 
-    def base(self, generation: int) -> None:
-        """Weights that the engine started from; what they were fitted on nobody here knows."""
-        self._weights(generation, Fit(path="", sha256="", training_set=(), steps=0, extra={"is_base": True}))
-
-    def fit(
-        self,
-        generation: int,
-        items: Sequence[Item],
-        parent: int | None,
-        seed: int,
-        steps: int,
-        extra: Mapping[str, object],
-    ) -> None:
-        """Weights and what they were fitted on. ``parent``: the generation whose weights they went on from."""
-        members = tuple(
-            Member(
-                sha256_of(self.folder.training_picture(item, generation)),
-                "synthetic" if item.is_synthetic else "real",
-                item.generation if item.is_synthetic else None,
-            )
+    def members(self, items: Sequence[Item], generation: int) -> list[dict[str, object]]:
+        """What the fit before ``generation`` is made on, for the manifest of its weights: so that the log has what the
+        fit saw, and not what a later version would have chosen."""
+        return [
+            {
+                "sha256": sha256_of(self.folder.training_picture(item, generation)),
+                "origin": "synthetic" if item.is_synthetic else "real",
+                "generation": item.generation if item.is_synthetic else None,
+            }
             for item in items
-        )
-        went_on_from = None if parent is None else self._weights_sha256(parent)
-        self._weights(generation, Fit("", "", members, went_on_from, seed=seed, steps=steps, extra=extra))
+        ]
+
+    def weights(self, generation: int) -> None:
+        """Weights, and what their manifest says that they were fitted on; what weights that the engine started from
+        were fitted on nobody here knows. Raises ModelError if the manifest does not say it."""
+        place = self.folder.weights(generation)
+        manifest = stated_manifest(place)
+        known = Fit(self._relative(place), manifest.sha256, (), generation=generation, steps=0)
+        said: Any = manifest.record
+        try:
+            if said["is_base"]:
+                fit = replace(known, extra={"is_base": True})
+            else:
+                members = tuple(Member(**member) for member in said["training_set"])
+                told = {name: said[name] for name in ("parent", "seed", "steps", "extra")}
+                fit = replace(known, training_set=members, **told)
+            self.log.record_many([fit])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{place}: expected a manifest that says what these weights were fitted on; found another ({error!r}). "
+                f"Remove {place} to have them made again."
+            ) from error
 
     def images(self, place: Path, generation: int, positions: Sequence[Position]) -> None:
         """The pictures of a generation in its folder ``place``, one per position. ``extra`` has ``unchanged`` where one
         is its start picture bit for bit, as where a model that paints parts anew found nothing to paint."""
-        weights = self._weights_sha256(generation)
+        weights = self.weights_sha256(generation)
         self.log.record_many(
             self._image(place, generation, position, weights)
             for position in positions
@@ -275,12 +358,8 @@ class Record:
             extra={"unchanged": True} if sha256 in parents else {},
         )
 
-    def _weights(self, generation: int, fit: Fit) -> None:
-        place = self.folder.weights(generation)
-        known = replace(fit, path=self._relative(place), sha256=stated_manifest(place).sha256, generation=generation)
-        self.log.record_many([known])
-
-    def _weights_sha256(self, generation: int) -> str:
+    def weights_sha256(self, generation: int) -> str:
+        """The hash that stands for the weights of a generation."""
         return stated_manifest(self.folder.weights(generation)).sha256
 
     def _relative(self, place: Path) -> str:
