@@ -19,7 +19,7 @@ from decay.loop.folder import RunFolder, number_of, picture_name
 from decay.loop.positions import Position
 from decay.loop.protocol import Protocol
 from decay.loop.reading import protocol_from_record, resolved
-from decay.loop.real import RealPictures
+from decay.loop.real import RealPictures, prepared_in
 from decay.loop.regimes import Item, notes_on_shares
 from decay.metadata import METADATA_NAMES, read_settings, read_table
 from decay.provenance import Derived, Fit, Image, Log, Member, Real
@@ -263,18 +263,21 @@ class Record:
         return recorded is not None and recorded.sha256 == _sha256_of(place)
 
     def real(self, place: Path) -> None:
-        """The real pictures in a folder of the run, and the files they came from, as its metadata have them."""
+        """The real pictures in a folder of the run, and the files they came from, as its metadata have them.
+
+        Somebody else may have put them there: ``real/`` is taken as it is.
+        """
         self.log.record_many(
             Real(
-                path=self._relative(place / row["file_name"]),
-                sha256=sha256_of(place / row["file_name"]),
-                original_sha256=row.get("original_sha256"),
-                source=row.get("original", row["source"]),
-                group=row["group"],
-                prompt=row["text"],
+                path=self._relative(place / picture.record.path.name),
+                sha256=sha256_of(picture.record.path),
+                original_sha256=picture.record.columns.get("original_sha256"),
+                source=picture.record.columns.get("original", picture.source),
+                group=picture.record.group,
+                prompt=picture.record.prompt,
             )
-            for row in rows_in(place)
-            if not self.knows(place / row["file_name"])
+            for picture in prepared_in(place)
+            if not self.knows(place / picture.record.path.name)
         )
 
     def members(self, items: Sequence[Item], generation: int) -> list[dict[str, object]]:

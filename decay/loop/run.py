@@ -12,7 +12,7 @@ on the run's seed, the generation and the slot.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
@@ -31,7 +31,15 @@ from decay.loop.folder import RunFolder
 from decay.loop.parents import NONE_PLANNED, inherited, run_folder
 from decay.loop.plan import Plan, make_plan
 from decay.loop.protocol import Protocol, RealSet
-from decay.loop.real import RealPicture, RealPictures, check_prepared, check_sides, choose_reserve, choose_slots
+from decay.loop.real import (
+    RealPicture,
+    RealPictures,
+    check_prepared,
+    check_sides,
+    choose_reserve,
+    choose_slots,
+    prepared_in,
+)
 from decay.loop.record import check_folder, open_record, rows_in, settings_of
 from decay.loop.sampling import hold_out, sample
 
@@ -117,6 +125,13 @@ def fitted_to(engine: Engine[Any], protocol: Protocol) -> Protocol:
             f"Expected regimes that begin within {protocol.iterations} iterations; found one with since = {late[0]}. "
             "It would never be used: correct it, or raise iterations."
         )
+    ends = [*(regime.since for regime in protocol.regimes[1:]), max(protocol.iterations, 1) + 1]
+    for regime, end in zip(protocol.regimes, ends, strict=True):
+        if len(regime.shares) > end - regime.since:
+            raise DecayError(
+                f"Expected at most {end - regime.since} shares, one for each iteration of the regime schedule; found "
+                f"{len(regime.shares)}. The last would never be used: take them out, or raise iterations."
+            )
     if engine.needs_pictures and ("noise" in (protocol.first_from, protocol.later_from) or protocol.held_out.prompts):
         raise DecayError(
             f"The engine {engine.name} paints into pictures and makes none from a prompt alone: set first_from to "
@@ -145,8 +160,19 @@ def slots_of(protocol: Protocol, folder: RunFolder) -> RealPictures:
     pictures = _with_reserve(slots, protocol, folder) if protocol.needs_reserve else RealPictures(slots)
     every = [*pictures.slots, *chain.from_iterable(pictures.reserve.values())]
     check_sides(every)
-    protocol.held_out.refuse_trained(picture.prompt for picture in every)
+    protocol.held_out.refuse_trained(chain((picture.prompt for picture in every), _prompts_before(folder)))
     return pictures
+
+
+def _prompts_before(folder: RunFolder) -> Iterator[str]:
+    """The prompts of real pictures that fits before this moment, of the run and of its parents, may have seen."""
+    above = folder.parent
+    while above is not None:
+        if above.real.is_dir():
+            yield from (picture.prompt for picture in prepared_in(above.real))
+        above = above.parent
+    for place in folder.fresh_folders():
+        yield from (picture.prompt for picture in prepared_in(place))
 
 
 def _with_reserve(slots: tuple[RealPicture, ...], protocol: Protocol, folder: RunFolder) -> RealPictures:
