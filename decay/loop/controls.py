@@ -192,6 +192,17 @@ class Replacement(NamedTuple):
     distance_before: float
 
 
+class Control(NamedTuple):
+    """What the quality control comes to. ``limit``: SIFID, of generation 0 on average. ``made``: by slot.
+
+    ``too_far``: SIFID of the slots beyond the limit that lie beyond it still, by slot.
+    """
+
+    limit: float
+    made: list[Replacement]
+    too_far: dict[int, float]
+
+
 def replace_far(
     generated: Sequence[Pixels],
     real: Sequence[Pixels],
@@ -199,7 +210,7 @@ def replace_far(
     metric: SingleImageFid,
     n_attempts: int,
     again: Callable[[Sequence[int], int], Iterable[Pixels]],
-) -> list[Replacement]:
+) -> Control:
     """Nearer pictures for the slots of ``generated`` that lie further from ``real`` than ``first`` does on average.
 
     ``generated``, ``real``, ``first``: one picture per slot; ``first`` is generation 0, whose mean SIFID is the limit.
@@ -217,4 +228,5 @@ def replace_far(
             if distance < (best[slot].distance if slot in best else before[slot]):
                 best[slot] = Replacement(slot, attempt, pixels, distance, before[slot])
         far = [slot for slot in far if slot not in best or best[slot].distance > limit]
-    return [best[slot] for slot in sorted(best)]
+    too_far = {slot: best[slot].distance if slot in best else before[slot] for slot in far}
+    return Control(limit, [best[slot] for slot in sorted(best)], too_far)

@@ -11,8 +11,10 @@ from decay.images import encode_png
 from decay.loop import checkpoint
 from decay.loop.bench import Bench
 from decay.loop.engine import Dataset, Fit, Masking, Weights, derive_seed
-from decay.loop.folder import fresh_name, picture_name
-from decay.loop.real import RealPicture
+from decay.loop.folder import RunFolder, fresh_name, picture_name
+from decay.loop.parents import check_controls, check_inherited
+from decay.loop.protocol import Protocol
+from decay.loop.real import RealPicture, RealPictures
 from decay.loop.record import Record, rows_in
 from decay.loop.regimes import FRESH, REAL, Item, compose, notes_on_shares, pool_of
 from decay.loop.scores import find_score, score_images
@@ -50,16 +52,23 @@ def fit(bench: Bench, generation: int) -> None:
         checkpoint.remove(_scratch(bench, generation))
 
 
-def check_training_sets(bench: Bench) -> None:
-    """Raises DecayError if a retraining that is yet to come wants more real pictures than there are, or no score, or
-    if a share comes to nothing."""
-    notes_on_shares(bench.protocol, bench.pictures.groups)
-    for regime in bench.protocol.regimes:
+def check_training_sets(
+    protocol: Protocol, folder: RunFolder, pictures: RealPictures, *, parent_is_there: bool = True
+) -> None:
+    """Raises DecayError if a retraining wants more real pictures than there are, a score that there is none of, a share
+    that comes to nothing, or pictures of a parent that are not there (``parent_is_there``) or went through other
+    controls."""
+    notes_on_shares(protocol, pictures.groups)
+    for regime in protocol.regimes:
         if regime.kind == "curated":
             find_score(regime.score)
-    for generation in range(bench.protocol.first_generation, bench.protocol.last_generation + 1):
-        if generation > 0:
-            _compose(bench, generation, None)
+    inherited: set[Item] = set()
+    for generation in range(max(protocol.first_generation, 1), protocol.last_generation + 1):
+        items = _compose(protocol, pictures, generation, None)
+        inherited.update(item for item in items if 0 <= item.generation < protocol.first_generation)
+    check_controls(protocol, folder, {item.generation for item in inherited})
+    if parent_is_there:
+        check_inherited(protocol, folder, sorted(inherited), len(pictures.slots))
 
 
 def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
@@ -68,14 +77,17 @@ def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
         return tuple(bench.every_slot(REAL))
     regime = bench.protocol.regime_at(bench.protocol.iteration_of(generation))
     if regime.kind != "curated":
-        return _compose(bench, generation, None)
+        return _compose(bench.protocol, bench.pictures, generation, None)
     before = bench.training_pictures(bench.every_slot(generation - 1), generation)
-    return _compose(bench, generation, [float(score) for score in score_images(before, regime.score)])
+    scores = [float(score) for score in score_images(before, regime.score)]
+    return _compose(bench.protocol, bench.pictures, generation, scores)
 
 
-def _compose(bench: Bench, generation: int, scores: Sequence[float] | None) -> tuple[Item, ...]:
-    pool = pool_of(bench.protocol, bench.pictures.groups, generation, bench.pictures.n_reserve, scores)
-    return compose(bench.protocol.regime_at(pool.iteration), pool, bench.protocol.seed)
+def _compose(
+    protocol: Protocol, pictures: RealPictures, generation: int, scores: Sequence[float] | None
+) -> tuple[Item, ...]:
+    pool = pool_of(protocol, pictures.groups, generation, pictures.n_reserve, scores)
+    return compose(protocol.regime_at(pool.iteration), pool, protocol.seed)
 
 
 def _fitted(bench: Bench, items: Sequence[Item], generation: int) -> Weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +27,15 @@ from decay.provenance import Derived, Fit, Image, Log, Member, Real
 from decay.provenance.chain import LOG_NAME, Index, Place, open_log, read_links
 from decay.provenance.verify import metadata_problems
 
-FORMAT_VERSION = 2
-"""Of lineage.json. 2: ``source``, ``protocol`` (as in its TOML file, every default filled in), ``engine`` (every
-setting), ``environment``, ``n_slots``, ``groups``, ``notes`` (on shares that come to nothing in some groups);
-``run`` of a ``parent`` is relative to the folder. (1 was the demo's own.)"""
+FORMAT_VERSION = 3
+"""Of lineage.json. 3: also ``parent`` (by which the run that this one goes on from is known) and
+``quality_model_sha256``; what a fit was made on stands in the manifest of its weights. 2: ``source``, ``protocol`` (as
+in its TOML file, every default filled in), ``engine`` (every setting), ``environment``, ``n_slots``, ``groups``,
+``notes`` (on shares that come to nothing in some groups); ``run`` of a ``parent`` is relative to the folder. (1 was the
+demo's own.)"""
 SOURCE = "decay run"
+_COMPARED = ("source", "protocol", "parent", "engine", "quality_model_sha256", "groups")
+"""By which a run is told from another; the same protocol elsewhere, or under another version of a package, is none."""
 _PICTURES = (Real.kind, Image.kind, Derived.kind)
 
 
@@ -50,13 +55,12 @@ def read_protocol_of(run: Path) -> Protocol:
 
 
 @contextmanager
-def open_record(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> Iterator[Record]:
-    """The settings written, if they were not, and the log opened. For one process only.
+def open_record(folder: RunFolder, said: Mapping[str, Any]) -> Iterator[Record]:
+    """The settings ``said`` written, if they were not, and the log opened. For one process only.
 
     Raises LineageError if the folder holds another experiment, pictures that no protocol made, steps whose log is gone,
     or, like a run that this one goes on from, files that are not as their log records them.
     """
-    said = settings_of(folder, protocol, engine, pictures)
     check_folder(folder, said)
     for each in (*_ancestors(folder), folder):
         if os.path.lexists(each.root / LOG_NAME):
@@ -77,9 +81,16 @@ def check_folder(folder: RunFolder, said: Mapping[str, Any]) -> None:
         _refuse_foreign(folder)
 
 
-def settings_of(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pictures: RealPictures) -> dict[str, Any]:
-    """The content of lineage.json."""
+def settings_of(
+    folder: RunFolder,
+    protocol: Protocol,
+    engine: Engine[Any],
+    pictures: RealPictures,
+    quality_model_sha256: str | None = None,
+) -> dict[str, Any]:
+    """The content of lineage.json. ``quality_model_sha256``: None where there is none."""
     groups = pictures.groups
+    parent = None if protocol.parent is None else _identity(folder, protocol.parent.generation)
     if protocol.parent is not None:
         above = os.path.relpath(os.path.realpath(protocol.parent.run), os.path.realpath(folder.root))
         protocol = replace(protocol, parent=replace(protocol.parent, run=Path(above)))
@@ -87,7 +98,9 @@ def settings_of(folder: RunFolder, protocol: Protocol, engine: Engine[Any], pict
         "format_version": FORMAT_VERSION,
         "source": SOURCE,
         "protocol": resolved(protocol),
+        "parent": parent,
         "engine": {"name": engine.name, **engine.settings()},
+        "quality_model_sha256": quality_model_sha256,
         "environment": provenance.environment(),
         "n_slots": len(groups),
         "groups": {group: groups.count(group) for group in sorted(set(groups))},
@@ -113,7 +126,12 @@ def rows_in(place: Path) -> list[dict[str, Any]]:
 def _refuse_other(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
     found = _comparable(read_settings(folder.root))
     wanted = _comparable(json.loads(to_json(wanted)))
-    for part in ("source", "protocol", "engine", "groups"):
+    if found.get("source") == SOURCE and found.get("format_version") != FORMAT_VERSION:
+        raise LineageError(
+            f"{folder.settings}: expected a run begun by this version of the program, format {FORMAT_VERSION}; found "
+            f"format {found.get('format_version')}. Finish it with the version that began it, or choose another folder."
+        )
+    for part in _COMPARED:
         there, here = found.get(part), wanted[part]
         if there != here:
             raise LineageError(
@@ -122,15 +140,27 @@ def _refuse_other(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
             )
 
 
+def _identity(folder: RunFolder, generation: int) -> dict[str, object]:
+    """What a run that this one goes on from is known by, wherever it lies: all that decided it, and the weights of
+    ``generation``, with which that began."""
+    above, weights = folder.parent, folder.weights(generation)
+    said = _comparable(read_settings(above.root)) if above is not None else {}
+    compared = to_json({part: said.get(part) for part in _COMPARED})
+    return {
+        "settings_sha256": hashlib.sha256(compared.encode("utf-8")).hexdigest(),
+        "weights_sha256": stated_manifest(weights).sha256 if is_published(weights) else None,
+    }
+
+
 def _comparable(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the places of other folders: they may have been moved, and their pictures lie in ``real/``."""
+    """Without the places of other folders and files: they may have been moved, and what they are is told by hashes."""
     protocol = said.get("protocol")
     if not isinstance(protocol, dict):
         return dict(said)
     parts = {
-        name: {key: value for key, value in part.items() if key not in ("folder", "run")}
+        name: {key: value for key, value in part.items() if key not in ("folder", "run", "quality_model")}
         for name, part in protocol.items()
-        if name in ("real", "parent") and isinstance(part, dict)
+        if name in ("real", "parent", "controls") and isinstance(part, dict)
     }
     return {**said, "protocol": {**protocol, **parts}}
 
@@ -313,13 +343,20 @@ class Record:
                 f"Remove {place} to have them made again."
             ) from error
 
-    def images(self, place: Path, generation: int, positions: Sequence[Position]) -> None:
+    def images(
+        self,
+        place: Path,
+        generation: int,
+        positions: Sequence[Position],
+        told: Sequence[Mapping[str, object]] | None = None,
+    ) -> None:
         """The pictures of a generation in its folder ``place``, one per position. ``extra`` has ``unchanged`` where one
-        is its start picture bit for bit, as where a model that paints parts anew found nothing to paint."""
+        is its start picture bit for bit, as where a model that paints parts anew found nothing to paint. ``told``: what
+        else is to be said of each."""
         weights = self.weights_sha256(generation)
         self.log.record_many(
-            self._image(place, generation, position, weights)
-            for position in positions
+            self._image(place, generation, position, weights, extra)
+            for position, extra in zip(positions, told or [{}] * len(positions), strict=True)
             if not self.knows(place / position.file_name)
         )
 
@@ -341,11 +378,18 @@ class Record:
             if not self.knows(place / picture_name(slot))
         )
 
+    def quality(self, place: Path, limit: float, too_far: Mapping[int, float]) -> None:
+        """What the quality control found in a generation: the limit, and the slots that stay beyond it (SIFID)."""
+        slots = {str(slot): distance for slot, distance in too_far.items()}
+        self.log.note("quality control", path=self._relative(place), sifid_limit=limit, too_far=slots)
+
     def let_go(self, generation: int) -> None:
         """Weights of which only the manifest is kept."""
         self.log.note("weights let go", path=self._relative(self.folder.weights(generation)))
 
-    def _image(self, place: Path, generation: int, position: Position, weights: str) -> Image:
+    def _image(
+        self, place: Path, generation: int, position: Position, weights: str, extra: Mapping[str, object]
+    ) -> Image:
         sha256 = sha256_of(place / position.file_name)
         parents = () if position.start is None else (sha256_of(position.start),)
         return Image(
@@ -358,7 +402,7 @@ class Record:
             generation=generation,
             weights=weights,
             parents=parents,
-            extra={"unchanged": True} if sha256 in parents else {},
+            extra={**extra, "unchanged": True} if sha256 in parents else extra,
         )
 
     def weights_sha256(self, generation: int) -> str:

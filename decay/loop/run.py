@@ -19,11 +19,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from decay.errors import DecayError
+from decay.errors import DecayError, ModelError
 from decay.files import run_lock
 from decay.loop import checkpoint
 from decay.loop.bench import Bench, RunProgress, Shelf
 from decay.loop.controlled import match_colours, replace_distant
+from decay.loop.controls import SingleImageFid
 from decay.loop.engine import Engine
 from decay.loop.engines import open_engine
 from decay.loop.fitting import check_training_sets, fit, prepare_real
@@ -60,14 +61,18 @@ def run(protocol: Protocol, out: Path, progress: RunProgress = _quiet) -> Path:
     protocol = inherited(fitted_to(engine, protocol))
     folder = run_folder(protocol, out)
     pictures = slots_of(protocol, folder)
+    metric = _metric(protocol)
+    check_training_sets(protocol, folder, pictures)
     with ExitStack() as held:
         record = None
         if engine.processes.index == 0:
             held.enter_context(run_lock(out))
-            record = held.enter_context(open_record(folder, protocol, engine, pictures))
+            model = None if metric is None else metric.model_sha256
+            said = settings_of(folder, protocol, engine, pictures, model)
+            record = held.enter_context(open_record(folder, said))
         engine.processes.wait()
         told = progress if record is not None else _quiet
-        _go(Bench(protocol, engine, folder, pictures, Shelf(engine, folder), record, told))
+        _go(Bench(protocol, engine, folder, pictures, Shelf(engine, folder), record, told, metric))
         if record is not None:
             checkpoint.remove(folder.work(""))
     return out
@@ -83,14 +88,22 @@ def plan(protocol: Protocol, out: Path, planned: Mapping[Path, Protocol] = NONE_
     protocol = inherited(fitted_to(engine, protocol), planned)
     folder = run_folder(protocol, out, planned)
     pictures = slots_of(protocol, folder)
-    check_folder(folder, settings_of(folder, protocol, engine, pictures))
+    missing = ""
+    try:
+        metric = _metric(protocol)
+        model = None if metric is None else metric.model_sha256
+        check_folder(folder, settings_of(folder, protocol, engine, pictures, model))
+    except ModelError as error:
+        missing = str(error)
+    parent_is_there = protocol.parent is None or protocol.parent.run not in planned
+    check_training_sets(protocol, folder, pictures, parent_is_there=parent_is_there)
     made = make_plan(protocol, engine, pictures.groups, pictures.n_reserve, not engine.has_base)
-    return replace(made, n_enlarged=sum(picture.side_px < protocol.size_px for picture in pictures.slots))
+    n_enlarged = sum(picture.side_px < protocol.size_px for picture in pictures.slots)
+    return replace(made, n_enlarged=n_enlarged, missing=made.missing or missing)
 
 
 def _go(bench: Bench) -> None:
     """Every step that is not done yet, in order; all processes keep together."""
-    check_training_sets(bench)
     prepare_real(bench)
     for generation in range(bench.protocol.first_generation, bench.protocol.last_generation + 1):
         fit(bench, generation)
@@ -99,6 +112,12 @@ def _go(bench: Bench) -> None:
         replace_distant(bench, generation)
         match_colours(bench, generation)
         _let_go(bench, generation - 1)
+
+
+def _metric(protocol: Protocol) -> SingleImageFid | None:
+    """Of the quality control, None without one. Raises ModelError if its network is missing or no good."""
+    controls = protocol.controls
+    return SingleImageFid(controls.quality_model) if controls.quality and controls.quality_model is not None else None
 
 
 def _let_go(bench: Bench, generation: int) -> None:

@@ -303,12 +303,16 @@ def test_what_is_too_far_is_made_again_until_it_is_near_enough(own: Path) -> Non
         asked.append((list(slots), attempt))
         return (blurred(real[slot], sigmas[slot][attempt - 1]) for slot in slots)
 
-    made = replace_far(generated, real, first, SingleImageFid(own), 3, again)
+    fid = SingleImageFid(own)
+    limit, made, too_far = replace_far(generated, real, first, fid, 3, again)
     assert asked == [([0, 2, 3], 1), ([2, 3], 2), ([2, 3], 3)]
     assert [(each.slot, each.attempt) for each in made] == [(0, 1), (2, 2)]
     for each in made:
         assert each.distance < each.distance_before
         assert np.array_equal(each.pixels, blurred(real[each.slot], sigmas[each.slot][each.attempt - 1]))
+    assert limit == pytest.approx(np.mean([fid.distance(*pair) for pair in zip(first, real, strict=True)]))
+    assert too_far == {2: made[1].distance, 3: fid.distance(generated[3], real[3])}
+    assert min(too_far.values()) > limit > made[0].distance
 
 
 def test_where_all_are_alike_nothing_is_made_again(own: Path) -> None:
@@ -317,7 +321,10 @@ def test_where_all_are_alike_nothing_is_made_again(own: Path) -> None:
     def again(slots: Sequence[int], attempt: int) -> Iterator[Pixels]:
         raise AssertionError("asked for nothing")
 
-    assert replace_far(real, real, [blurred(image, 1.0) for image in real], SingleImageFid(own), 3, again) == []
+    assert replace_far(real, real, [blurred(image, 1.0) for image in real], SingleImageFid(own), 3, again)[1:] == (
+        [],
+        {},
+    )
 
 
 def test_the_hash_of_the_model_is_known(own: Path) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 from decay import provenance
-from decay.errors import DecayError, LineageError
+from decay.cli import app
+from decay.errors import DecayError, LineageError, ModelError
 from decay.images import write_png
 from decay.loop.folder import PictureFiles
-from decay.loop.protocol import Controls, Protocol, RealSet, Regime
+from decay.loop.protocol import Controls, Parent, Protocol, RealSet, Regime
 from decay.loop.record import Record
-from decay.loop.run import run
+from decay.loop.run import plan, run
 from decay.loop.scores import score_images
 
 FRESH = Regime(kind="fresh", synthetic=0.0)
@@ -151,3 +154,114 @@ def test_a_log_that_is_gone_is_not_begun_anew_over_what_is_there(empty: bool, re
         run(wanted, out)
     log.write_bytes(kept)
     run(wanted, out)
+
+
+# --------------------------------------------------------------------------- the run that it goes on from
+
+
+def test_another_run_in_the_place_of_the_parent_is_refused_the_same_elsewhere_is_not(
+    real: Path, tmp_path: Path
+) -> None:
+    one = run(protocol(real), tmp_path / "one")
+    other = run(protocol(real, regimes=(Regime(kind="mix", synthetic=0.5),)), tmp_path / "other")
+    wanted = protocol(real, iterations=1, parent=Parent(one, 2), regimes=(Regime(kind="mix", synthetic=0.0),))
+    out = run(wanted, tmp_path / "healed")
+    with pytest.raises(LineageError, match=r"parent\.settings_sha256"):
+        run(replace(wanted, parent=Parent(other, 2)), out)
+    with pytest.raises(LineageError, match=r"parent\.settings_sha256"):
+        plan(replace(wanted, parent=Parent(other, 2)), out)
+    moved = tmp_path / "moved"
+    one.rename(moved)
+    run(replace(wanted, parent=Parent(moved, 2)), out)
+    manifest = moved / "weights" / "fit_02" / "manifest.json"
+    said = json.loads(manifest.read_text())
+    said["files"]["weights.npz"]["sha256"] = "0" * 64
+    manifest.write_text(json.dumps(said))
+    with pytest.raises(LineageError, match=r"parent\.weights_sha256"):
+        run(replace(wanted, parent=Parent(moved, 2)), out)
+
+
+def test_a_run_goes_on_under_the_controls_of_the_pictures_that_it_is_trained_on(real: Path, tmp_path: Path) -> None:
+    plain = run(protocol(real), tmp_path / "plain")
+    matched = run(protocol(real, controls=COLOUR), tmp_path / "matched")
+    onward = protocol(real, iterations=1, parent=Parent(plain, 2), controls=COLOUR)
+    for wanted in (onward, replace(onward, parent=Parent(matched, 2), controls=Controls())):
+        for do in (plan, run):
+            with pytest.raises(DecayError, match="colour = "):
+                do(wanted, tmp_path / "onward")
+    assert not (tmp_path / "onward" / "lineage.json").exists()
+    healed = run(onward.healed_from(Parent(plain, 2)), tmp_path / "healed")
+    assert (healed / "matched" / "gen_03").is_dir(), "nothing of the run before is trained on"
+    longer = run(protocol(real, iterations=3, controls=COLOUR), tmp_path / "longer")
+    going_on = replace(onward, parent=Parent(matched, 2))
+    assert trained_on(run(going_on, tmp_path / "going_on"), 3) == trained_on(longer, 3)
+    remove(matched, "matched/gen_02")
+    with pytest.raises(LineageError, match=r"matched.gen_02.slot_0000\.png: expected it in the run"):
+        run(going_on, tmp_path / "later")
+    assert not (tmp_path / "later" / "lineage.json").exists()
+
+
+# --------------------------------------------------------------------------- the quality control
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    torch = pytest.importorskip("torch", reason="the loop's packages are not installed")
+    path = tmp_path / "same.pt"
+    torch.jit.script(torch.nn.Identity()).save(str(path))
+    return path
+
+
+def test_the_quality_control_is_recorded_and_its_network_known_by_content(
+    real: Path, network: Path, tmp_path: Path
+) -> None:
+    controls = Controls(quality=True, quality_model=network, quality_attempts=1)
+    wanted = protocol(real, controls=controls, later_from="real", engine_settings={"strength": 0.5})
+    out = run(wanted, tmp_path / "run")
+    assert json.loads((out / "lineage.json").read_text())["quality_model_sha256"] == sha256(network)
+    notes = [event["data"] for event in events(out, "note") if event["text"] == "quality control"]
+    assert [note["path"] for note in notes] == [f"replaced/gen_{g:02d}" for g in range(3)]  # type: ignore[index]
+    again = [event["extra"] for event in events(out, "image") if str(event["path"]).startswith("replaced/")]
+    assert again
+    for extra in again:
+        assert set(extra) == {"attempt", "sifid", "sifid_before", "sifid_limit"}  # type: ignore[call-overload]
+        assert extra["sifid"] < extra["sifid_before"]  # type: ignore[index]
+    limits = {note["sifid_limit"] for note in notes} | {extra["sifid_limit"] for extra in again}  # type: ignore[index]
+    assert len(limits) == 1
+    assert all(min(note["too_far"].values(), default=np.inf) > min(limits) for note in notes)  # type: ignore[index]
+    moved = network.rename(tmp_path / "moved.pt")
+    run(replace(wanted, controls=replace(controls, quality_model=moved)), out)
+    with moved.open("ab") as stream:
+        stream.write(b" ")
+    with pytest.raises(LineageError, match="quality_model_sha256"):
+        run(replace(wanted, controls=replace(controls, quality_model=moved)), out)
+
+
+# --------------------------------------------------------------------------- what can fail, fails first
+
+
+def test_what_is_refused_leaves_nothing_that_would_block_its_correction(real: Path, tmp_path: Path) -> None:
+    few = protocol(real, iterations=3, regimes=(FRESH,))
+    nameless = protocol(real, regimes=(Regime(kind="curated", score="nope"),))
+    lost = protocol(real, controls=Controls(quality=True, quality_model=tmp_path / "none.pt"))
+    out = tmp_path / "run"
+    for wanted, error, words in ((few, DecayError, "there are 8"), (nameless, DecayError, "'nope'")):
+        for do in (plan, run):
+            with pytest.raises(error, match=words):
+                do(wanted, out)
+    pytest.importorskip("torch", reason="the loop's packages are not installed")
+    with pytest.raises(ModelError, match=r"none\.pt"):
+        run(lost, out)
+    assert "none.pt" in plan(lost, out).missing
+    assert not (out / "lineage.json").exists()
+    run(protocol(real), out)
+
+
+def test_every_arm_is_looked_at_before_the_first_is_begun(real: Path, tmp_path: Path) -> None:
+    arms = '[[arm]]\nname = "a"\n[[arm]]\nname = "b"\nregime = [{kind = "curated", score = "nope"}]\n'
+    text = f'name = "t"\niterations = 1\nsize_px = {SIZE_PX}\n[real]\nfolder = "{real.name}"\n'
+    (tmp_path / "sweep.toml").write_text(text + '[engine]\nname = "linear"\n' + arms)
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "sweep.toml"), "--sweep", "--out", str(tmp_path / "runs")])
+    assert done.exit_code == 1
+    assert "'nope'" in done.output
+    assert not (tmp_path / "runs").exists()
