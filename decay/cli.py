@@ -272,7 +272,8 @@ def seed_set(
     columns: Annotated[str, typer.Option(help="A group is a combination of these.")] = "gender,race,age",
     prompt: Annotated[str, typer.Option(help="Template over the columns.")] = "a photo of a {age} {race} {gender}",
     size: Annotated[
-        int | None, typer.Option(help="Crop to a square and resize to this side; else files are copied.", min=16)
+        int | None,
+        typer.Option(help="Crop to a square and resize to this side; else files are copied.", min=16, max=8192),
     ] = None,
     guess: Annotated[
         str | None, typer.Option(help="age,sex: guessed by the pack's model where nothing says them; marked.")
