@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from decay.errors import DecayError
+from decay.errors import DecayError, ModelError
 from decay.settings import MeasureSettings, Rule
 
 if TYPE_CHECKING:
@@ -212,10 +212,13 @@ def run(
             raise DecayError("--iterations is for --heal; a protocol has its own number. Change it there.")
         out.quiet = os.environ.get("RANK", "0") != "0"  # of several processes the first speaks
         chosen = Request(out_folder, protocol, arm, all_arms, real, heal, iterations or 5).protocols()
+        # Of several processes the others may find what the first has begun meanwhile.
+        plans = [] if out.quiet and not dry_run else [plan(each, folder, chosen) for folder, each in chosen.items()]
         if dry_run:
-            plans = [plan(each, folder, chosen) for folder, each in chosen.items()]
             out.print(sweep_text(plans) if all_arms else plan_text(plans[0]), markup=False, end="")
             return
+        if missing := next((each.missing for each in plans if each.missing), ""):
+            raise ModelError(missing)
         for folder, each in chosen.items():
             with _bars(f"{folder.name}:" if all_arms else "make") as advance:
                 run_protocol(each, folder, advance)
@@ -269,7 +272,8 @@ def seed_set(
     columns: Annotated[str, typer.Option(help="A group is a combination of these.")] = "gender,race,age",
     prompt: Annotated[str, typer.Option(help="Template over the columns.")] = "a photo of a {age} {race} {gender}",
     size: Annotated[
-        int | None, typer.Option(help="Crop to a square and resize to this side; else files are copied.", min=16)
+        int | None,
+        typer.Option(help="Crop to a square and resize to this side; else files are copied.", min=16, max=8192),
     ] = None,
     guess: Annotated[
         str | None, typer.Option(help="age,sex: guessed by the pack's model where nothing says them; marked.")

@@ -19,6 +19,7 @@ from decay.errors import DecayError, ImageProblem, LineageError, ModelError
 from decay.files import new_folder, to_json, write_bytes, write_text
 from decay.images import decode, encode_png, read_bytes_and_hash, read_image
 from decay.lineage import ImageRecord, read_folder
+from decay.loop.protocol import MAX_SIZE_PX
 from decay.loop.real import square
 from decay.metadata import fill_template, json_lines, read_table
 from detectors.embedder import PackGuesser
@@ -74,6 +75,8 @@ class SeedSetSettings:
     def __post_init__(self) -> None:
         if self.per_group < 1:
             raise ValueError(f"per_group must be at least 1, got {self.per_group}")
+        if self.size_px is not None and not 1 <= self.size_px <= MAX_SIZE_PX:
+            raise ValueError(f"size_px must be 1 to {MAX_SIZE_PX}, got {self.size_px}")
 
 
 @dataclass(frozen=True)
@@ -345,7 +348,15 @@ def _by_group(settings: SeedSetSettings, candidates: Iterable[_Candidate]) -> di
             f"Expected at most {MAX_GROUPS:,} groups; the columns have {counts} different values, {n_groups:,} groups "
             "in all. Choose columns of words with --columns, or put numbers into bands."
         )
-    by_group: dict[str, list[_Candidate]] = {" ".join(combination): [] for combination in product(*values)}
+    named: dict[str, tuple[str, ...]] = {}
+    for combination in product(*values):
+        if (other := named.setdefault(" ".join(combination), combination)) != combination:
+            one, two = (", ".join(map(repr, each)) for each in (other, combination))
+            raise DecayError(
+                f"Expected groups of different names; {one} and {two} would both be {' '.join(other)!r}. "
+                "Give one of these values another word with --words."
+            )
+    by_group: dict[str, list[_Candidate]] = {group: [] for group in named}
     for candidate in candidates:
         by_group[_group(settings, candidate)].append(candidate)
     return {

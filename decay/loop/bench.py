@@ -9,6 +9,7 @@ from typing import Any
 
 from decay.files import new_folder
 from decay.loop.checkpoint import read_manifest
+from decay.loop.controls import SingleImageFid
 from decay.loop.engine import Engine, Weights
 from decay.loop.folder import PictureFiles, RunFolder
 from decay.loop.protocol import Protocol
@@ -46,7 +47,8 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Bench:
-    """``record``: None in every process but the first, which does all writing that is done once."""
+    """``record``: None in every process but the first, which does all writing that is done once. ``metric``: of the
+    quality control, None without one."""
 
     protocol: Protocol
     engine: Engine[Any]
@@ -55,6 +57,7 @@ class Bench:
     shelf: Shelf
     record: Record | None
     progress: RunProgress
+    metric: SingleImageFid | None = None
 
     def is_there(self, place: Path) -> bool:
         """Whether a step is done; all processes look before any goes on and does it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from decay.images import encode_png
 from decay.loop.bench import Bench
-from decay.loop.controls import ColourMatcher, SingleImageFid, replace_far
+from decay.loop.controls import ColourMatcher, replace_far
 from decay.loop.engine import derive_seed
 from decay.loop.folder import PictureFiles, picture_name
 from decay.loop.positions import Position
@@ -23,10 +23,10 @@ AGAIN = 2**31 - 3
 
 def replace_distant(bench: Bench, generation: int) -> None:
     """``replaced/``: other pictures for the slots whose own lie further from their real ones than generation 0 did."""
-    controls = bench.protocol.controls
-    if not controls.quality or controls.quality_model is None:
+    metric = bench.metric
+    if metric is None:
         return
-    model = controls.quality_model
+    place = bench.folder.replaced(generation)
 
     def fill(staged: Path) -> None:
         def again(slots: Sequence[int], attempt: int) -> Iterator[Pixels]:
@@ -34,21 +34,25 @@ def replace_distant(bench: Bench, generation: int) -> None:
             return pictures_of(bench, generation, [positions[slot] for slot in slots])
 
         rows = []
-        for each in replace_far(
-            _generated(bench, generation), _real(bench), _generated(bench, 0), SingleImageFid(model),
-            controls.quality_attempts, again,
-        ):  # fmt: skip
+        found = replace_far(
+            _generated(bench, generation), _real(bench), _generated(bench, 0), metric,
+            bench.protocol.controls.quality_attempts, again,
+        )  # fmt: skip
+        for each in found.made:
             position = _positions_again(bench, generation, each.attempt)[each.slot]
             (staged / position.file_name).write_bytes(encode_png(each.pixels))
             said = {"attempt": each.attempt, "sifid": each.distance, "sifid_before": each.distance_before}
-            rows.append({**position.metadata_row(bench.engine.name), **said})
+            rows.append({**position.metadata_row(bench.engine.name), **said, "sifid_limit": found.limit})
         (staged / "metadata.jsonl").write_text(json_lines(rows), encoding="utf-8")
+        if bench.record is not None:
+            bench.record.quality(place, found.limit, found.too_far)
 
-    place = bench.folder.replaced(generation)
     bench.once(place, fill)
     if bench.record is not None:
-        made = [_positions_again(bench, generation, row["attempt"])[row["slot"]] for row in rows_in(place)]
-        bench.record.images(place, generation, made)
+        rows = rows_in(place)
+        made = [_positions_again(bench, generation, row["attempt"])[row["slot"]] for row in rows]
+        told = [{name: row[name] for name in ("attempt", "sifid", "sifid_before", "sifid_limit")} for row in rows]
+        bench.record.images(place, generation, made, told)
 
 
 def match_colours(bench: Bench, generation: int) -> None:

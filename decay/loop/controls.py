@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -120,12 +120,12 @@ class SingleImageFid:
 
     Rott Shaham, Dekel & Michaeli (2019), "SinGAN", doi:10.1109/ICCV.2019.00467: the deep features at each location of a
     picture, in place of one vector for each of many pictures. ``model_path``: a TorchScript file, as
-    ``decay.loop.engines.features`` takes it; ``before_pool``: of Inception-v3, whether the features are those before
-    the first pooling layer (64 channels: what the authors' published code computes) or the second (192: what their
-    text says). Raises ModelError if the file, or torch, is missing or no good.
+    ``decay.loop.engines.features`` takes it; of Inception-v3 the features are those before the first pooling layer (64
+    channels), which the authors' published code computes; their text says the second. Raises ModelError if the file, or
+    torch, is missing or no good.
     """
 
-    def __init__(self, model_path: Path, before_pool: Literal[1, 2] = 1) -> None:
+    def __init__(self, model_path: Path) -> None:
         try:
             module = import_module("decay.loop.engines.features")
         except ModuleNotFoundError as error:
@@ -133,7 +133,7 @@ class SingleImageFid:
                 f"The quality control needs the package {error.name}, which is not installed. "
                 "In the folder of this program's source: pip install -c requirements.lock -e '.[loop]'."
             ) from error
-        features = module.TorchScriptFeatures(model_path, before_pool)
+        features = module.TorchScriptFeatures(model_path)
         self._features: Callable[[Pixels], NDArray[np.float64]] = features
         self.model_sha256: str = features.sha256
 
@@ -192,6 +192,17 @@ class Replacement(NamedTuple):
     distance_before: float
 
 
+class Control(NamedTuple):
+    """What the quality control comes to. ``limit``: SIFID, of generation 0 on average. ``made``: by slot.
+
+    ``too_far``: SIFID of the slots beyond the limit that lie beyond it still, by slot.
+    """
+
+    limit: float
+    made: list[Replacement]
+    too_far: dict[int, float]
+
+
 def replace_far(
     generated: Sequence[Pixels],
     real: Sequence[Pixels],
@@ -199,7 +210,7 @@ def replace_far(
     metric: SingleImageFid,
     n_attempts: int,
     again: Callable[[Sequence[int], int], Iterable[Pixels]],
-) -> list[Replacement]:
+) -> Control:
     """Nearer pictures for the slots of ``generated`` that lie further from ``real`` than ``first`` does on average.
 
     ``generated``, ``real``, ``first``: one picture per slot; ``first`` is generation 0, whose mean SIFID is the limit.
@@ -217,4 +228,5 @@ def replace_far(
             if distance < (best[slot].distance if slot in best else before[slot]):
                 best[slot] = Replacement(slot, attempt, pixels, distance, before[slot])
         far = [slot for slot in far if slot not in best or best[slot].distance > limit]
-    return [best[slot] for slot in sorted(best)]
+    too_far = {slot: best[slot].distance if slot in best else before[slot] for slot in far}
+    return Control(limit, [best[slot] for slot in sorted(best)], too_far)

@@ -11,11 +11,12 @@ from decay.images import encode_png
 from decay.loop import checkpoint
 from decay.loop.bench import Bench
 from decay.loop.engine import Dataset, Fit, Masking, Weights, derive_seed
-from decay.loop.folder import fresh_name, picture_name
+from decay.loop.folder import RunFolder, fresh_name, picture_name
+from decay.loop.parents import check_controls, check_inherited
 from decay.loop.protocol import Protocol
 from decay.loop.real import RealPicture, RealPictures
-from decay.loop.record import rows_in
-from decay.loop.regimes import FRESH, REAL, Item, compose, pool_of
+from decay.loop.record import Record, rows_in
+from decay.loop.regimes import FRESH, REAL, Item, compose, notes_on_shares, pool_of
 from decay.loop.scores import find_score, score_images
 from decay.metadata import json_lines, metadata_row
 from detectors.trait import OK
@@ -35,32 +36,39 @@ def prepare_real(bench: Bench) -> None:
 def fit(bench: Bench, generation: int) -> None:
     """``weights/``: those that the engine starts from, for generation 0, if it has any; else newly fitted ones."""
     place = bench.folder.weights(generation)
-    items: tuple[Item, ...] = ()  # chosen once, for the fit and for the log: a score has every picture looked at
     if not bench.is_there(place):
         base = bench.engine.base() if generation == 0 else None
         items = training_set(bench, generation) if base is None else ()
         weights = bench.shelf.put(generation, _fitted(bench, items, generation) if base is None else base)
         if bench.record is not None:
-            with checkpoint.published(place, {"engine": bench.engine.name, "is_base": base is not None}) as staged:
+            told = {} if base is not None else _told(bench, bench.record, items, generation)
+            said = {"engine": bench.engine.name, "is_base": base is not None, **told}
+            with checkpoint.published(place, said) as staged:
                 weights.save(staged)
         bench.engine.processes.wait()
     if bench.record is not None and not bench.record.knows(place):
-        _record_fit(bench, items or training_set(bench, generation), generation)
+        bench.record.weights(generation)
     if bench.record is not None:
         checkpoint.remove(_scratch(bench, generation))
 
 
-def check_training_sets(protocol: Protocol, pictures: RealPictures) -> None:
-    """Raises DecayError if a retraining of a run wants more real pictures than there are, or a score that there is not.
-
-    For before the folder becomes that run's: a protocol that is corrected then could not have it any more.
-    """
+def check_training_sets(
+    protocol: Protocol, folder: RunFolder, pictures: RealPictures, *, parent_is_there: bool = True
+) -> None:
+    """Raises DecayError if a retraining wants more real pictures than there are, a score that there is none of, a share
+    that comes to nothing, or pictures of a parent that are not there (``parent_is_there``) or went through other
+    controls."""
+    notes_on_shares(protocol, pictures.groups)
     for regime in protocol.regimes:
         if regime.kind == "curated":
             find_score(regime.score)
-    for generation in range(protocol.first_generation, protocol.last_generation + 1):
-        if generation > 0:
-            _compose(protocol, pictures, generation, None)
+    inherited: set[Item] = set()
+    for generation in range(max(protocol.first_generation, 1), protocol.last_generation + 1):
+        items = _compose(protocol, pictures, generation, None)
+        inherited.update(item for item in items if 0 <= item.generation < protocol.first_generation)
+    check_controls(protocol, folder, {item.generation for item in inherited})
+    if parent_is_there:
+        check_inherited(protocol, folder, sorted(inherited), len(pictures.slots))
 
 
 def training_set(bench: Bench, generation: int) -> tuple[Item, ...]:
@@ -101,15 +109,17 @@ def _fitted(bench: Bench, items: Sequence[Item], generation: int) -> Weights:
     return weights
 
 
-def _record_fit(bench: Bench, items: Sequence[Item], generation: int) -> None:
-    assert bench.record is not None
-    if checkpoint.stated_manifest(bench.folder.weights(generation)).record["is_base"]:
-        bench.record.base(generation)
-        return
+def _told(bench: Bench, record: Record, items: Sequence[Item], generation: int) -> dict[str, object]:
+    """All that the log will say of a fit, for the manifest of its weights."""
     kept, extra = _worked_on(bench, items, generation)
-    parent = _parent(bench, generation)
-    steps = bench.engine.fit_steps(len(kept), first=parent is None)
-    bench.record.fit(generation, kept, parent, _seed(bench, generation), steps, extra)
+    before = _parent(bench, generation)
+    return {
+        "training_set": record.members(kept, generation),
+        "parent": None if before is None else record.weights_sha256(before),
+        "seed": _seed(bench, generation),
+        "steps": bench.engine.fit_steps(len(kept), first=before is None),
+        "extra": extra,
+    }
 
 
 def _parent(bench: Bench, generation: int) -> int | None:

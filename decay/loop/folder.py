@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import overload
 
 from decay.images import read_image
+from decay.loop.protocol import Controls
 from decay.loop.regimes import FRESH, REAL, Item
 from detectors.trait import Pixels
 
 MAX_KEPT_BYTES = 2**30
+NO_CONTROLS = Controls()
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The places in a run folder. ``first``: its first generation; earlier ones lie in ``parent``."""
+    """The places in a run folder. ``first``: its first generation; earlier ones lie in ``parent``. ``controls``: of
+    its protocol: what they say was done to its pictures was done, or something is missing."""
 
     root: Path
     first: int = 0
     parent: RunFolder | None = None
+    controls: Controls = NO_CONTROLS
 
     @property
     def settings(self) -> Path:
@@ -35,33 +39,33 @@ class RunFolder:
 
     def generation(self, generation: int) -> Path:
         """The pictures of a generation, whichever run made them."""
-        return self._owner(generation).root / f"gen_{generation:02d}"
+        return self.owner(generation).root / f"gen_{generation:02d}"
 
     def held_out(self, generation: int) -> Path:
         """The pictures of the held-out prompts."""
-        return self._owner(generation).root / "held_out" / f"gen_{generation:02d}"
+        return self.owner(generation).root / "held_out" / f"gen_{generation:02d}"
 
     def replaced(self, generation: int) -> Path:
         """Pictures in place of those of a generation that the quality control refused."""
-        return self._owner(generation).root / "replaced" / f"gen_{generation:02d}"
+        return self.owner(generation).root / "replaced" / f"gen_{generation:02d}"
 
     def matched(self, generation: int) -> Path:
         """The pictures of a generation as the colour control changed them."""
-        return self._owner(generation).root / "matched" / f"gen_{generation:02d}"
+        return self.owner(generation).root / "matched" / f"gen_{generation:02d}"
 
     def weights(self, generation: int) -> Path:
         """The weights that made a generation."""
-        return self._owner(generation).root / "weights" / f"fit_{generation:02d}"
+        return self.owner(generation).root / "weights" / f"fit_{generation:02d}"
 
     def fresh(self, generation: int) -> Path:
         """The pictures of the reserve that the fit before a generation was made on, made ready."""
-        return self._owner(generation).root / "fresh" / f"fit_{generation:02d}"
+        return self.owner(generation).root / "fresh" / f"fit_{generation:02d}"
 
     def fresh_folders(self) -> list[Path]:
         """Those of fits that this run has made ready for, and of the fits in its parents that led to it; in order."""
-        own = [place for place in (self.root / "fresh").glob("fit_*") if _number(place) >= self.first]
+        own = [place for place in (self.root / "fresh").glob("fit_*") if number_of(place) >= self.first]
         before = self.parent.fresh_folders() if self.parent is not None else []
-        return [*(place for place in before if _number(place) < self.first), *sorted(own, key=_number)]
+        return [*(place for place in before if number_of(place) < self.first), *sorted(own, key=number_of)]
 
     def work(self, name: str) -> Path:
         """Where something unfinished is kept; hidden, so that nobody takes it for a result."""
@@ -73,19 +77,22 @@ class RunFolder:
             return self.real / picture_name(item.slot)
         if item.generation == FRESH:
             return self.fresh(generation) / fresh_name(item)
-        matched = self.matched(item.generation) / picture_name(item.slot)
-        return matched if matched.exists() else self.unmatched(item.generation, item.slot)
+        if self.owner(item.generation).controls.colour:
+            return self.matched(item.generation) / picture_name(item.slot)
+        return self.unmatched(item.generation, item.slot)
 
     def unmatched(self, generation: int, slot: int) -> Path:
         """A slot's picture before colours are matched: the one that was made, or its replacement."""
         replaced = self.replaced(generation) / picture_name(slot)
-        return replaced if replaced.exists() else self.generation(generation) / picture_name(slot)
+        is_replaced = self.owner(generation).controls.quality and replaced.exists()
+        return replaced if is_replaced else self.generation(generation) / picture_name(slot)
 
-    def _owner(self, generation: int) -> RunFolder:
-        return self if self.parent is None or generation >= self.first else self.parent._owner(generation)
+    def owner(self, generation: int) -> RunFolder:
+        """The run that made a generation."""
+        return self if self.parent is None or generation >= self.first else self.parent.owner(generation)
 
 
-def _number(place: Path) -> int:
+def number_of(place: Path) -> int:
     """Of a folder such as ``fit_03``; -1 where there is none."""
     digits = place.name.rpartition("_")[2]
     return int(digits) if digits.isdecimal() else -1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from decay.errors import DecayError, LineageError, ModelError
 from decay.loop.checkpoint import stated_manifest
-from decay.loop.folder import RunFolder
+from decay.loop.folder import RunFolder, picture_name
 from decay.loop.protocol import Parent, Protocol, shown
 from decay.loop.record import read_protocol_of
+from decay.loop.regimes import Item
 
 NONE_PLANNED: Mapping[Path, Protocol] = {}
 
@@ -56,6 +57,42 @@ def inherited(protocol: Protocol, planned: Mapping[Path, Protocol] = NONE_PLANNE
     return replace(protocol, real=above.real)
 
 
+def check_controls(protocol: Protocol, folder: RunFolder, generations: Iterable[int]) -> None:
+    """Raises DecayError unless ``generations`` of runs above, which are trained on, went through the same controls.
+
+    A control is for every picture that is trained on, at every iteration: a first fit without it would be another
+    experiment.
+    """
+    for generation in sorted(generations):
+        above = folder.owner(generation)
+        for name in ("colour", "quality"):
+            here, there = getattr(protocol.controls, name), getattr(above.controls, name)
+            if here != there:
+                raise DecayError(
+                    f"{above.root}: expected pictures made with {name} = {_word(here)} in [controls], as this run has "
+                    f"it, since generation {generation} is trained on; that run has {_word(there)}. Set {name} to "
+                    "that, or train on real pictures and on this run's own only."
+                )
+
+
+def check_inherited(protocol: Protocol, folder: RunFolder, items: Sequence[Item], n_slots: int) -> None:
+    """Raises LineageError unless what is trained on of the runs above is there, as their controls left it."""
+    wanted = [folder.training_picture(item, protocol.first_generation) for item in items]
+    if protocol.parent is not None and protocol.controls.quality:
+        wanted += [folder.generation(0) / picture_name(slot) for slot in range(n_slots)]  # its distances are the limit
+        wanted += [folder.replaced(item.generation) for item in items]
+    for path in wanted:
+        if not path.exists():
+            raise LineageError(
+                f"{path}: expected it in the run that this one goes on from, since it is needed for training; it is "
+                "missing. Put it back from a copy, or run the command of that run again."
+            )
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
+
+
 def _said(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
@@ -72,7 +109,7 @@ def _protocol_of(run: Path, planned: Mapping[Path, Protocol]) -> Protocol:
 
 def _places(protocol: Protocol, out: Path, planned: Mapping[Path, Protocol], below: tuple[str, ...]) -> RunFolder:
     if protocol.parent is None:
-        return RunFolder(out)
+        return RunFolder(out, controls=protocol.controls)
     run = protocol.parent.run
     below = (*below, os.path.realpath(out))
     if os.path.realpath(run) in below:
@@ -81,7 +118,7 @@ def _places(protocol: Protocol, out: Path, planned: Mapping[Path, Protocol], bel
             "Name another run, or correct `parent` in its lineage.json."
         )
     above = _places(_protocol_of(run, planned), run, planned, below)
-    return RunFolder(out, protocol.parent.generation + 1, above)
+    return RunFolder(out, protocol.parent.generation + 1, above, protocol.controls)
 
 
 def _check_has(protocol: Protocol, parent: Parent, folder: RunFolder) -> None:

@@ -12,7 +12,7 @@ from decay.errors import ModelError
 from decay.loop.engine import Engine, Setting
 from decay.loop.protocol import Protocol, Regime
 from decay.loop.reading import resolved
-from decay.loop.regimes import compose, counts, pool_of
+from decay.loop.regimes import FRESH, compose, counts, notes_on_shares, pool_of
 
 _MAX_KINDS = 3
 """Groups that differ in more ways than this are told by their range."""
@@ -20,13 +20,15 @@ _MAX_KINDS = 3
 
 @dataclass(frozen=True)
 class Turn:
-    """One generation. ``trained_on``: in words. ``fit_steps``: 0 where nothing is fitted. ``n_images``, ``n_held_out``:
-    pictures to make. ``sampling_steps``: steps of the sampler for all of them, None where it has none.
+    """One generation. ``trained_on``: in words. ``n_fresh``: of the real pictures those of the reserve. ``fit_steps``:
+    0 where nothing is fitted. ``n_images``, ``n_held_out``: pictures to make. ``sampling_steps``: steps of the sampler
+    for all of them, None where it has none.
     """
 
     generation: int
     trained_on: str
     n_real: int
+    n_fresh: int
     n_synthetic: int
     fit_steps: int
     n_images: int
@@ -40,7 +42,7 @@ class Plan:
 
     ``n_again``: pictures that the quality control makes again, at most. ``image_bytes``: of all pictures to keep,
     uncompressed, which PNG hardly exceeds. ``n_weights``: sets of weights kept. ``n_enlarged``: real pictures of slots
-    that are smaller than the run's.
+    that are smaller than the run's. ``notes``: sentences on what the protocol comes to here, and may not mean.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Plan:
     image_bytes: int
     n_weights: int
     n_enlarged: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def n_images(self) -> int:
@@ -80,7 +83,7 @@ def make_plan(
 
     ``from_nothing``: whether the engine has no base weights, so that generation 0 needs a fit on the real pictures.
     Regimes are composed as the run composes them: what is drawn by chance is what the run will draw. Raises
-    DecayError where a regime cannot be followed (``fresh`` without a reserve).
+    DecayError where a regime cannot be followed (``fresh`` without a reserve, a share that comes to nothing).
     """
     turns = tuple(
         _turn(protocol, engine, groups, n_reserve, from_nothing, generation)
@@ -88,7 +91,7 @@ def make_plan(
     )
     controls = protocol.controls
     n_copies = 1 + controls.colour + controls.quality
-    n_stored = len(groups) + sum(n_copies * turn.n_images + turn.n_held_out for turn in turns)
+    n_stored = len(groups) + sum(n_copies * turn.n_images + turn.n_held_out + turn.n_fresh for turn in turns)
     settings = resolved(protocol) | {"engine": {"name": engine.name, **engine.settings()}}
     return Plan(
         name=protocol.name,
@@ -98,6 +101,7 @@ def make_plan(
         n_again=controls.quality_attempts * len(groups) * len(turns) if controls.quality else 0,
         image_bytes=n_stored * 3 * protocol.size_px**2,
         n_weights=len(turns) if protocol.keep_weights == "all" else 1,
+        notes=notes_on_shares(protocol, groups),
     )
 
 
@@ -112,13 +116,14 @@ def _turn(
     iteration = protocol.iteration_of(generation)
     if generation > 0:
         regime = protocol.regime_at(iteration)
-        by_group = counts(compose(regime, pool_of(protocol, groups, generation, n_reserve), protocol.seed))
+        items = compose(regime, pool_of(protocol, groups, generation, n_reserve), protocol.seed)
+        by_group, n_fresh = counts(items), sum(item.generation == FRESH for item in items)
         trained_on = f"{_regime_words(regime, iteration)}: {_counts_words(by_group)}"
     elif from_nothing:
-        by_group = {group: (n, 0) for group, n in sorted(Counter(groups).items())}
+        by_group, n_fresh = {group: (n, 0) for group, n in sorted(Counter(groups).items())}, 0
         trained_on = f"real pictures: {_counts_words(by_group)}"
     else:
-        by_group, trained_on = {}, "nothing: the base weights"
+        by_group, n_fresh, trained_on = {}, 0, "nothing: the base weights"
     n_real, n_synthetic = (sum(pair[i] for pair in by_group.values()) for i in (0, 1))
     start = protocol.first_from if generation == 0 else protocol.later_from
     first = from_nothing and (generation == 0 or protocol.init == "base")
@@ -128,6 +133,7 @@ def _turn(
         generation=generation,
         trained_on=trained_on,
         n_real=n_real,
+        n_fresh=n_fresh,
         n_synthetic=n_synthetic,
         fit_steps=engine.fit_steps(n_real + n_synthetic, first=first) if by_group else 0,
         n_images=len(groups),
@@ -205,7 +211,8 @@ def sweep_text(plans: Sequence[Plan]) -> str:
     total = ("in all", "", *_costs_of(plans))
     header = ("arm", "trained on at the end", "steps", "pictures", "sampler steps", "GB at most", "weights")
     missing = dict.fromkeys(plan.missing for plan in plans if plan.missing)
-    notes = [f"Missing: {text}" for text in missing]
+    notes = [f"{plan.name}: {note}" for plan in plans for note in plan.notes]
+    notes += [f"Missing: {text}" for text in missing]
     return "\n\n".join([_table([header, *rows, total]), *notes]) + "\n"
 
 
@@ -236,6 +243,7 @@ def _cost_text(plan: Plan) -> str:
     lines.append(f"Disk: at most {plan.image_bytes / 1e9:.2f} GB of pictures, and {sets} of weights.")
     if plan.n_enlarged:
         lines.append(f"Real pictures that are smaller than size_px and are enlarged: {plan.n_enlarged:,}.")
+    lines.extend(plan.notes)
     if plan.missing:
         lines.append(f"Missing: {plan.missing}")
     return "\n".join(lines)

@@ -48,6 +48,7 @@ What could not be run is refused when it is made (ValueError), whoever makes it:
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
@@ -124,7 +125,7 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 def _plain(prompt: str) -> str:
-    return " ".join(prompt.casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split()).rstrip(" .")
 
 
 def _not_blank(what: str, text: str) -> None:
@@ -255,7 +256,10 @@ class HeldOut:
             raise ValueError("expected every prompt once in prompts; found one twice")
 
     def trained_among(self, prompts: Iterable[str]) -> str | None:
-        """The first held-out prompt that is one of ``prompts``, too; None if none is. Case and spaces do not count."""
+        """The first held-out prompt that is one of ``prompts``, too; None if none is.
+
+        Case, spaces, a full stop at the end and how a letter is composed do not count.
+        """
         trained = {_plain(prompt) for prompt in prompts}
         return next((prompt for prompt in self.prompts if _plain(prompt) in trained), None)
 
@@ -263,8 +267,9 @@ class HeldOut:
         """Raises DecayError if one of ``prompts``, which are trained on, is held out."""
         if (prompt := self.trained_among(prompts)) is not None:
             raise DecayError(
-                f"[held_out]: expected prompts that are never trained on; found {shown(prompt)}, which real "
-                "pictures carry. Take it out of `prompts`, or those pictures out of the real ones."
+                f"[held_out]: expected prompts that are never trained on; found {shown(prompt)}, which real pictures "
+                "of this run, or of one that it goes on from, carry. Take it out of `prompts`, or those pictures out "
+                "of the real ones."
             )
 
 

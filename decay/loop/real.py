@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ from decay.metadata import fill_template, relative_to_root
 from decay.prompts import expects_from_prompt
 from detectors.trait import Pixels
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 MIN_SIDE_PX = 8
 """Of a real picture's shorter side: the least that a run makes, too."""
 
@@ -120,6 +122,11 @@ def choose_reserve(real: RealSet, seed: int, seen: Container[str]) -> Mapping[st
     }
 
 
+def prepared_in(place: Path) -> tuple[RealPicture, ...]:
+    """The real pictures that lie ready in a folder of a run, as the metadata there have them. Raises LineageError."""
+    return tuple(_pictures(RealSet(place)))
+
+
 def check_sides(pictures: Iterable[RealPicture]) -> None:
     """Raises DecayError for a picture of which too little would be left; ImageProblem for one that cannot be read."""
     for picture in pictures:
@@ -160,10 +167,17 @@ def square(pixels: Pixels, size_px: int) -> Pixels:
 
 
 def _by_group(real: RealSet) -> dict[str, list[RealPicture]]:
-    """By group, in the order of the groups' names."""
+    """By group, in the order of the groups' names. Raises DecayError if only some pictures have one."""
     by_group: dict[str, list[RealPicture]] = {}
     for picture in _pictures(real):
         by_group.setdefault(picture.group, []).append(picture)
+    if "" in by_group and len(by_group) > 1:
+        without = by_group[""]
+        raise DecayError(
+            f"{real.folder}: expected a group for every picture, or for none; {real.group!r} leaves it empty for "
+            f"{len(without)} of {sum(map(len, by_group.values()))}, as {without[0].record.path.name}. Complete their "
+            "metadata, or correct `group` in [real]."
+        )
     return dict(sorted(by_group.items()))
 
 
@@ -177,6 +191,7 @@ def _orders(by_group: Mapping[str, Sequence[RealPicture]], seed: int) -> list[li
 def _pictures(real: RealSet) -> Iterator[RealPicture]:
     generation, _ = read_folder(real.folder)
     for record in generation.images:
+        _check_original(record)
         known = {"text": record.prompt, "group": record.group, **record.columns}
         prompt = _filled(real.prompt, known, record, "prompt")
         if not prompt:
@@ -188,6 +203,15 @@ def _pictures(real: RealSet) -> Iterator[RealPicture]:
         if said is None:
             said = record.expects if record.expects is not None else expects_from_prompt(prompt)
         yield RealPicture(record, real.folder, prompt, _filled(real.group, known, record, "group"), said)
+
+
+def _check_original(record: ImageRecord) -> None:
+    said = record.columns.get("original_sha256", "")
+    if said and not _SHA256.fullmatch(said):
+        raise DecayError(
+            f"{record.path}: expected 64 digits 0-9 and a-f in original_sha256; its metadata have {said[:80]!r}. "
+            "Correct them, or take that column out."
+        )
 
 
 def _filled(template: str, known: Mapping[str, str], record: ImageRecord, purpose: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from decay.errors import DecayError
-from decay.loop.protocol import Protocol, Regime, synthetic_count
+from decay.loop.protocol import KIND_SETTINGS, Protocol, Regime, synthetic_count
 
 REAL = -1
 """In place of a generation: a slot's own real picture."""
@@ -106,6 +106,57 @@ def counts(items: Sequence[Item]) -> dict[str, tuple[int, int]]:
     return {group: (real, synthetic) for group, (real, synthetic) in found.items()}
 
 
+def notes_on_shares(protocol: Protocol, groups: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on each share between 0 and 1 that comes to none or to all of the pictures of some groups.
+
+    ``groups``: the group of each slot. Raises DecayError for a share that comes to that in every group, at every
+    iteration that it is for: it would be another experiment than the one that is written.
+    """
+    counted: dict[tuple[Regime, float], list[tuple[int, int]]] = {}
+    for generation in range(max(protocol.first_generation, 1), protocol.last_generation + 1):
+        iteration = protocol.iteration_of(generation)
+        regime = protocol.regime_at(iteration)
+        for n_slots in Counter(groups).values():
+            share, n = _share_of(regime, iteration, n_slots, n_slots * generation)
+            if 0.0 < share < 1.0:
+                n_taken = _n_kept(regime, n) if regime.kind == "curated" else synthetic_count(share, n)
+                counted.setdefault((regime, share), []).append((n_taken, n))
+    noted = (_note_on_share(regime, share, pairs) for (regime, share), pairs in counted.items())
+    return tuple(note for note in noted if note)
+
+
+def _share_of(regime: Regime, iteration: int, n_slots: int, n_synthetic: int) -> tuple[float, int]:
+    """A regime's share at an iteration, 0 if it has none, and of how many pictures of a group it is one."""
+    match regime.kind:
+        case "mix" | "schedule" | "fresh":
+            return regime.share_at(iteration), n_slots
+        case "curated":
+            return regime.keep, n_slots
+        case "filtered":
+            return regime.missed, n_synthetic
+        case _:
+            return 0.0, n_slots
+
+
+def _note_on_share(regime: Regime, share: float, counted: Sequence[tuple[int, int]]) -> str:
+    """``counted``: (taken, of how many) in each group at each iteration."""
+    lost = [(n_taken, n) for n_taken, n in counted if n_taken in (0, n)]
+    if not lost:
+        return ""
+    outcomes = {"none" if n_taken == 0 else "all" for n_taken, _ in lost}
+    comes_to = f"{KIND_SETTINGS[regime.kind][0]} = {share:g} of the regime {regime.kind} comes to " + " or to ".join(
+        sorted(outcomes, reverse=True)
+    )
+    sizes = sorted({n for _, n in lost})
+    of = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+    if len(lost) == len(counted):
+        raise DecayError(
+            f"Expected a share that takes some of a group's pictures and leaves some, or 0 or 1; {comes_to} of {of}, "
+            "in every group. Add pictures, raise per_group, or correct the share."
+        )
+    return f"In some groups, {comes_to} of their {of} pictures."
+
+
 def _of_group(regime: Regime, pool: Pool, group: str, slots: list[int], rng: np.random.Generator) -> list[Item]:
     before = pool.generation - 1
     match regime.kind:
@@ -179,5 +230,9 @@ def _best(regime: Regime, pool: Pool, group: str, slots: list[int]) -> list[Item
     """The best share of the generation before, best first, repeated until every slot is filled. Unscored ones last."""
     scores = np.full(len(pool.groups), np.nan) if pool.scores is None else np.asarray(pool.scores, dtype=np.float64)
     ranked = sorted(slots, key=lambda slot: (np.isnan(scores[slot]), -np.nan_to_num(scores[slot]), slot))
-    kept = ranked[: max(synthetic_count(regime.keep, len(slots)), 1)]
+    kept = ranked[: _n_kept(regime, len(slots))]
     return [Item(pool.generation - 1, kept[i % len(kept)], group) for i in range(len(slots))]
+
+
+def _n_kept(regime: Regime, n_slots: int) -> int:
+    return max(synthetic_count(regime.keep, n_slots), 1)

@@ -12,18 +12,19 @@ on the run's seed, the generation and the slot.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from decay.errors import DecayError
+from decay.errors import DecayError, ModelError
 from decay.files import run_lock
 from decay.loop import checkpoint
 from decay.loop.bench import Bench, RunProgress, Shelf
 from decay.loop.controlled import match_colours, replace_distant
+from decay.loop.controls import SingleImageFid
 from decay.loop.engine import Engine
 from decay.loop.engines import open_engine
 from decay.loop.fitting import check_training_sets, fit, prepare_real
@@ -31,7 +32,15 @@ from decay.loop.folder import RunFolder
 from decay.loop.parents import NONE_PLANNED, inherited, run_folder
 from decay.loop.plan import Plan, make_plan
 from decay.loop.protocol import Protocol, RealSet
-from decay.loop.real import RealPicture, RealPictures, check_prepared, check_sides, choose_reserve, choose_slots
+from decay.loop.real import (
+    RealPicture,
+    RealPictures,
+    check_prepared,
+    check_sides,
+    choose_reserve,
+    choose_slots,
+    prepared_in,
+)
 from decay.loop.record import check_folder, open_record, rows_in, settings_of
 from decay.loop.sampling import hold_out, sample
 
@@ -52,15 +61,18 @@ def run(protocol: Protocol, out: Path, progress: RunProgress = _quiet) -> Path:
     protocol = inherited(fitted_to(engine, protocol))
     folder = run_folder(protocol, out)
     pictures = slots_of(protocol, folder)
-    check_training_sets(protocol, pictures)
+    metric = _metric(protocol)
+    check_training_sets(protocol, folder, pictures)
     with ExitStack() as held:
         record = None
         if engine.processes.index == 0:
             held.enter_context(run_lock(out))
-            record = held.enter_context(open_record(folder, protocol, engine, pictures))
+            model = None if metric is None else metric.model_sha256
+            said = settings_of(folder, protocol, engine, pictures, model)
+            record = held.enter_context(open_record(folder, said))
         engine.processes.wait()
         told = progress if record is not None else _quiet
-        _go(Bench(protocol, engine, folder, pictures, Shelf(engine, folder), record, told))
+        _go(Bench(protocol, engine, folder, pictures, Shelf(engine, folder), record, told, metric))
         if record is not None:
             checkpoint.remove(folder.work(""))
     return out
@@ -76,10 +88,18 @@ def plan(protocol: Protocol, out: Path, planned: Mapping[Path, Protocol] = NONE_
     protocol = inherited(fitted_to(engine, protocol), planned)
     folder = run_folder(protocol, out, planned)
     pictures = slots_of(protocol, folder)
-    check_training_sets(protocol, pictures)
-    check_folder(folder, settings_of(folder, protocol, engine, pictures))
+    missing = ""
+    try:
+        metric = _metric(protocol)
+        model = None if metric is None else metric.model_sha256
+        check_folder(folder, settings_of(folder, protocol, engine, pictures, model))
+    except ModelError as error:
+        missing = str(error)
+    parent_is_there = protocol.parent is None or protocol.parent.run not in planned
+    check_training_sets(protocol, folder, pictures, parent_is_there=parent_is_there)
     made = make_plan(protocol, engine, pictures.groups, pictures.n_reserve, not engine.has_base)
-    return replace(made, n_enlarged=sum(picture.side_px < protocol.size_px for picture in pictures.slots))
+    n_enlarged = sum(picture.side_px < protocol.size_px for picture in pictures.slots)
+    return replace(made, n_enlarged=n_enlarged, missing=made.missing or missing)
 
 
 def _go(bench: Bench) -> None:
@@ -92,6 +112,12 @@ def _go(bench: Bench) -> None:
         replace_distant(bench, generation)
         match_colours(bench, generation)
         _let_go(bench, generation - 1)
+
+
+def _metric(protocol: Protocol) -> SingleImageFid | None:
+    """Of the quality control, None without one. Raises ModelError if its network is missing or no good."""
+    controls = protocol.controls
+    return SingleImageFid(controls.quality_model) if controls.quality and controls.quality_model is not None else None
 
 
 def _let_go(bench: Bench, generation: int) -> None:
@@ -118,6 +144,13 @@ def fitted_to(engine: Engine[Any], protocol: Protocol) -> Protocol:
             f"Expected regimes that begin within {protocol.iterations} iterations; found one with since = {late[0]}. "
             "It would never be used: correct it, or raise iterations."
         )
+    ends = [*(regime.since for regime in protocol.regimes[1:]), max(protocol.iterations, 1) + 1]
+    for regime, end in zip(protocol.regimes, ends, strict=True):
+        if len(regime.shares) > end - regime.since:
+            raise DecayError(
+                f"Expected at most {end - regime.since} shares, one for each iteration of the regime schedule; found "
+                f"{len(regime.shares)}. The last would never be used: take them out, or raise iterations."
+            )
     if engine.needs_pictures and ("noise" in (protocol.first_from, protocol.later_from) or protocol.held_out.prompts):
         raise DecayError(
             f"The engine {engine.name} paints into pictures and makes none from a prompt alone: set first_from to "
@@ -146,8 +179,19 @@ def slots_of(protocol: Protocol, folder: RunFolder) -> RealPictures:
     pictures = _with_reserve(slots, protocol, folder) if protocol.needs_reserve else RealPictures(slots)
     every = [*pictures.slots, *chain.from_iterable(pictures.reserve.values())]
     check_sides(every)
-    protocol.held_out.refuse_trained(picture.prompt for picture in every)
+    protocol.held_out.refuse_trained(chain((picture.prompt for picture in every), _prompts_before(folder)))
     return pictures
+
+
+def _prompts_before(folder: RunFolder) -> Iterator[str]:
+    """The prompts of real pictures that fits before this moment, of the run and of its parents, may have seen."""
+    above = folder.parent
+    while above is not None:
+        if above.real.is_dir():
+            yield from (picture.prompt for picture in prepared_in(above.real))
+        above = above.parent
+    for place in folder.fresh_folders():
+        yield from (picture.prompt for picture in prepared_in(place))
 
 
 def _with_reserve(slots: tuple[RealPicture, ...], protocol: Protocol, folder: RunFolder) -> RealPictures:

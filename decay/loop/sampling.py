@@ -39,11 +39,6 @@ def hold_out(bench: Bench, generation: int) -> None:
 def slot_positions(bench: Bench, generation: int, seeds: Sequence[int]) -> list[Position]:
     """One per slot, each with its seed and with what it starts from."""
     begin = bench.protocol.first_from if generation == 0 else bench.protocol.later_from
-    starts = {
-        "noise": None,
-        "real": bench.folder.real,
-        "previous": bench.folder.real if generation == 0 else bench.folder.generation(generation - 1),
-    }[begin]
     return [
         Position(
             index=slot,
@@ -51,10 +46,17 @@ def slot_positions(bench: Bench, generation: int, seeds: Sequence[int]) -> list[
             group=picture.group,
             seed=seed,
             expects=picture.expects,
-            start=None if starts is None else starts / picture_name(slot),
+            start=None if begin == "noise" else _start(bench, generation, slot, is_real=begin == "real"),
         )
         for slot, (picture, seed) in enumerate(zip(bench.pictures.slots, seeds, strict=True))
     ]
+
+
+def _start(bench: Bench, generation: int, slot: int, *, is_real: bool) -> Path:
+    """The slot's real picture, or that of the generation before: of one that was refused, its replacement."""
+    if is_real or generation == 0:
+        return bench.folder.real / picture_name(slot)
+    return bench.folder.unmatched(generation - 1, slot)
 
 
 def pictures_of(bench: Bench, generation: int, positions: Sequence[Position]) -> Iterator[Pixels]:

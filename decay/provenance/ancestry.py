@@ -75,9 +75,11 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Made:
-    """Weights. ``mean``: depth of a picture drawn from their training set. ``chain_steps``: of all their fits;
-    0 for weights from elsewhere. ``is_bound``: whether something behind them is not known."""
+    """Weights, as one fit made them. ``number``: of its record, in order. ``mean``: depth of a picture drawn from their
+    training set. ``chain_steps``: of all their fits; 0 for weights from elsewhere. ``is_bound``: whether something
+    behind them is not known."""
 
+    number: int
     path: str
     sha256: str
     parent: str | None
@@ -102,9 +104,9 @@ class Past:
     """
 
     def __init__(self, *logs: BinaryIO) -> None:
-        self.weights: dict[str, Made] = {}
+        self._weights: dict[str, list[Made]] = {}
         self._logs = logs
-        self._n_pictures = 0
+        self._n_records = 0
         with index_errors():
             self._db = sqlite3.connect("", isolation_level=None)
             self._db.execute("PRAGMA journal_mode=OFF")
@@ -123,9 +125,10 @@ class Past:
     def add(self, event: Event | None, line: int, offset: int, log: int = 0, root: str = "") -> None:
         """Take up the next line of a log. ``root``: put before its paths."""
         if isinstance(event, Fit):
-            self.weights[event.sha256] = self._made(event, root)
+            self._n_records += 1
+            self._weights.setdefault(event.sha256, []).append(self._made(event, root))
         elif isinstance(event, Real | Image | Derived):
-            self._n_pictures += 1
+            self._n_records += 1
             origin, generation, weights = "real", None, None
             depth, is_bound = Depth(0.0, 0.0), False
             if isinstance(event, Image):
@@ -136,8 +139,14 @@ class Past:
                 origin, generation, weights = "synthetic", event.generation, parents[0].weights if parents else None
                 depth = _mean(parents) if parents else Depth(1.0, 1.0)
                 is_bound = len(parents) < max(len(event.parents), 1) or any(parent.is_bound for parent in parents)
-            place = (self._n_pictures, log, line, offset, root + event.path, event.sha256)
+            place = (self._n_records, log, line, offset, root + event.path, event.sha256)
             self._insert(Known(*place, origin, generation, weights, *depth, is_bound))
+
+    def made(self, sha256: str, *, before: int | None = None) -> Made | None:
+        """The last fit that made these weights, ``before`` a record: a later one may have come to the same, bit for
+        bit."""
+        fits = (fit for fit in reversed(self._weights.get(sha256, ())) if before is None or fit.number < before)
+        return next(fits, None)
 
     def find(
         self, sha256: str, *, path: str | None = None, member: Member | None = None, before: int | None = None
@@ -174,7 +183,7 @@ class Past:
 
     def _image(self, event: Image) -> tuple[Depth, bool]:
         """(its depth, whether that is a lower bound)."""
-        made = self.weights.get(event.weights or "")
+        made = self.made(event.weights or "")
         parents = self._found(event.parents)
         is_bound = len(parents) < len(event.parents) or any(parent.is_bound for parent in parents)
         if event.sha256 in (parent.sha256 for parent in parents):
@@ -204,7 +213,7 @@ class Past:
             totals[1] += known.chain if known else unrecorded
         last, chain = (total / max(len(event.training_set), 1) for total in totals)
         # Weights from elsewhere, whose training set nobody here knows, have no say.
-        steps, before = (event.steps or 1) if event.training_set else 0, self.weights.get(event.parent or "")
+        steps, before = (event.steps or 1) if event.training_set else 0, self.made(event.parent or "")
         if before is not None and before.chain_steps:
             chain = (chain * steps + before.mean.chain * before.chain_steps) / (steps + before.chain_steps)
             steps += before.chain_steps
@@ -212,7 +221,8 @@ class Past:
             is_bound |= before is None or before.is_bound
         mean = Depth(last, chain)
         path = root + event.path
-        return Made(path, event.sha256, event.parent, groups, examples, n_unrecorded, mean, steps, is_bound)
+        number, sha256 = self._n_records, event.sha256
+        return Made(number, path, sha256, event.parent, groups, examples, n_unrecorded, mean, steps, is_bound)
 
     def _insert(self, known: Known) -> None:
         with index_errors():

@@ -95,7 +95,7 @@ def trace(image: Path, *, max_depth: int = MAX_DEPTH, max_width: int = MAX_WIDTH
                 f"{image}: expected a picture that {run / LOG_NAME} records; it knows no content with the sha256 "
                 f"{sha256}. It was altered, or never recorded: see decay provenance verify {run}."
             )
-        made = past.weights.get(found.weights or "")
+        made = past.made(found.weights or "", before=found.number)
         return Ancestry(
             picture=past.event(found),
             n_training=0 if made is None else sum(made.groups.values()),
@@ -179,7 +179,7 @@ class _Tree:
         self._past = past
         self._max_depth = max_depth
         self._max_width = max_width
-        self._done: set[str] = set()
+        self._done: set[tuple[str, int]] = set()
 
     def picture(self, known: Known, level: int = 0) -> Node:
         """A picture, what made it, what it was started from."""
@@ -198,36 +198,40 @@ class _Tree:
             if event.sha256 in event.parents:
                 return Node(f"{name}{of}): left as it was", tuple(_with(node, "started from ") for node in below))
             said = f'made for "{plain(event.prompt, 80)}"' + ("" if event.seed is None else f", seed {event.seed}")
-            made = [] if event.weights is None else [self._weights(event.weights, level + 1)]
+            made = [] if event.weights is None else [self._weights(event.weights, level + 1, known.number)]
             return Node(f"{name}{of}): {said}", (*made, *(_with(node, "started from ") for node in below)))
         return Node(f"{name}{of}): {plain(event.method, 80)}", tuple(_with(node, "made of ") for node in below))
 
-    def _weights(self, sha256: str, level: int) -> Node:
-        made = self._past.weights.get(sha256)
+    def _weights(self, sha256: str, level: int, before: int) -> Node:
+        """``before``: number of the picture or the fit that has to do with them."""
+        made = self._past.made(sha256, before=before)
         if made is None:
             return Node(f"weights {sha256[:12]}, not in this log: what they were trained on is not known here")
         name = f"weights {plain(made.path, 80)} ({sha256[:12]})"
         if not made.groups:
             return Node(f"{name}, made elsewhere: what they were trained on is not known here")
-        if sha256 in self._done:
+        if (sha256, made.number) in self._done:
             return Node(f"{name}: see above")
         if level >= self._max_depth:
             return Node(f"{name}: not followed further")
-        self._done.add(sha256)
+        self._done.add((sha256, made.number))
         # The latest first: what it is made of explains the others.
         groups = sorted(made.groups, key=_latest_first)
-        below = [self._group(group, made.groups[group], made.examples.get(group), level) for group in groups]
+        below = [self._group(made, group, level) for group in groups]
         if len(below) > self._max_width:
             below = [*below[: self._max_width], Node(f"and {counted(len(below) - self._max_width, 'group')} more")]
         if made.parent is not None:
-            below.append(_with(self._weights(made.parent, level + 1), "going on from "))
+            below.append(_with(self._weights(made.parent, level + 1, made.number), "going on from "))
         return Node(f"{name}, trained on {_training_set(made)}", tuple(below))
 
-    def _group(self, group: Group, count: int, example: str | None, level: int) -> Node:
-        label = f"{count:,} {_kind(group)}" + (f", e.g. {plain(example, 80)}" if example else ", not in this log")
+    def _group(self, made: Made, group: Group, level: int) -> Node:
+        example = made.examples.get(group)
+        label = f"{made.groups[group]:,} {_kind(group)}" + (
+            f", e.g. {plain(example, 80)}" if example else ", not in this log"
+        )
         if group.origin == "real" or group.weights is None:
             return Node(label)
-        return Node(label, (self._weights(group.weights, level + 1),))
+        return Node(label, (self._weights(group.weights, level + 1, made.number),))
 
 
 def _training_set(made: Made) -> str:

@@ -212,7 +212,8 @@ def _check_files(run: Path, stream: BinaryIO, index: Index, settings: str | None
         else:
             _check(path, name, index, problems, extra=False, what="weights")
             if path.name in METADATA_NAMES:
-                _check_metadata(run, path, stream, index, problems)
+                for problem in metadata_problems(run, path, stream, index):
+                    problems.add(problem)
     for place in index.unseen(*PICTURES):
         problems.add(f"{place.path}: expected the picture that line {place.line} records; it is missing.")
     return sum(1 for _ in index.unseen("fit")) + n_let_go
@@ -231,11 +232,14 @@ def _check(path: Path, name: str, index: Index, problems: _Problems, *, extra: b
         problems.add(f"{name}: expected the sha256 {place.sha256} that line {place.line} records; found {found}.")
 
 
-def _check_metadata(run: Path, path: Path, stream: BinaryIO, index: Index, problems: _Problems) -> None:
-    """Compare what a table says of pictures with what is recorded of them: prompt, group, slot and seed."""
+def metadata_problems(run: Path, path: Path, stream: BinaryIO, index: Index) -> Iterator[str]:
+    """What a table says of pictures that is not what is recorded of them: prompt, group, slot, seed, original.
+
+    ``stream``: of the log that ``index`` is of. One sentence each.
+    """
     name, folder = relative_to_root(run, path), path.parent.relative_to(run).as_posix()
     if path.is_symlink():
-        problems.add(f"{name}: expected the table of the pictures here; found a link, which is not followed.")
+        yield f"{name}: expected the table of the pictures here; found a link, which is not followed."
         return
     try:
         for _, target, texts in read_table(path):
@@ -247,12 +251,12 @@ def _check_metadata(run: Path, path: Path, stream: BinaryIO, index: Index, probl
             for column, value in recorded.items():
                 found = texts.get(column, value)
                 if found != value:
-                    problems.add(
+                    yield (
                         f"{name}: says of {target} that its {column} is {found[:80]!r}; line {place.line} records "
                         f"{value[:80]!r}."
                     )
     except LineageError as error:
-        problems.add(str(error))
+        yield str(error)
 
 
 def _told_of(event: Event | None) -> dict[str, str]:
@@ -262,6 +266,8 @@ def _told_of(event: Event | None) -> dict[str, str]:
         told["text"] = event.prompt
     if isinstance(event, Real | Image | Derived):
         told["group"] = event.group
+    if isinstance(event, Real):
+        told["original_sha256"] = event.original_sha256 or ""
     if isinstance(event, Image | Derived):
         told["slot"] = event.slot
     if isinstance(event, Image):

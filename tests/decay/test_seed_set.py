@@ -228,6 +228,20 @@ def test_words_that_are_none_are_refused() -> None:
             parse_words(text)
 
 
+def test_groups_that_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    rows = write_pictures(tmp_path / "source", 2)
+    odd = {"man": "a", "woman": "a b", "young": "b c", "old": "c"}
+    said = [{"file_name": row["file_name"], "gender": odd[row["gender"]], "age": odd[row["age"]]} for row in rows]
+    with pytest.raises(DecayError, match=r"'a', 'b c' and 'a b', 'c' would both be 'a b c'"):
+        make_seed_set(settings(tmp_path / "source", write_table(tmp_path / "t.csv", said)), tmp_path / "real")
+
+
+@pytest.mark.parametrize("size_px", [0, 8193, 99_999_999])
+def test_a_size_that_no_run_has_is_refused(tmp_path: Path, size_px: int) -> None:
+    with pytest.raises(ValueError, match=f"size_px must be 1 to 8192, got {size_px}"):
+        settings(tmp_path, None, size_px=size_px)
+
+
 def test_columns_of_numbers_make_too_many_groups(source: tuple[Path, Rows], tmp_path: Path) -> None:
     folder, rows = source
     lines = [{"file_name": row["file_name"], **dict.fromkeys("abcd", i)} for i, row in enumerate(rows)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,20 +21,19 @@ INCEPTION_LICENCE = (
 )
 # The layers by their names in that file, as public users of it address them.
 _BEFORE_FIRST_POOL = ("conv", "conv_1", "conv_2")
-_BEFORE_SECOND_POOL = (*_BEFORE_FIRST_POOL, "pool0", "conv_3", "conv_4")
+_KNOWN_BY = (*_BEFORE_FIRST_POOL, "pool0", "conv_3", "conv_4")
 
 
 class TorchScriptFeatures:
     """The features of a picture at each location of a network's feature map.
 
     ``path``: a TorchScript file, one of two kinds. NVIDIA's Inception-v3, known by its ``layers.conv``,
-    ``layers.pool0`` and so on: features are those before its first or second pooling layer (``before_pool``), at the
-    picture's own size. Any other module: called with float32 (1, 3, h, w), RGB, -1..1, it returns a feature map
-    (1, c, h', w').
+    ``layers.pool0`` and so on: features are those before its first pooling layer, at the picture's own size.
+    Any other module: called with float32 (1, 3, h, w), RGB, -1..1, it returns a feature map (1, c, h', w').
     ``sha256``: of the file. Raises ModelError.
     """
 
-    def __init__(self, path: Path, before_pool: Literal[1, 2] = 1) -> None:
+    def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise ModelError(
                 f"{path}: expected a TorchScript file with the features for single-image FID; found none, and nothing "
@@ -45,9 +43,8 @@ class TorchScriptFeatures:
         self.sha256 = sha256_of(path)
         self._path = path
         model = _load(path)
-        names = _BEFORE_FIRST_POOL if before_pool == 1 else _BEFORE_SECOND_POOL
         layers = getattr(model, "layers", None)
-        self._stages = [getattr(layers, name) for name in names] if _is_inception(layers) else [model]
+        self._stages = [getattr(layers, name) for name in _BEFORE_FIRST_POOL] if _is_inception(layers) else [model]
 
     def __call__(self, image: Pixels) -> NDArray[np.float64]:
         """float64 (locations, channels), row by row, of a picture sRGB uint8 (h, w, 3).
@@ -88,4 +85,4 @@ def _load(path: Path) -> torch.nn.Module:
 
 
 def _is_inception(layers: object) -> bool:
-    return all(hasattr(layers, name) for name in _BEFORE_SECOND_POOL)
+    return all(hasattr(layers, name) for name in _KNOWN_BY)

@@ -38,9 +38,11 @@ from decay.errors import DecayError, ModelError
 from decay.files import to_json, write_text
 from decay.loop.engine import Dataset, Fit, Processes, Setting, derive_seed
 from decay.loop.engines.pretrained import (
+    check_same,
     commit_of,
     damaged,
     find_model,
+    hash_settings,
     hash_weights,
     open_part,
     quiet,
@@ -66,8 +68,9 @@ OFFICIAL = "black-forest-labs/FLUX.1-Fill-dev"
 PARTS = ("transformer", "vae", "text_encoder", "text_encoder_2")
 LORA_FILE = "pytorch_lora_weights.safetensors"
 RECORD_FILE = "weights.json"
-FORMAT_VERSION = 1
-"""1: ``format_version``, ``config`` (of the adapters), ``origin`` (``model``, ``commit``, ``files`` with their sha256),
+FORMAT_VERSION = 2
+"""2: ``files`` has configurations, scheduler and tokenizers too.
+1: ``format_version``, ``config`` (of the adapters), ``origin`` (``model``, ``commit``, ``files`` with their sha256),
 ``states`` (how many pictures of the fit had a mask, and why the others had none)."""
 
 TimestepDensity = Literal["logit_normal", "uniform"]
@@ -86,7 +89,8 @@ _START = 5  # and of a fit's: its new adapters
 @dataclass(frozen=True)
 class Origin:
     """Which pretrained pipeline adapters belong to. ``model``: as it was asked for. ``commit``: of the hub's
-    repository, None for a folder. ``files``: sha256 of every weight file, by path; none of them is ever changed."""
+    repository, None for a folder. ``files``: sha256 by path of every file of weights, and of those that say how parts
+    are built, of the scheduler and of the tokenizers; none of them is ever changed."""
 
     model: str
     commit: str | None
@@ -328,7 +332,7 @@ class FluxFillEngine:
         """
         self.check()
         folder = self._folder()
-        origin = Origin(self.model, commit_of(folder), hash_weights(folder, PARTS))
+        origin = Origin(self.model, commit_of(folder), _files_of(folder))
         if self.lora is None:
             return FluxFillWeights({}, {}, origin)
         return self._read_lora(folder, Path(self.lora).expanduser(), origin)
@@ -557,13 +561,11 @@ def _pixels_per_latent(folder: Path) -> int:
 
 
 def _check_origin(origin: Origin, folder: Path) -> None:
-    found = hash_weights(folder, PARTS)
-    if wrong := sorted(name for name in {*origin.files, *found} if origin.files.get(name) != found.get(name)):
-        raise ModelError(
-            f"{folder / wrong[0]}: expected the weights that this lineage began with ({origin.model}, sha256 "
-            f"{origin.files.get(wrong[0])}); found others ({found.get(wrong[0])}). Put those back, or begin "
-            "a new lineage."
-        )
+    check_same(_files_of(folder), origin.files, folder, origin.model)
+
+
+def _files_of(folder: Path) -> Mapping[str, str]:
+    return {**hash_weights(folder, PARTS), **hash_settings(folder, PARTS)}
 
 
 # --------------------------------------------------------------------------- opening parts

@@ -71,6 +71,24 @@ def hash_weights(folder: Path, parts: Sequence[str]) -> Mapping[str, str]:
     return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
 
 
+def hash_settings(folder: Path, parts: Sequence[str]) -> Mapping[str, str]:
+    """sha256 of every other file that decides what a pipeline does, by posix path: how its parts are built, its
+    scheduler, its tokenizers."""
+    files = [folder / part / "config.json" for part in parts]
+    files += [*folder.glob("scheduler/*.json"), *folder.glob("tokenizer*/*")]
+    return {file.relative_to(folder).as_posix(): sha256_of(file) for file in sorted(files) if file.is_file()}
+
+
+def check_same(found: Mapping[str, str], expected: Mapping[str, str], folder: Path, model: str) -> None:
+    """Raises ModelError if files of a pipeline, sha256 by path, are not those that a lineage began with."""
+    if wrong := sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name)):
+        raise ModelError(
+            f"{folder / wrong[0]}: expected the file that this lineage began with ({model}, sha256 "
+            f"{expected.get(wrong[0], 'none')}); found {found.get(wrong[0], 'none')}. Put that back, or begin "
+            "a new lineage."
+        )
+
+
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     """One hash of named tensors: of name, type, shape and bytes of each, by name. Equal only if equal bit for bit."""
     digest = hashlib.sha256()

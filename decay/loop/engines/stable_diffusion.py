@@ -43,9 +43,11 @@ from decay.files import make_folder, to_json, write_text
 from decay.loop.engine import Dataset, Fit, Processes, Setting
 from decay.loop.engines.pretrained import (
     check_pipeline,
+    check_same,
     commit_of,
     damaged,
     find_model,
+    hash_settings,
     open_part,
     read_config,
     tensors_sha256,
@@ -98,10 +100,12 @@ WANTED_FILES = (
 )
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
 PREDICTIONS = ("epsilon", "v_prediction")
+SCHEDULER_FILE = Path("scheduler", "scheduler_config.json")
 ETA_SCHEDULER = "DDIMScheduler"
 
-FORMAT_VERSION = 1
-"""1: ``format_version``, ``kind``, ``config``, ``origin``, ``sha256`` (of the tensors: ``tensors_sha256``)."""
+FORMAT_VERSION = 2
+"""2: ``origin`` has ``scheduler``, ``prediction_type`` and ``files``.
+1: ``format_version``, ``kind``, ``config``, ``origin``, ``sha256`` (of the tensors: ``tensors_sha256``)."""
 RECORD_FILE = "weights.json"
 UNET_FILE = "diffusion_pytorch_model.safetensors"
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -121,6 +125,8 @@ class Origin:
 
     ``model``: as it was asked for. ``commit``: of the hub's repository, None for a folder. The hashes, as in
     ``tensors_sha256``, are of the pretrained parts: ``unet_sha256`` before any training, the others at any time.
+    ``scheduler``: the class of the pipeline's own, which samples unless the settings name another. ``prediction_type``:
+    what the U-Net predicts, in training and sampling. ``files``: see ``hash_settings``.
     """
 
     model: str
@@ -128,6 +134,9 @@ class Origin:
     unet_sha256: str
     vae_sha256: str
     text_encoder_sha256: str
+    scheduler: str
+    prediction_type: str
+    files: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -305,6 +314,9 @@ class StableDiffusionEngine:
             unet_sha256=tensors_sha256(unet.state_dict()),
             vae_sha256=tensors_sha256(frozen.vae.state_dict()),
             text_encoder_sha256=tensors_sha256(frozen.text_encoder.state_dict()),
+            scheduler=str(read_config(folder / SCHEDULER_FILE).get("_class_name")),
+            prediction_type=_prediction_type(folder),
+            files=hash_settings(folder, tuple(PARTS)),
         )
         if self.train == "lora":
             return StableDiffusionWeights("lora", {}, self._adapters(), origin)
@@ -327,7 +339,7 @@ class StableDiffusionEngine:
         if self.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         schedule = DDPMScheduler.from_config(  # type: ignore[no-untyped-call]
-            read_config(folder / "scheduler" / "scheduler_config.json")
+            read_config(folder / SCHEDULER_FILE)
         )
         loss_of = _Denoising(dataset, frozen.to(device()), schedule, self.flip, self.prompt_dropout, self.cache_latents)
         train(unet, loss_of, len(dataset), self.optimisation, circumstances, self.processes)
@@ -453,7 +465,7 @@ class StableDiffusionEngine:
         return unet
 
     def _scheduler(self, folder: Path) -> Any:
-        config = read_config(folder / "scheduler" / "scheduler_config.json")
+        config = read_config(folder / SCHEDULER_FILE)
         name = self.scheduler or str(config.get("_class_name"))
         if name not in SCHEDULERS:
             raise ModelError(
@@ -512,7 +524,9 @@ class _Frozen:
         return _Frozen(folder, vae, text_encoder, tokenizer)
 
     def like(self, origin: Origin) -> _Frozen:
-        """Itself. Raises ModelError if its weights are not those that ``origin`` tells of, bit for bit."""
+        """Itself. Raises ModelError if its weights, or the files beside them, are not those that ``origin`` tells of,
+        bit for bit."""
+        check_same(hash_settings(self.folder, tuple(PARTS)), origin.files, self.folder, origin.model)
         _same(tensors_sha256(self.vae.state_dict()), origin.vae_sha256, self.folder / "vae", origin)
         found = tensors_sha256(self.text_encoder.state_dict())
         _same(found, origin.text_encoder_sha256, self.folder / "text_encoder", origin)
@@ -626,10 +640,14 @@ class _Denoising:
 # --------------------------------------------------------------------------- is it a Stable Diffusion
 
 
+def _prediction_type(folder: Path) -> str:
+    return str(read_config(folder / SCHEDULER_FILE).get("prediction_type", PREDICTIONS[0]))
+
+
 def _check_parts(folder: Path) -> None:
     """Raises ModelError if ``folder`` is no Stable Diffusion 1.x or 2.x with weights as safetensors."""
     check_pipeline(folder, PIPELINES, PARTS)
-    prediction = read_config(folder / "scheduler" / "scheduler_config.json").get("prediction_type", PREDICTIONS[0])
+    prediction = _prediction_type(folder)
     if prediction not in PREDICTIONS:
         raise ModelError(
             f"{folder}: expected a model that predicts {' or '.join(PREDICTIONS)}; this one predicts {prediction}. "

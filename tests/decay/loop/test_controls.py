@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from scipy.linalg import sqrtm
 from skimage.exposure import match_histograms
 
 from decay.errors import DecayError, ModelError
+from decay.images import write_png
+from decay.loop.checkpoint import sha256_of
 from decay.loop.controls import (
     PSEUDO_COUNT,
     ColourMatcher,
@@ -25,6 +28,8 @@ from decay.loop.controls import (
     to_ycbcr,
     ycbcr_histograms,
 )
+from decay.loop.protocol import Controls, Protocol, RealSet
+from decay.loop.run import run
 from detectors.trait import Pixels
 
 
@@ -270,19 +275,15 @@ def test_the_network_sees_rgb_from_minus_one_to_one(tmp_path: Path) -> None:
     assert TorchScriptFeatures(path)(image) == pytest.approx(np.array([[-1, 1, -0.6], [1, -1, -0.2]]), abs=1e-6)
 
 
-@pytest.mark.parametrize(("before_pool", "channels", "side"), [(1, 6, 29), (2, 8, 12)])
-def test_of_inception_the_layers_before_a_pool_are_used(
-    inception: Path, before_pool: int, channels: int, side: int
-) -> None:
+def test_of_inception_the_layers_before_the_first_pool_are_used(inception: Path) -> None:
     from decay.loop.engines.features import TorchScriptFeatures
 
     image = scene(8)
-    got = TorchScriptFeatures(inception, before_pool)(image)  # type: ignore[arg-type]
-    assert got.shape == (side * side, channels)
+    got = TorchScriptFeatures(inception)(image)
+    assert got.shape == (29 * 29, 6)
     layers = torch.jit.load(str(inception)).layers
     x = torch.from_numpy(image.transpose(2, 0, 1)[None] / 127.5 - 1.0).float()
     x = layers.conv_2(layers.conv_1(layers.conv(x)))
-    x = x if before_pool == 1 else layers.conv_4(layers.conv_3(layers.pool0(x)))
     assert got == pytest.approx(x[0].flatten(1).T.detach().numpy(), abs=1e-5)
 
 
@@ -302,12 +303,16 @@ def test_what_is_too_far_is_made_again_until_it_is_near_enough(own: Path) -> Non
         asked.append((list(slots), attempt))
         return (blurred(real[slot], sigmas[slot][attempt - 1]) for slot in slots)
 
-    made = replace_far(generated, real, first, SingleImageFid(own), 3, again)
+    fid = SingleImageFid(own)
+    limit, made, too_far = replace_far(generated, real, first, fid, 3, again)
     assert asked == [([0, 2, 3], 1), ([2, 3], 2), ([2, 3], 3)]
     assert [(each.slot, each.attempt) for each in made] == [(0, 1), (2, 2)]
     for each in made:
         assert each.distance < each.distance_before
         assert np.array_equal(each.pixels, blurred(real[each.slot], sigmas[each.slot][each.attempt - 1]))
+    assert limit == pytest.approx(np.mean([fid.distance(*pair) for pair in zip(first, real, strict=True)]))
+    assert too_far == {2: made[1].distance, 3: fid.distance(generated[3], real[3])}
+    assert min(too_far.values()) > limit > made[0].distance
 
 
 def test_where_all_are_alike_nothing_is_made_again(own: Path) -> None:
@@ -316,7 +321,10 @@ def test_where_all_are_alike_nothing_is_made_again(own: Path) -> None:
     def again(slots: Sequence[int], attempt: int) -> Iterator[Pixels]:
         raise AssertionError("asked for nothing")
 
-    assert replace_far(real, real, [blurred(image, 1.0) for image in real], SingleImageFid(own), 3, again) == []
+    assert replace_far(real, real, [blurred(image, 1.0) for image in real], SingleImageFid(own), 3, again)[1:] == (
+        [],
+        {},
+    )
 
 
 def test_the_hash_of_the_model_is_known(own: Path) -> None:
@@ -344,5 +352,27 @@ def test_a_network_that_returns_one_vector_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_is_too_small_is_refused(inception: Path) -> None:
-    with pytest.raises(DecayError, match="4 x 4 px"):
-        SingleImageFid(inception, 2).statistics(scene(0, 4))
+    with pytest.raises(DecayError, match="2 x 2 px"):
+        SingleImageFid(inception).statistics(scene(0, 2))
+
+
+def test_the_next_generation_starts_from_what_replaced_a_picture(own: Path, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for number in range(6):
+        write_png(photographs / f"{number}.png", scene(number, 16))
+    controls = Controls(quality=True, quality_model=own, quality_attempts=2)
+    protocol = Protocol(
+        "t", RealSet(photographs, "a scene"), "linear", {"strength": 0.5}, iterations=1, size_px=16,
+        later_from="previous", controls=controls,
+    )  # fmt: skip
+    out = run(protocol, tmp_path / "run")
+    replaced = {path.name for path in (out / "replaced" / "gen_00").glob("*.png")}
+    assert 0 < len(replaced) < 6
+    log = map(json.loads, (out / "provenance.jsonl").read_text().splitlines())
+    made = [event for event in log if event["kind"] == "image" and event["generation"] == 1]
+    assert {event["path"].split("/")[0] for event in made} >= {"gen_01"}
+    for event in made:
+        name = Path(event["path"]).name
+        before = out / ("replaced/gen_00" if name in replaced else "gen_00") / name
+        assert event["parents"] == [sha256_of(before)]

@@ -80,9 +80,38 @@ def test_what_is_drawn_by_chance_is_what_the_run_draws() -> None:
         assert turn.n_real + turn.n_synthetic == 900
 
 
+@pytest.mark.parametrize(
+    "regime",
+    [
+        Regime(kind="mix", synthetic=0.016),
+        Regime(kind="mix", synthetic=0.984),
+        Regime(kind="fresh", synthetic=0.016),
+        Regime(kind="schedule", shares=(0.5, 0.016)),
+        Regime(kind="curated", keep=0.99),
+        Regime(kind="filtered", missed=0.005),
+    ],
+)
+def test_a_share_that_comes_to_another_experiment_is_refused(regime: Regime) -> None:
+    with pytest.raises(DecayError, match=rf"the regime {regime.kind} comes to (none|all) of 30( to 90)?, in every"):
+        plan_of(regime, n_reserve=99)
+
+
+def test_a_share_that_comes_to_nothing_in_some_groups_is_said() -> None:
+    groups = ["a"] * 4 + ["b"] * 5 + ["c"] * 3
+    said = "In some groups, synthetic = 0.1 of the regime mix comes to none of their 3 to 4 pictures."
+    plan = make_plan(replace(BASE, regimes=(Regime(kind="mix", synthetic=0.1),)), LinearEngine(), groups, {}, True)
+    assert plan.notes == (said,)
+    assert said in plan_text(plan).splitlines()
+    assert f"x: {said}" in sweep_text([plan]).splitlines()
+    assert plan_of(Regime(kind="filtered", missed=0.01)).notes == (  # of 30, 60 and 90 generated ones: 0, 1 and 1
+        "In some groups, missed = 0.01 of the regime filtered comes to none of their 30 pictures.",
+    )
+
+
 def test_groups_of_different_size_are_told_apart() -> None:
     groups = ["a"] * 10 + ["b"] * 20 + ["c"] * 10
     plan = make_plan(replace(BASE, regimes=(Regime(kind="mix", synthetic=0.1),)), LinearEngine(), groups, {}, True)
+    assert plan.notes == ()
     assert trained_on(plan)[1] == (
         "mix 10 %: 2 groups of 9 real + 1 synthetic, 1 group of 18 real + 2 synthetic (36 + 4 = 40)"
     )
@@ -116,6 +145,12 @@ def test_controls_cost_pictures() -> None:
     plan = plan_of(controls=Controls(True, True, Path("m.pt"), 10))
     assert plan.image_bytes == (900 + 3 * 4 * 900) * 3 * 512**2
     assert "Pictures to make: 3,600, and at most 36,000 again for the quality control." in plan_text(plan)
+
+
+def test_fresh_pictures_take_room_too() -> None:
+    plan = plan_of(Regime(kind="fresh", synthetic=0.5), n_reserve=45)
+    assert [turn.n_fresh for turn in plan.turns] == [0, 450, 450, 450]
+    assert plan.image_bytes == (900 + 4 * 900 + 3 * 450) * 3 * 512**2
 
 
 def test_a_healed_run_is_numbered_after_its_parent() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from decay.loop.protocol import HeldOut, Parent, Protocol, RealSet, Regime
 from decay.loop.record import read_protocol_of, rows_in
 from decay.loop.request import Request
 from decay.loop.run import plan, run, slots_of
+from decay.provenance import verify
 
 FRESH = Regime(kind="fresh", synthetic=0.0)
 
@@ -76,6 +79,81 @@ def test_a_held_out_prompt_in_the_reserve_is_refused(tmp_path: Path) -> None:
     wanted = protocol(real, held_out=HeldOut((reserve[0].prompt,)))
     with pytest.raises(DecayError, match="never trained on"):
         slots_of(wanted, run_folder(wanted, tmp_path / "run"))
+
+
+def test_what_a_parent_was_trained_on_cannot_be_held_out(tmp_path: Path) -> None:
+    real = make_real(tmp_path / "photographs", range(8))
+    bare = protocol(real, 4, regimes=(Regime(kind="fresh", synthetic=0.5),))
+    slots = slots_of(bare, run_folder(bare, tmp_path / "parent")).slots
+    chosen = {int(picture.record.path.stem) for picture in slots}
+    make_real(real, range(8), {number: "a cow" if number in chosen else "a calf" for number in range(8)})
+    parent = run(bare, tmp_path / "parent")
+    assert {row["text"] for row in rows_in(parent / "fresh" / "fit_01")} == {"a calf"}
+    for prompt in ("a cow", "a calf", "A calf.", "a \N{FULLWIDTH LATIN SMALL LETTER C}alf"):
+        child = protocol(real, 4, regimes=(Regime(),), parent=Parent(parent, 1), held_out=HeldOut((prompt,)))
+        with pytest.raises(DecayError, match=r"\[held_out\]: expected prompts that are never trained on"):
+            slots_of(child, run_folder(child, tmp_path / "child"))
+    child = protocol(real, 4, regimes=(Regime(),), parent=Parent(parent, 1), held_out=HeldOut(("calf",)))
+    assert len(slots_of(child, run_folder(child, tmp_path / "child")).slots) == 4
+
+
+def test_groups_that_only_some_pictures_have_are_refused(tmp_path: Path) -> None:
+    real = make_real(tmp_path / "photographs", range(4))
+    rows = rows_in(real)
+    said = [{**row, "group": "a"} for row in rows[:3]] + rows[3:]
+    (real / "metadata.jsonl").write_text("\n".join(map(json.dumps, said)))
+    with pytest.raises(DecayError, match=r"'\{group\}' leaves it empty for 1 of 4, as 03.png"):
+        run(protocol(real), tmp_path / "run")
+
+
+ODD_METADATA: Mapping[str, Callable[[list[dict[str, Any]]], list[dict[str, Any]]]] = {
+    "no source": lambda rows: [{k: v for k, v in row.items() if k != "source"} for row in rows],
+    "nothing but texts": lambda rows: [{k: row[k] for k in ("file_name", "text")} for row in rows],
+    "numbers": lambda rows: [{**row, "group": 5, "text": 7} for row in rows],
+    "a file that is not there": lambda rows: [*rows, {**rows[0], "file_name": "nothing.png"}],
+    "a file elsewhere": lambda rows: [*rows, {**rows[0], "file_name": "../../../etc/hostname"}],
+    "twice": lambda rows: [*rows, rows[0]],
+}
+
+
+@pytest.mark.parametrize("odd", ODD_METADATA)
+def test_a_real_folder_that_somebody_made_is_taken_by_what_it_says(tmp_path: Path, odd: str) -> None:
+    real = make_real(tmp_path / "photographs", range(3))
+    bare = protocol(real, regimes=(Regime(),))
+    place = run(bare, tmp_path / "first") / "real"
+    rows = ODD_METADATA[odd](rows_in(place))
+    out = tmp_path / "run"
+    shutil.copytree(place, out / "real")
+    (out / "real" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run(bare, out)
+    run(bare, out)
+    lines = [json.loads(line) for line in (out / "provenance.jsonl").read_text().splitlines()]
+    told = [(line["path"], line["prompt"], line["group"]) for line in lines if line["kind"] == "real"]
+    row = rows[0]
+    expected = (str(row["text"]), str(row.get("group", "")))
+    assert told == [(f"real/slot_{slot:04d}.png", *expected) for slot in range(3)]
+    assert verify(out).ok
+
+
+def test_a_real_folder_may_be_described_in_csv(tmp_path: Path) -> None:
+    bare = protocol(make_real(tmp_path / "photographs", range(3)), regimes=(Regime(),))
+    out = tmp_path / "run"
+    shutil.copytree(run(bare, tmp_path / "first") / "real", out / "real")
+    (out / "real" / "metadata.jsonl").unlink()
+    lines = ["file_name,text", *(f"slot_{slot:04d}.png,a face" for slot in range(3))]
+    (out / "real" / "metadata.csv").write_text("\n".join(lines))
+    run(bare, out)
+    run(bare, out)
+    assert verify(out).ok
+
+
+def test_a_hash_that_is_none_is_told_of(tmp_path: Path) -> None:
+    real = make_real(tmp_path / "photographs", range(3))
+    (real / "metadata.jsonl").write_text(
+        "\n".join(json.dumps({**row, "original_sha256": "zz"}) for row in rows_in(real))
+    )
+    with pytest.raises(DecayError, match=r"00.png: expected 64 digits .* 'zz'"):
+        run(protocol(real), tmp_path / "run")
 
 
 def test_nothing_expected_stays_nothing_when_a_run_goes_on(tmp_path: Path) -> None:

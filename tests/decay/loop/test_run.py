@@ -495,6 +495,12 @@ def test_a_score_that_nobody_reads_is_refused_by_the_plan_too(real: Path, tmp_pa
 
 
 def test_what_could_have_no_effect_is_refused(real: Path, tmp_path: Path) -> None:
+    shares = Regime(kind="schedule", shares=(0.0, 0.5, 1.0))
+    with pytest.raises(DecayError, match=r"at most 2 shares, .* found 3"):
+        run(protocol(real, regimes=(shares,)), tmp_path / "many")
+    with pytest.raises(DecayError, match=r"at most 1 shares, .* found 3"):
+        run(protocol(real, iterations=5, regimes=(shares, Regime(since=2))), tmp_path / "cut")
+    run(protocol(real, iterations=3, regimes=(shares,)), tmp_path / "all")
     with pytest.raises(DecayError, match="since = 3"):
         run(protocol(real, regimes=(Regime(), Regime(since=3, kind="accumulate"))), tmp_path / "late")
     with pytest.raises(DecayError, match="cannot answer held-out prompts"):

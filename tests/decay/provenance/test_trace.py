@@ -219,6 +219,23 @@ def test_the_tree_goes_back_to_photographs(run: Path) -> None:
     assert "trained on 3 images: 3 synthetic of generation 0" in lines[4]
 
 
+def test_weights_that_came_out_twice_are_each_told_as_what_they_were(tmp_path: Path) -> None:
+    """As a model in closed form does when it is healed: the same weights, bit for bit, as a fit long before."""
+    photograph, weights = Real("real/0.png", sha("real")), sha("weights")
+    with provenance.log(tmp_path) as p:
+        p.record_many([photograph])
+        for generation in (0, 1):
+            fit = f"weights/fit_{generation:02d}"
+            p.record_many([Fit(fit, weights, (member_of(photograph),), None, generation, 0, 1)])
+            path = tmp_path / f"{generation}.png"
+            path.write_text(path.name)
+            p.record(path, generation=generation, weights=weights)
+    for generation in (0, 1):
+        told = provenance.ancestry_text(provenance.trace(tmp_path / f"{generation}.png"))
+        assert f"weights/fit_{generation:02d}" in told
+        assert f"weights/fit_{1 - generation:02d}" not in told
+
+
 def test_a_start_picture_and_a_photograph_are_named(run: Path) -> None:
     text = provenance.ancestry_text(provenance.trace(run / "gen_00" / "slot_0001.png"))
     assert "started from real/1.png" in text

@@ -259,7 +259,7 @@ def test_a_pipeline_with_what_was_learned_comes_nearer_to_the_picture(tiny_flux_
 def test_files_and_start_are_left_as_they_were(tiny_flux_fill: Path, fitted: FluxFillWeights, tmp_path: Path) -> None:
     before = hash_weights(tiny_flux_fill, PARTS)
     assert len(before) == len(PARTS)
-    assert before == fitted.origin.files
+    assert before.items() <= fitted.origin.files.items()
     kept = {name: value.clone() for name, value in fitted.tensors.items()}
     further = small(tiny_flux_fill).fit(Dataset(pictures(), PROMPTS), fitted, Fit(6, tmp_path))
     assert same(kept, fitted.tensors)

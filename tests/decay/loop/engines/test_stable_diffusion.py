@@ -140,6 +140,19 @@ def test_other_frozen_parts_are_refused(tiny_stable_diffusion: Path, copied: Pat
         fitted(engine(copied), tmp_path / "fit", start=weights)
 
 
+@pytest.mark.parametrize("name", ["vae/config.json", "tokenizer/tokenizer_config.json", "tokenizer/added_tokens.json"])
+def test_other_settings_of_frozen_parts_are_refused(
+    tiny_stable_diffusion: Path, copied: Path, tmp_path: Path, name: str
+) -> None:
+    weights = engine(tiny_stable_diffusion).base()
+    path = copied / name
+    path.write_text(path.read_text() + "\n" if path.exists() else "{}")
+    with pytest.raises(ModelError, match=rf"{name}: expected the file that this lineage began with"):
+        list(engine(copied).sample(weights, ["a"], [1], None))
+    with pytest.raises(ModelError, match="begin a new lineage"):
+        fitted(engine(copied), tmp_path / "fit", start=weights)
+
+
 def test_adapters_alone_are_trained(tiny_stable_diffusion: Path, tmp_path: Path) -> None:
     before = hashes(tiny_stable_diffusion)
     made = engine(tiny_stable_diffusion, train="lora")
@@ -220,9 +233,11 @@ def test_v_prediction_is_trained_as_such(tiny_stable_diffusion: Path, copied: Pa
     one, other = fitted(engine(copied), tmp_path / "1"), fitted(engine(tiny_stable_diffusion), tmp_path / "2")
     assert one.origin.unet_sha256 == other.origin.unet_sha256
     assert one.sha256 != other.sha256
-    assert (
-        apart(*(sampled(made, other, PROMPTS[:1], [1]) for made in (engine(copied), engine(tiny_stable_diffusion)))) > 1
-    )
+    assert (one.origin.prediction_type, other.origin.prediction_type) == ("v_prediction", "epsilon")
+    with pytest.raises(ModelError, match=r"scheduler_config.json: expected the file that this lineage began with"):
+        sampled(engine(copied), other)
+    as_v = sampled(engine(copied), replace(other, origin=one.origin), PROMPTS[:1], [1])
+    assert apart(as_v, sampled(engine(tiny_stable_diffusion), other, PROMPTS[:1], [1])) > 1
 
 
 def test_a_fit_hangs_on_its_seed_alone(tiny_stable_diffusion: Path, tmp_path: Path) -> None:
@@ -534,7 +549,7 @@ def test_damaged_or_foreign_weights_are_refused(tiny_stable_diffusion: Path, tmp
     with pytest.raises(ModelError, match="safetensors"):
         full.load(folder)
     edit_json(folder / RECORD_FILE, format_version=99)
-    with pytest.raises(ModelError, match="format 1"):
+    with pytest.raises(ModelError, match="format 2"):
         full.load(folder)
     (tmp_path / "lora").mkdir()
     fitted(lora, tmp_path / "scratch").save(tmp_path / "lora")
