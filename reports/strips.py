@@ -50,9 +50,10 @@ class FusedMark:
 
 @dataclass(frozen=True)
 class View:
-    """One crop with its marks, what was read of it in words, and the text for those who cannot see it.
+    """One crop with its marks, what was read of it in words (may be empty), and the text for those who cannot see it.
 
-    ``state``: ``ok``, or the word that says why nothing was read. ``tips``: of the digits counted, in their order.
+    ``state``: ``ok``, or the word that says what else; ``is_read``: it was told, be it that there is nothing.
+    ``tips``: of the digits counted, in their order.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class View:
     words: str
     alternative: str
     state: str = "ok"
+    is_read: bool = True
     irises: Sequence[IrisMark] = ()
     tips: Sequence[Point] = ()
     fused: Sequence[FusedMark] = ()
@@ -85,13 +87,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Strip:
-    """The slots that one trait chose. ``rule``: how, in whole sentences, printed with it."""
+    """The slots that one trait chose. ``rule``: how, in whole sentences, printed with it.
+
+    ``meanings``: of the words below the crops, each with its explanation.
+    """
 
     name: str
     title: str
     rule: str
     columns: Sequence[str]
     rows: Sequence[Row]
+    meanings: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
