@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -32,6 +32,8 @@ from reports.strips import Cell, Crop, FusedMark, IrisMark, Point, Row, Strip, S
 Kind = Literal["face", "hand"]
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the picture."""
+Place = tuple[float, float, float]
+"""x, y and radius."""
 RowOf = dict[str, Any]
 """A row of a table, by column."""
 
@@ -59,8 +61,8 @@ _NOUNS: Mapping[Kind, str] = {"face": "faces and eyes", "hand": "hands"}
 _STATES_OF: Mapping[Kind, str] = {"face": "catchlight", "hand": "finger"}
 _SHOWN: Mapping[Kind, str] = {
     "face": (
-        "Of several faces the largest is shown; an eye whose iris was not found is cut where eyes lie in this run's "
-        "faces."
+        "Of several faces the largest is shown; an eye whose iris was not found is cut where it lies in the slot's "
+        "other generations, or else in this run's faces."
     ),
     "hand": "Of several hands the largest is shown.",
 }
@@ -103,22 +105,31 @@ def open_strips(
 
 
 def choose_slots(tables: Tables, erosion: pd.DataFrame, kind: Kind, seed: int) -> Choice | None:
-    """The slots at ``PLACES`` of the first trait of this kind, in the order of the erosion table, that can choose.
+    """The slots at ``PLACES`` of the trait of this kind that eroded first; else of the first in the erosion table.
 
-    None where no such trait was read in the first generation.
+    A trait that too few slots show in the first generation is passed over; None where all are.
     """
     first = _generations(tables.images)[0]
     known = {trait.name: (family, trait) for family in families() for trait in family.traits}
-    for row in erosion.to_dict("records"):
+    passed_over = False
+    for row in erosion.sort_values("rank", kind="stable").to_dict("records"):
         family, trait = known.get(str(row["trait"]), (None, None))
         if family is None or trait is None or family.group not in _GROUPS[kind] or trait.subject == "image":
             continue
         scores, what, unit = _slot_scores(tables, family, trait, first)
         if len(scores) >= trait.n_min:
-            why = "eroded first" if row["verdict"] == "eroded" else "stands first in the table; none eroded"
+            why = _why(str(row["verdict"]), passed_over)
             slots = _at_places(scores, np.random.default_rng([seed, 7, *trait.name.encode()]))
             return Choice(trait, why, what, unit, first, len(scores), slots)
+        passed_over = True
     return None
+
+
+def _why(verdict: str, passed_over: bool) -> str:
+    of_these = ", of those that enough slots show" if passed_over else ""
+    if verdict == "eroded":
+        return f"eroded first{of_these}"
+    return f"stands first in the table{of_these}; none of them eroded"
 
 
 def _slot_scores(tables: Tables, family: Family, trait: Trait, generation: int) -> tuple[pd.Series, str, str]:
@@ -179,9 +190,9 @@ class _Pictures:
     def __init__(self, run: Path, tables: Tables, reference: Path | None) -> None:
         self._run, self._reference = run, reference
         self._tables = tables
-        self._places = {kind: tables.of(kind).groupby(["generation", "image"]).indices for kind in _READ}
-        self._slots = tables.images.groupby(["generation", "slot"]).indices
-        self.usual_eyes = _usual_eyes(tables.faces, tables.eyes)
+        self._places = {kind: _places(tables.of(kind), "image") for kind in _READ}
+        self._slots = _places(tables.images, "slot")
+        self._usual_eyes = _usual_eyes(tables)
 
     def columns(self, slots: Sequence[str]) -> list[int]:
         """The generations to show: the reference where it has these slots, then at most ``MAX_COLUMNS``."""
@@ -193,7 +204,7 @@ class _Pictures:
 
     def row(self, generation: int, slot: str) -> RowOf | None:
         """The slot's picture as a row of the table; of several the first by name."""
-        rows = _rows(self._tables.images, self._slots.get((generation, slot)))
+        rows = _rows(self._tables.images, self._slots.get((generation, slot), []))
         return min(rows, key=lambda row: str(row["image"]), default=None)
 
     def largest(self, kind: Kind, generation: int, image: str) -> RowOf | None:
@@ -206,10 +217,20 @@ class _Pictures:
         rows = [row for row in self._of("eye", generation, image) if row["face"] == face]
         return sorted(rows, key=lambda row: str(row["side"]))
 
-    def _of(self, kind: Subject, generation: int, image: str) -> list[RowOf]:
-        return _rows(self._tables.of(kind), self._places[kind].get((generation, image)))
+    def iris(self, eye: RowOf, slot: str, box: Box) -> Place | None:
+        """x, y and radius in pixels: as read, else where it lies in the slot's other generations, else in any face."""
+        if not math.isnan(eye["iris_radius_px"]):
+            return eye["iris_x_px"], eye["iris_y_px"], eye["iris_radius_px"]
+        usual = self._usual_eyes.get((slot, eye["side"])) or self._usual_eyes.get(("", eye["side"]))
+        if usual is None:
+            return None
+        x, y, radius = (box[2] - box[0]) * np.array(usual)
+        return box[0] + x, box[1] + y, radius
 
-    def pixels(self, row: Mapping[str, Any]) -> Pixels | str:
+    def _of(self, kind: Subject, generation: int, image: str) -> list[RowOf]:
+        return _rows(self._tables.of(kind), self._places[kind].get((generation, image), []))
+
+    def pixels(self, row: RowOf) -> Pixels | str:
         """The picture, or in words why it cannot be shown."""
         name = str(row["image"])
         root, inside = self._run, name
@@ -226,31 +247,44 @@ class _Pictures:
             return f"picture {problem.state.replace('_', ' ')}"
 
 
-def _rows(table: pd.DataFrame, places: NDArray[np.intp] | None) -> list[RowOf]:
-    if places is None:
-        return []
-    return [{str(key): value for key, value in row.items()} for row in table.iloc[places].to_dict("records")]
+def _places(table: pd.DataFrame, column: str) -> dict[tuple[int, str], list[int]]:
+    """At which positions of a table the rows of one generation and picture, or slot, stand."""
+    found: dict[tuple[int, str], list[int]] = {}
+    for at, (generation, name) in enumerate(zip(table["generation"], table[column], strict=True)):
+        found.setdefault((int(generation), str(name)), []).append(at)
+    return found
+
+
+def _rows(table: pd.DataFrame, places: Sequence[int]) -> list[RowOf]:
+    return [{str(key): value for key, value in row.items()} for row in table.iloc[list(places)].to_dict("records")]
 
 
 def _generations(pictures: pd.DataFrame) -> list[int]:
     return sorted(int(index) for index in set(pictures["generation"]) if index != REFERENCE_INDEX)
 
 
-def _usual_eyes(faces: pd.DataFrame, eyes: pd.DataFrame) -> Mapping[str, tuple[float, float, float]]:
-    """Of each side: x, y and radius of the iris in widths of the face's box from its corner, median over the run."""
-    read = eyes[eyes["iris_radius_px"].notna()].merge(faces[["generation", "image", "face", "box"]], how="inner")
+def _usual_eyes(tables: Tables) -> dict[tuple[str, str], Place]:
+    """Where irises lie in the box of their face, by slot and side, and by ``("", side)`` over all slots: medians.
+
+    x and y from the box's corner and the radius, all in widths of the box.
+    """
+    eyes = tables.eyes[tables.eyes["iris_radius_px"].notna()]
+    read = eyes.merge(tables.faces[["generation", "image", "face", "box"]], how="inner")
     boxes = np.array([(_floats(box) + (math.nan,) * 4)[:4] for box in read["box"]], dtype=np.float64).reshape(-1, 4)
     width = boxes[:, 2] - boxes[:, 0]
     place = pd.DataFrame(
         {
-            "side": read["side"].to_numpy(),
-            "x": (read["iris_x_px"].to_numpy() - boxes[:, 0]) / width,
-            "y": (read["iris_y_px"].to_numpy() - boxes[:, 1]) / width,
-            "radius": read["iris_radius_px"].to_numpy() / width,
+            "slot": read["image"].map(tables.images.set_index("image")["slot"]),
+            "side": read["side"],
+            "x": (read["iris_x_px"] - boxes[:, 0]) / width,
+            "y": (read["iris_y_px"] - boxes[:, 1]) / width,
+            "radius": read["iris_radius_px"] / width,
         }
     )
-    medians = place.groupby("side")[["x", "y", "radius"]].median().dropna()
-    return {str(side): (row["x"], row["y"], row["radius"]) for side, row in medians.iterrows()}
+    of_all = place.assign(slot="").groupby(["slot", "side"])[["x", "y", "radius"]].median()
+    of_each = place.groupby(["slot", "side"])[["x", "y", "radius"]].median()
+    medians = pd.concat([of_all, of_each]).dropna().reset_index()
+    return {(row["slot"], row["side"]): (row["x"], row["y"], row["radius"]) for row in medians.to_dict("records")}
 
 
 # --------------------------------------------------------------------------- cutting
@@ -305,13 +339,12 @@ def cut(pixels: Pixels, window: Window, largest_px: int) -> Crop:
 
 def _strip(kind: Kind, choice: Choice, pictures: _Pictures, seed: int) -> Strip:
     columns = pictures.columns([slot for slot, *_ in choice.slots])
-    show = _face_views if kind == "face" else _hand_views
     rows = [
         Row(
             slot=slot,
             place=place,
             reading=f"{score:.3g} {choice.unit}".strip(),
-            cells=[Cell(index, _cell(pictures, kind, index, slot, show)) for index in columns],
+            cells=[Cell(index, _cell(pictures, kind, index, slot)) for index in columns],
         )
         for slot, place, score in choice.slots
     ]
@@ -346,9 +379,7 @@ def _generation_name(index: int) -> str:
     return "reference" if index == REFERENCE_INDEX else f"generation {index}"
 
 
-def _cell(
-    pictures: _Pictures, kind: Kind, generation: int, slot: str, show: Callable[..., list[View]]
-) -> Sequence[View]:
+def _cell(pictures: _Pictures, kind: Kind, generation: int, slot: str) -> Sequence[View]:
     where = f"Slot {slot}, {_generation_name(generation)}: "
     row = pictures.row(generation, slot)
     pixels = pictures.pixels(row) if row else "no picture"
@@ -361,10 +392,12 @@ def _cell(
         words = f"no {kind} found"
         crop = cut(pixels, whole, FACE_PX)
         return [View(kind, crop, words, f"{where}{words}; the whole picture.", f"no_{kind}", is_read=False)]
-    return show(pictures, pixels, subject, where)
+    if kind == "hand":
+        return _hand_views(pixels, subject, where)
+    return _face_views(pictures, pixels, slot, subject, where)
 
 
-def _face_views(pictures: _Pictures, pixels: Pixels, face: Mapping[str, Any], where: str) -> list[View]:
+def _face_views(pictures: _Pictures, pixels: Pixels, slot: str, face: RowOf, where: str) -> list[View]:
     box: Box = face["box"]
     eyes = pictures.eyes(int(face["generation"]), str(face["image"]), int(face["face"]))
     roll_deg = float(face["roll_deg"])
@@ -374,30 +407,26 @@ def _face_views(pictures: _Pictures, pixels: Pixels, face: Mapping[str, Any], wh
     words = "" if state == OK else state.replace("_", " ")
     alternative = f"{where}face{', ' * bool(words)}{words}."
     view = View("face", cut(pixels, window, FACE_PX), words, alternative, state, state == OK, marks)
-    return [view, *(_eye_view(pictures, pixels, box, eye, roll_deg, where) for eye in eyes)]
+    return [view, *(_eye_view(pictures, pixels, slot, box, eye, roll_deg, where) for eye in eyes)]
 
 
 def _eye_view(
-    pictures: _Pictures, pixels: Pixels, box: Box, eye: Mapping[str, Any], roll_deg: float, where: str
+    pictures: _Pictures, pixels: Pixels, slot: str, box: Box, eye: RowOf, roll_deg: float, where: str
 ) -> View:
     words, side = _eye_words(eye), str(eye["side"]).replace("_", " ")
     state = str(eye["catchlight_state"])
     alternative = f"{where}eye at {side}, {'catchlight: ' * (state == OK)}{words}."
     is_read = state in (OK, "no_highlight")
-    if not math.isnan(eye["iris_radius_px"]):
-        x, y, radius = eye["iris_x_px"], eye["iris_y_px"], eye["iris_radius_px"]
-    elif eye["side"] in pictures.usual_eyes:
-        x, y, radius = pictures.usual_eyes[eye["side"]]
-        width = box[2] - box[0]
-        x, y, radius = box[0] + x * width, box[1] + y * width, radius * width
-    else:
+    place = pictures.iris(eye, slot, box)
+    if place is None:
         return View("eye", None, words, alternative, state, is_read)
+    x, y, radius = place
     window = window_around(x, y, 2 * EYE_REACH * radius, pixels)
     mark = _iris_mark(eye, window, roll_deg)
     return View("eye", cut(pixels, window, EYE_PX), words, alternative, state, is_read, [mark] if mark else [])
 
 
-def _iris_mark(eye: Mapping[str, Any], window: Window, roll_deg: float) -> IrisMark | None:
+def _iris_mark(eye: RowOf, window: Window, roll_deg: float) -> IrisMark | None:
     if math.isnan(eye["iris_radius_px"]) or math.isnan(roll_deg):
         return None
     x, y = window.place(eye["iris_x_px"], eye["iris_y_px"])
@@ -406,7 +435,7 @@ def _iris_mark(eye: Mapping[str, Any], window: Window, roll_deg: float) -> IrisM
     return IrisMark(x, y, window.length(eye["iris_radius_px"]), roll_deg, glint if is_read else None)
 
 
-def _eye_words(eye: Mapping[str, Any]) -> str:
+def _eye_words(eye: RowOf) -> str:
     """Where the glint is: ``11 o'clock``, ``central``; or why there is none."""
     state = str(eye["catchlight_state"])
     if state != OK:
@@ -416,7 +445,7 @@ def _eye_words(eye: Mapping[str, Any]) -> str:
     return f"{round(eye['catchlight_clock_deg'] / 30) % 12 or 12} o'clock"
 
 
-def _hand_views(_: _Pictures, pixels: Pixels, hand: Mapping[str, Any], where: str) -> list[View]:
+def _hand_views(pixels: Pixels, hand: RowOf, where: str) -> list[View]:
     window = _around_box(hand["box"], HAND_ROOM, pixels)
     state, words = str(hand["finger_state"]), _hand_words(hand)
     crop = cut(pixels, window, HAND_PX)
@@ -435,7 +464,7 @@ def _hand_views(_: _Pictures, pixels: Pixels, hand: Mapping[str, Any], where: st
     ]
 
 
-def _hand_words(hand: Mapping[str, Any]) -> str:
+def _hand_words(hand: RowOf) -> str:
     if hand["finger_state"] != OK:
         return str(hand["finger_state"]).replace("_", " ")
     n = int(hand["finger_count"])
@@ -443,7 +472,7 @@ def _hand_words(hand: Mapping[str, Any]) -> str:
     return f"{digits}, fused: {hand['fused_pairs'].replace(',', ', ')}" if hand["fused_pairs"] else digits
 
 
-def _fused_marks(hand: Mapping[str, Any], tips: Sequence[Point], window: Window) -> list[FusedMark]:
+def _fused_marks(hand: RowOf, tips: Sequence[Point], window: Window) -> list[FusedMark]:
     """A bar across each fused finger, below its tip, square to the way to the middle of the hand's box."""
     if hand["finger_extra"] > 0:
         return []

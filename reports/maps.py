@@ -16,7 +16,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports.charts import BAR, DATA, GRID, INK, MUTED, PAGE_PT, PAPER, _axes, _figure, _png, _say, _style, _svg
+from reports.charts import DATA, GRID, INK, MUTED, PAGE_PT, PAPER, _axes, _figure, _png, _say, _style, _svg
 from reports.inline import ChartFiles
 from reports.words import clean, generation, number, percent
 
@@ -26,7 +26,7 @@ REFERENCE = -1
 """The generation of the reference folder's rows."""
 MAX_PANELS = 14
 """Of more generations the first, the last, and others evenly between them."""
-PANELS_A_ROW = 7
+PANELS_A_ROW = 8
 BANDWIDTH = 0.1
 """Of the kernel behind the density of glints, in iris radii: a glint's own radius is 0.1 to 0.2."""
 TIMES_EVEN = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -38,9 +38,8 @@ MAX_DOTS = 250
 MOST_DIGITS = 7
 """Hands of this many digits and more share a bar."""
 
-_PANEL_PT, _GAP_PT, _HEAD_PT, _FOOT_PT = 64.0, 6.0, 12.0, 21.0
-_LEFT_PT = 20.0
-_OPACITY = (0.13, 0.27, 0.42, 0.58, 0.78, 1.0)
+_WIDEST_PANEL_PT, _GAP_PT, _HEAD_PT, _FOOT_PT, _MARGIN_PT = 84.0, 7.0, 12.0, 25.0, 6.0
+_OPACITY = (0.16, 0.32, 0.5, 0.68, 0.85, 1.0)
 _GRID_POINTS = 72
 
 
@@ -134,7 +133,7 @@ def catchlight_map(eyes: pd.DataFrame, panels: Sequence[int]) -> Map | None:
     )
     rule = (
         "The main catchlight of every eye in which one was read, left and right eyes together, as seen in the picture "
-        "with the head’s roll taken out; 12 o’clock is up, the circle is the edge of the iris. Shade: how many times "
+        "with the head's roll taken out; 12 o'clock is up, the circle is the edge of the iris. Shade: how many times "
         f"denser than glints spread evenly over the iris (steps at {', '.join(f'{level:g}' for level in TIMES_EVEN)}; "
         f"Gaussian kernel of {BANDWIDTH:g} iris radii), the same in every panel; single dots below "
         f"{FEWEST_FOR_DENSITY} glints. Half of the glints lie within the distance given of their median place."
@@ -142,14 +141,15 @@ def catchlight_map(eyes: pd.DataFrame, panels: Sequence[int]) -> Map | None:
     return _map("map-catchlights", "Where the light sits in the iris", rule, panels, draw, table)
 
 
-def density(places: Floats, at: Floats) -> Floats:
+def density(places: Floats, x: Floats, y: Floats) -> Floats:
     """How many times denser than spread evenly over the unit disc points lie, by a Gaussian kernel of ``BANDWIDTH``.
 
-    ``places``: (n, 2), n > 0. ``at``: (..., 2). Returns (...,); its integral over the plane is pi.
+    ``places``: (n, 2), n > 0. ``x``, ``y``: (w,), (h,). Returns (h, w); its integral over the plane is pi.
     """
-    distance2 = ((at[..., np.newaxis, :] - places) ** 2).sum(axis=-1)
-    kernel = np.exp(-distance2 / (2 * BANDWIDTH**2)) / (2 * math.pi * BANDWIDTH**2)
-    return np.asarray(math.pi * kernel.mean(axis=-1), dtype=np.float64)
+    across, down = (
+        np.exp(-((at[:, np.newaxis] - places[:, axis]) ** 2) / (2 * BANDWIDTH**2)) for axis, at in enumerate((x, y))
+    )
+    return np.asarray(down @ across.T / (2 * BANDWIDTH**2 * len(places)), dtype=np.float64)
 
 
 def half_within(places: Floats) -> float:
@@ -177,9 +177,8 @@ def _draw_glints(axes: Axes, places: Floats) -> None:
         axes.plot(*places.T, linestyle="none", marker="o", markersize=2.2, color=DATA, markeredgewidth=0)
         return
     side = np.linspace(-1.2, 1.2, _GRID_POINTS)
-    shown = density(places, np.stack(np.meshgrid(side, side), axis=-1))
     colours = [to_rgba(DATA, opacity) for opacity in _OPACITY]
-    axes.contourf(side, side, shown, levels=[*TIMES_EVEN, 1e9], colors=colours)
+    axes.contourf(side, side, density(places, side, side), levels=[*TIMES_EVEN, 1e9], colors=colours)
 
 
 def _glint_lines(places: Floats) -> Sequence[str]:
@@ -211,9 +210,11 @@ def embedding_map(embeddings: pd.DataFrame, panels: Sequence[int]) -> Map | None
     dots = {g: _some(places, rng) for g, places in flat.items()}
 
     def draw(axes: Axes, g: int) -> Sequence[str]:
-        axes.plot(*behind.T, linestyle="none", marker="o", markersize=1.6, color=BAR, alpha=0.45, markeredgewidth=0)
+        axes.plot(*behind.T, linestyle="none", marker="o", markersize=1.6, color=MUTED, alpha=0.55, markeredgewidth=0)
         if g != reference:
-            axes.plot(*dots[g].T, linestyle="none", marker="o", markersize=1.9, color=DATA, alpha=0.8, markeredgewidth=0)
+            axes.plot(
+                *dots[g].T, linestyle="none", marker="o", markersize=1.9, color=DATA, alpha=0.8, markeredgewidth=0
+            )
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
         _frame(axes)
         return _n(len(flat[g]), "face"), f"spread {percent(spread[g])}"
@@ -324,9 +325,7 @@ def digit_shares(counts: Floats) -> Floats:
 # --------------------------------------------------------------------------- panels
 
 
-def _map(
-    name: str, title: str, rule: str, panels: Sequence[int], draw: Draw, table: pd.DataFrame
-) -> Map:
+def _map(name: str, title: str, rule: str, panels: Sequence[int], draw: Draw, table: pd.DataFrame) -> Map:
     with _style(name):
         figure, lines = _figure_of_panels(panels, draw)
         said = "; ".join(f"{_named(g)}: {', '.join(filter(None, of))}" for g, of in zip(panels, lines, strict=True))
@@ -337,19 +336,21 @@ def _map(
 
 def _figure_of_panels(panels: Sequence[int], draw: Draw) -> tuple[Figure, list[Sequence[str]]]:
     n_rows = -(-len(panels) // PANELS_A_ROW)
-    row_pt = _HEAD_PT + _PANEL_PT + _FOOT_PT
+    n_columns = -(-len(panels) // n_rows)
+    side = min(_WIDEST_PANEL_PT, (PAGE_PT - 2 * _MARGIN_PT + _GAP_PT) / n_columns - _GAP_PT)
+    row_pt = _HEAD_PT + side + _FOOT_PT
     height = n_rows * row_pt + 4
     figure = _figure(PAGE_PT, height)
     lines = []
     for index, g in enumerate(panels):
-        row, column = divmod(index, PANELS_A_ROW)
-        left = _LEFT_PT + column * (_PANEL_PT + _GAP_PT)
-        bottom = height - 2 - row * row_pt - _HEAD_PT - _PANEL_PT
-        axes = _axes(figure, (left, bottom, _PANEL_PT, _PANEL_PT), f"panel-{index}")
+        row, column = divmod(index, n_columns)
+        left = _MARGIN_PT + column * (side + _GAP_PT)
+        bottom = height - 2 - row * row_pt - _HEAD_PT - side
+        axes = _axes(figure, (left, bottom, side, side), f"panel-{index}")
         below = draw(axes, g)
-        _say(figure, left + _PANEL_PT / 2, bottom + _PANEL_PT + 4, _named(g), weight="bold", ha="center", size=6.6)
+        _say(figure, left + side / 2, bottom + side + 4, _named(g), weight="bold", ha="center", size=6.6)
         for nth, line in enumerate(below):
-            _say(figure, left + _PANEL_PT / 2, bottom - 8 - 7.2 * nth, line, color=MUTED, ha="center", size=6)
+            _say(figure, left + side / 2, bottom - 8 - 7.2 * nth, line, color=MUTED, ha="center", size=6)
         lines.append(below)
     return figure, lines
 
