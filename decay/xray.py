@@ -28,6 +28,7 @@ from detectors.geometry import angle_difference_deg
 from detectors.registry import families
 from detectors.trait import OK, Family, Reading, Subject, Trait
 from reports.strips import Cell, Crop, FusedMark, IrisMark, Point, Row, Strip, StripsSection, View
+from reports.words import clean
 
 Kind = Literal["face", "hand"]
 Box = tuple[float, float, float, float]
@@ -341,7 +342,7 @@ def _strip(kind: Kind, choice: Choice, pictures: _Pictures, seed: int) -> Strip:
     columns = pictures.columns([slot for slot, *_ in choice.slots])
     rows = [
         Row(
-            slot=slot,
+            slot=clean(slot),
             place=place,
             reading=f"{score:.3g} {choice.unit}".strip(),
             cells=[Cell(index, _cell(pictures, kind, index, slot)) for index in columns],
@@ -380,7 +381,7 @@ def _generation_name(index: int) -> str:
 
 
 def _cell(pictures: _Pictures, kind: Kind, generation: int, slot: str) -> Sequence[View]:
-    where = f"Slot {slot}, {_generation_name(generation)}: "
+    where = f"Slot {clean(slot)}, {_generation_name(generation)}: "
     row = pictures.row(generation, slot)
     pixels = pictures.pixels(row) if row else "no picture"
     if row is None or isinstance(pixels, str):
@@ -446,20 +447,19 @@ def _eye_words(eye: RowOf) -> str:
 
 
 def _hand_views(pixels: Pixels, hand: RowOf, where: str) -> list[View]:
-    window = _around_box(hand["box"], HAND_ROOM, pixels)
     state, words = str(hand["finger_state"]), _hand_words(hand)
-    crop = cut(pixels, window, HAND_PX)
-    if state != OK:
-        return [View("hand", crop, words, f"{where}hand, {words}.", state, is_read=False)]
-    tips = _tips(str(hand["finger_tips"]))
+    tips = _tips(str(hand["finger_tips"])) if state == OK else []
+    window = _around_box(_with_points(hand["box"], tips), HAND_ROOM, pixels)
     return [
         View(
             kind="hand",
-            crop=crop,
+            crop=cut(pixels, window, HAND_PX),
             words=words,
             alternative=f"{where}hand, {words}.",
+            state=state,
+            is_read=state == OK,
             tips=[window.place(x, y) for x, y in tips],
-            fused=_fused_marks(hand, tips, window),
+            fused=_fused_marks(hand, tips, window) if state == OK else (),
         )
     ]
 
@@ -469,7 +469,7 @@ def _hand_words(hand: RowOf) -> str:
         return str(hand["finger_state"]).replace("_", " ")
     n = int(hand["finger_count"])
     digits = f"{n} digit" + ("" if n == 1 else "s")
-    return f"{digits}, fused: {hand['fused_pairs'].replace(',', ', ')}" if hand["fused_pairs"] else digits
+    return f"{digits}, fused: {clean(hand['fused_pairs']).replace(',', ', ')}" if hand["fused_pairs"] else digits
 
 
 def _fused_marks(hand: RowOf, tips: Sequence[Point], window: Window) -> list[FusedMark]:
@@ -519,6 +519,12 @@ def fused_digits(fused_pairs: str, n_digits: int) -> dict[int, tuple[str, ...]]:
 def _around_box(box: Box, room: float, pixels: Pixels) -> Window:
     x0, y0, x1, y1 = box
     return window_around((x0 + x1) / 2, (y0 + y1) / 2, room * max(x1 - x0, y1 - y0), pixels)
+
+
+def _with_points(box: Box, points: Sequence[Point]) -> Box:
+    """The smallest box that holds a box and these points."""
+    xs, ys = ([box[axis], box[axis + 2], *(point[axis] for point in points)] for axis in (0, 1))
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _area(box: Box) -> float:

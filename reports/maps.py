@@ -35,7 +35,7 @@ FEWEST_FOR_DENSITY = 8
 """Fewer glints than this are drawn as dots alone: a kernel would draw a mountain under each."""
 MAX_DOTS = 250
 """Faces drawn in one panel; of more as many by chance, with seed 0."""
-MOST_DIGITS = 7
+MOST_DIGITS = 6
 """Hands of this many digits and more share a bar."""
 
 _WIDEST_PANEL_PT, _GAP_PT, _HEAD_PT, _FOOT_PT, _MARGIN_PT = 84.0, 7.0, 12.0, 25.0, 6.0
