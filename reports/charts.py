@@ -13,7 +13,7 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ DATA, ONSET = "#0072b2", "#d55e00"
 """Blue and vermillion of the palette of Okabe & Ito (2008), told apart under every common colour blindness."""
 GROUP_COLOURS = {"eyes": "#0072b2", "hands": "#e69f00", "face": "#009e73", "light": "#cc79a7", "image": "#999999"}
 PNG_DPI = 200
+SUFFIXES = ("svg", "png")
+Progress = Callable[[str, int, int], None]
+"""(what, done, of how many)"""
 COLUMN_PT, PAGE_PT = 252.0, 519.0
 """Widths of a journal's single column (89 mm) and of its page (183 mm), in points."""
 CHART_PT = (COLUMN_PT, 190.0)
@@ -283,7 +286,8 @@ _THIN = 0.45
 def overview_chart(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping[str, Any]) -> Figure:
     """Retention of every trait (rows, what eroded first on top) in every generation (columns), under the verdict.
 
-    Cells without a retention are hatched; a diamond marks the onset, a bar its interval; the column at the right says it in numbers.
+    Cells without a retention are hatched; a diamond marks the onset, a bar its interval; the column at the right says
+    it in numbers.
     """
     return _overview_figure(courses(traits, erosion), _heading(verdict))
 
@@ -432,20 +436,29 @@ def _unmeasured(x: float, y: float, width: float, height: float) -> Rectangle:
 # --------------------------------------------------------------------------- files
 
 
-def write_charts(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write ``overview`` and one chart for each trait into ``folder``, as SVG and PNG; the same tables, the same bytes.
+def write_charts(
+    traits: pd.DataFrame,
+    erosion: pd.DataFrame,
+    verdict: Mapping[str, Any],
+    folder: Path,
+    suffixes: Sequence[str] = SUFFIXES,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write ``overview`` and one chart for each trait into ``folder``, by default as SVG and PNG.
 
-    Returns the files written, overview first. Creates the folder. Raises OSError if it cannot be written.
+    The same tables, the same bytes. Returns the files written, overview first. Creates the folder. Raises OSError if it
+    cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = courses(traits, erosion)
     reference_label = clean(verdict.get("reference")) or "reference"
-    written = _write(
-        _overview_figure(found, _heading(verdict)), folder / "overview", overview_alternative(found, verdict)
-    )
-    for c in found:
+    overview = _overview_figure(found, _heading(verdict))
+    written = _write(overview, folder / "overview", overview_alternative(found, verdict), suffixes)
+    for done, c in enumerate(found, start=1):
         figure = _decay_figure(c, reference_label)
-        written += _write(figure, folder / chart_name(c.trait), alternative(c, reference_label))
+        written += _write(figure, folder / chart_name(c.trait), alternative(c, reference_label), suffixes)
+        if progress:
+            progress("charts", done, len(found))
     return written
 
 
@@ -465,12 +478,20 @@ def overview_alternative(found: Sequence[Course], verdict: Mapping[str, Any]) ->
     return f"{_heading(verdict)} Onset by generation: {listed}. {len(found) - len(eroded)} traits without."
 
 
-def _write(figure: Figure, stem: Path, description: str) -> list[Path]:
-    svg, png = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")
+def _write(figure: Figure, stem: Path, description: str, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    makers = {"svg": _svg, "png": _png, "pdf": _pdf}
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in suffixes]
     with _style(stem.name):
-        svg.write_bytes(_svg(figure, description))
-        png.write_bytes(_png(figure, description))
-    return [svg, png]
+        for path, suffix in zip(paths, suffixes, strict=True):
+            path.write_bytes(makers[suffix](figure, description))
+    return paths
+
+
+def _pdf(figure: Figure, description: str) -> bytes:
+    """PDF that holds its fonts, for papers."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="pdf", metadata={"Title": description, "CreationDate": None})
+    return drawn.getvalue()
 
 
 def _svg(figure: Figure, description: str) -> bytes:

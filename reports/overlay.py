@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ from reports.charts import (
     PAPER,
     SHARE_BOX,
     VALUE_BOX,
+    Progress,
     _axes,
     _draw_levels,
     _figure,
@@ -26,6 +28,8 @@ from reports.charts import (
     _say,
     _style,
     _value_range,
+    _write,
+    chart_name,
 )
 from reports.course import Course, Floats, embedder_text, onset_text
 from reports.panels import LOOKS
@@ -66,6 +70,23 @@ def arms_chart(arms: Sequence[tuple[str, Course]], reference_label: str) -> Figu
         _head(figure, arms, CHART_PT[1] + extra)
         _legend(figure, [clean(name) for name, _ in arms])
     return figure
+
+
+def write_arms_charts(
+    traits: Sequence[Sequence[tuple[str, Course]]],
+    reference_label: str,
+    folder: Path,
+    progress: Progress | None = None,
+) -> None:
+    """Write a chart for each trait into ``folder``, as SVG and PNG. ``traits``: of each, (name, course) of every run.
+
+    Creates the folder. Raises OSError if it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for done, arms in enumerate(traits, start=1):
+        _write(arms_chart(arms, reference_label), folder / chart_name(arms[0][1].trait), arms_alternative(arms))
+        if progress:
+            progress("charts", done, len(traits))
 
 
 def legend_height(n_arms: int) -> float:
