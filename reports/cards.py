@@ -112,7 +112,8 @@ def _line(c: Course, nth: int) -> tuple[str, ...]:
 
 
 def _said(c: Course, line: Sequence[str]) -> str:
-    return f"Generation {line[0]}: {_value_text(c, line)}, retention {line[3]}, measured {line[4]}"
+    kept = "below 0 %" if line[3].startswith("\N{MINUS SIGN}") else line[3]  # how far below says nothing of use
+    return f"Generation {line[0]}: {_value_text(c, line)}, retention {kept}, measured {line[4]}"
 
 
 def _value_text(c: Course, line: Sequence[str]) -> str:

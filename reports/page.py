@@ -110,10 +110,17 @@ def chart_files(folder: Path, tables: Mapping[str, str]) -> dict[str, ChartFiles
 
 
 def rivals(verdict: Mapping[str, Any]) -> list[tuple[str, float, str]]:
-    """The families that fell first in any resample: (name, share, in words), the likeliest on top."""
+    """The families that fell first in any resample: (name, share, in words), the likeliest on top.
+
+    Rounded down, as in the verdict's sentence: 79.6 % is not the 80 % that naming takes.
+    """
     shares = {clean(name): float(share) for name, share in (verdict.get("p_families") or {}).items()}
     told = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
-    return [(GROUP_TITLES.get(name, name.capitalize()), share, percent(share)) for name, share in told if share > 0]
+    return [(GROUP_TITLES.get(name, name.capitalize()), share, _floor_percent(share)) for name, share in told if share > 0]
+
+
+def _floor_percent(share: float) -> str:
+    return f"{math.floor(100 * share + 1e-9)} %" if share >= 0.01 else "< 1 %"
 
 
 def fates(found: Sequence[Course]) -> list[tuple[int, str]]:
