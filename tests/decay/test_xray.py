@@ -253,6 +253,22 @@ def test_damaged_boxes_and_tips_are_no_crash(run: Path, tables: Tables) -> None:
     assert all(not view.tips for view in views(section, "hand"))
 
 
+def test_a_reference_outside_the_run_is_opened_where_it_lies(
+    run: Path, tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    elsewhere = shutil.copytree(run / "gen_00", tmp_path / "elsewhere")
+    copy = tmp_path / "copy"
+    shutil.copytree(run / "gen_00", copy / "gen_00")
+    tables = load_tables(write_run(copy, elsewhere) / "measures")
+    strip, *_ = open_strips(copy, tables, ERODED, seed=0, reference=elsewhere).strips
+    assert strip.columns == ["reference", "generation 0"]
+    for row in strip.rows:
+        first, second = (cell.views for cell in row.cells)
+        assert [view.crop for view in first] == [view.crop for view in second]
+    blind, *_ = open_strips(copy, tables, ERODED, seed=0).strips
+    assert {view.words for row in blind.rows for view in row.cells[0].views} == {"picture not at hand"}
+
+
 # --------------------------------------------------------------------------- cutting
 
 
