@@ -379,7 +379,7 @@ def _draw_onset_interval(axes: Axes, c: Course, generations: np.ndarray[Any, Any
     left = float(np.interp(c.onset_low, generations, columns)) if math.isfinite(c.onset_low) else 0.0
     right = float(np.interp(c.onset_high, generations, columns)) if math.isfinite(c.onset_high) else len(generations)
     if right > left:
-        axes.plot([left, right], [y, y], gid="onset_interval", **_WHISKER)
+        axes.plot([left, right], [y, y], gid=f"onset_interval-{y:.0f}", **_WHISKER)
 
 
 def _name_row(figure: Figure, c: Course, y: float) -> None:
