@@ -40,6 +40,8 @@ RowOf = dict[str, Any]
 
 PLACES: Mapping[str, float] = {"low tail": 0.1, "middle": 0.5, "high tail": 0.9}
 """Which slots are shown: the quantiles of the chosen trait's reading at which they stand."""
+LEAST_SHARE = 0.05
+"""Of the first generation's slots that a trait must be read in to choose: less is a detector's slips."""
 MAX_COLUMNS = 12
 """Generations shown; of a longer run the first, the last, and others evenly between them."""
 FACE_PX, EYE_PX, HAND_PX = 192, 128, 192
@@ -112,13 +114,14 @@ def choose_slots(tables: Tables, erosion: pd.DataFrame, kind: Kind, seed: int) -
     """
     first = _generations(tables.images)[0]
     known = {trait.name: (family, trait) for family in families() for trait in family.traits}
+    fewest = max(len(PLACES), LEAST_SHARE * tables.images.loc[tables.images["generation"] == first, "slot"].nunique())
     passed_over = False
     for row in erosion.sort_values("rank", kind="stable").to_dict("records"):
         family, trait = known.get(str(row["trait"]), (None, None))
         if family is None or trait is None or family.group not in _GROUPS[kind] or trait.subject == "image":
             continue
         scores, what, unit = _slot_scores(tables, family, trait, first)
-        if len(scores) >= trait.n_min:
+        if len(scores) >= fewest:
             why = _why(str(row["verdict"]), passed_over)
             slots = _at_places(scores, np.random.default_rng([seed, 7, *trait.name.encode()]))
             return Choice(trait, why, what, unit, first, len(scores), slots)
@@ -160,7 +163,8 @@ def _of_reading(column: pd.Series, reading: Reading) -> tuple[pd.Series, str, st
     if reading.kind == "number" and reading.high != 360:
         return column.astype(float), reading.label, reading.unit
     if reading.kind == "number":
-        mean = float(np.angle(np.exp(1j * np.radians(column.astype(float))).mean(), deg=True))
+        turns = np.exp(1j * np.radians(column.to_numpy(np.float64)))
+        mean = float(np.angle(np.nanmean(turns), deg=True)) if len(turns) else math.nan
         away = column.map(lambda degrees: angle_difference_deg(degrees, mean))
         return away, f"{reading.label}, distance from the common direction", reading.unit
     if reading.kind == "word":
@@ -420,7 +424,7 @@ def _eye_view(
     is_read = state in (OK, "no_highlight")
     place = pictures.iris(eye, slot, box)
     if place is None:
-        return View("eye", None, words, alternative, state, is_read)
+        return View("eye", None, f"eye: {words}", alternative, state, is_read)
     x, y, radius = place
     window = window_around(x, y, 2 * EYE_REACH * radius, pixels)
     mark = _iris_mark(eye, window, roll_deg)

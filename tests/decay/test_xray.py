@@ -186,8 +186,20 @@ def test_states_directions_words_and_vectors_can_choose(tables: Tables, trait: s
     assert np.isfinite(scores).all()
 
 
+def test_directions_are_told_by_their_distance_from_the_common_one_across_12_o_clock(tables: Tables) -> None:
+    faces = sorted(set(tables.images.loc[tables.images["image"].str.startswith("gen_00/face"), "image"]))
+    clocks = dict(zip(faces, [340.0, 350.0, 20.0, 10.0, 1.0, 345.0, 15.0], strict=True))
+    eyes = tables.eyes[tables.eyes["image"].isin(faces)].assign(catchlight_state="ok")
+    eyes["catchlight_clock_deg"] = eyes["image"].map(clocks)
+    choice = choose_slots(replace(tables, eyes=eyes), erosion("catchlight_clock_spread"), "face", 0)
+    assert choice is not None
+    # The common direction is 0.14 degrees; of seven the quantiles are the second, the fourth and the sixth.
+    assert [slot for slot, *_ in choice.slots] == ["face_3", "face_6", "face_2"]
+    assert [score for *_, score in choice.slots] == pytest.approx([9.86, 14.86, 19.86], abs=0.03)
+
+
 def test_a_trait_that_too_few_slots_show_is_passed_over(run: Path, tables: Tables) -> None:
-    few = replace(tables, hands=tables.hands.iloc[:3])
+    few = replace(tables, hands=tables.hands.iloc[:2])
     assert choose_slots(few, ERODED, "hand", 0) is None
     section = open_strips(run, few, ERODED, seed=0)
     assert section.notes == ("No strip of hands: too few could be read in the first generation.",)
