@@ -17,10 +17,10 @@ from decay.printing import find_browser
 IMAGES = Path(__file__).with_name("images")
 WIDTH_PX, HEIGHT_PX = 1240, 940
 SHOTS = (
-    ("report", ["header"], "light", 1.0),
-    ("report_strips", ["#strips .strip"], "light", 0.62),
-    ("report_maps", ["#catchlight_map"], "dark", 1.0),
-    ("report_charts", ["#group-1"], "dark", 0.72),
+    ("report", "header", "light", 1.0),
+    ("report_strips", "#strips .strip", "light", 0.9),
+    ("report_maps", "#maps", "dark", 0.5),
+    ("report_charts", "#group-1", "dark", 0.5),
 )
 """Name, what is shown, colours, and the share of the window's height that it is given."""
 
@@ -31,7 +31,7 @@ def main(run: Path) -> None:
         browser = driver.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX}, device_scale_factor=1.5)
         page.goto((run / "measures" / "report.html").resolve().as_uri())
-        for name, (selector, *_), colours, share in SHOTS:
+        for name, selector, colours, share in SHOTS:
             page.emulate_media(color_scheme=colours, reduced_motion="reduce")
             write_shot(page, selector, share, IMAGES / f"{name}.png")
         browser.close()
