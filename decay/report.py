@@ -81,7 +81,7 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
     """The page of one run, with its charts as they lie in the folder ``charts``. Opens the run's pictures."""
     settings = found.run.get("settings", {})
     reference = settings.get("reference")
-    texts = {chart_name(clean(name)): csv_text(part) for name, part in found.traits.groupby("trait", sort=False)}
+    texts = {chart_name(clean(name)): _numbers(part) for name, part in found.traits.groupby("trait", sort=False)}
     texts[OVERVIEW] = csv_text(found.erosion)
     named = tables.named()
     return render_page(
@@ -120,11 +120,16 @@ def _report_of_several(runs: Sequence[Path], form: ReportForm, out: Path | None,
 def _arms_texts(arms: Sequence[ArmTables]) -> dict[str, str]:
     """The rows of every trait, of all runs, as CSV by ``chart_name``."""
     return {
-        chart_name(pair[0][1].trait): csv_text(
+        chart_name(pair[0][1].trait): _numbers(
             pd.concat([_rows_of(arm, c.trait) for arm, (_, c) in zip(arms, pair, strict=True)])
         )
         for pair in arms_by_trait(arms)
     }
+
+
+def _numbers(rows: pd.DataFrame) -> str:
+    """Rows of traits.csv as CSV, less what is the same in each and a third of their length."""
+    return csv_text(rows.drop(columns=["source", "limits"], errors="ignore"))
 
 
 def _rows_of(arm: ArmTables, trait: str) -> pd.DataFrame:
