@@ -116,7 +116,9 @@ def rivals(verdict: Mapping[str, Any]) -> list[tuple[str, float, str]]:
     """
     shares = {clean(name): float(share) for name, share in (verdict.get("p_families") or {}).items()}
     told = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
-    return [(GROUP_TITLES.get(name, name.capitalize()), share, _floor_percent(share)) for name, share in told if share > 0]
+    return [
+        (GROUP_TITLES.get(name, name.capitalize()), share, _floor_percent(share)) for name, share in told if share > 0
+    ]
 
 
 def _floor_percent(share: float) -> str:
