@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo
 DATA ?= ../shared/data
 
-.PHONY: help setup dev demo test accuracy bench-hands lock clean
+.PHONY: help setup dev demo test accuracy pictures bench-hands lock clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
 
@@ -39,6 +39,9 @@ test: dev ## lint, types, layers, tests
 
 accuracy: setup ## measure the instrument: docs/accuracy.md and the sheet of hands in docs/images
 	$(BIN)/decay calibrate --photographs $(DATA) --hands-sheet docs/images/hands.png
+
+pictures: demo dev ## screenshots of the demo's page, for the documents
+	$(BIN)/python docs/pictures.py $(OUT)
 
 bench-hands: setup ## what counting digits costs beside finding the hand
 	$(BIN)/python -m benchmarks.hands

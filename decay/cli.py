@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from decay.errors import DecayError, ModelError
-from decay.settings import MeasureSettings, Rule
+from decay.settings import MeasureSettings, ReportForm, Rule
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -136,6 +136,29 @@ def verdict(
             from reports.terminal import summary
 
             out.print(summary(traits_csv, erosion_csv, record), markup=False)
+
+
+@app.command()
+def report(
+    runs: Runs,
+    form: Annotated[ReportForm, typer.Option("--format", help="pdf is printed by an installed Chromium.")] = (
+        ReportForm.HTML
+    ),
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="The file to write.", metavar="FILE", show_default="RUN/measures/report.FORMAT"),
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it when it is written.")] = False,
+) -> None:
+    """Write the report of a measured run: the page, Markdown or PDF. Several runs: laid over one another."""
+    with _explained():
+        from decay.report import write_report
+
+        with _bars("draw") as advance:
+            written = write_report(runs, form, out_file, progress=advance)
+        out.print(f"Written: {_plain(str(written))}", markup=False)
+        if open_it and typer.launch(str(written)) != 0:
+            raise DecayError(f"{written}: no program was found that opens it. Open it by hand.")
 
 
 @app.command()

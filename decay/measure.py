@@ -91,7 +91,7 @@ def measure(run: Path, settings: MeasureSettings | None = None, progress: Progre
         timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
         run_record = _run_record(lineage, outcomes, settings, models, embedder.name, version, timings)
         results = replace(results, run=run_record | {"repeat": repeats.record})
-        publish(results, folder)
+        publish(results, lineage.root)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())
     n_read = sum(outcome.fresh for outcome in outcomes.values())
     return Measured(folder, results, n_read, len(outcomes) - n_read - n_bad, n_bad)

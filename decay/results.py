@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ import pandas as pd
 
 from decay.compare import Comparison
 from decay.erosion import NEVER, Ranking, Verdict, first_below, judge, rank
+from decay.errors import DecayError
 from decay.files import csv_text, move_files, scratch_folder, to_json
+from decay.report import page_of
 from decay.settings import MeasureSettings, Rule
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
+from decay.verdict import Finding
 from reports.charts import write_charts
-from reports.page import write_page
 from reports.panels import write_comparison_chart
 
 FORMAT_VERSION = 1
@@ -160,16 +163,38 @@ def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, An
     }
 
 
-def publish(results: Results, folder: Path) -> None:
-    """Write every file of the contract: all of them aside, then each renamed; earlier files stand until that moment.
+def publish(results: Results, run: Path) -> None:
+    """Write every file of the contract under ``<run>/measures/``: all of them aside, then each renamed; earlier files
+    stand until that moment.
 
-    Raises OutputError when the disk is full or the folder read-only.
+    Raises OutputError when the disk is full or the folder read-only. Where the page cannot be made for any other reason
+    the tables are written all the same, an older page goes, and a DecayError says so.
     """
+    folder = run / "measures"
+    fault: Exception | None = None
     with scratch_folder(folder, folder) as scratch:
         write_tables(results, scratch)
-        write_charts(results.traits, results.erosion, results.verdict, scratch / "charts")
-        write_page(results.traits, results.erosion, results.verdict, results.run, scratch / "report.html")
+        try:
+            _write_page(results, run, scratch)
+        except OSError:
+            raise
+        except Exception as error:  # a fault of ours in a drawing must not cost hours of reading
+            fault = error
+            shutil.rmtree(scratch / "charts", ignore_errors=True)
+            (folder / "report.html").unlink(missing_ok=True)
         move_files(scratch, folder)
+    if fault is not None:
+        raise DecayError(
+            f"{folder}: every table is written, but charts and page could not be made "
+            f"({type(fault).__name__}: {fault}). For the verdict run: decay verdict {run}"
+        ) from fault
+
+
+def _write_page(results: Results, run: Path, folder: Path) -> None:
+    write_charts(results.traits, results.erosion, results.verdict, folder / "charts")
+    found = Finding(results.traits, results.erosion, results.verdict, results.run)
+    page = page_of(found, results.tables, run, folder / "charts")
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def write_tables(results: Results, folder: Path) -> None:

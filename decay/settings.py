@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+
+
+class ReportForm(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    MD = "md"
+    PDF = "pdf"
 
 
 @dataclass(frozen=True)

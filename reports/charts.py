@@ -13,7 +13,7 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.transforms import blended_transform_factory
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -39,8 +40,14 @@ DATA, ONSET = "#0072b2", "#d55e00"
 """Blue and vermillion of the palette of Okabe & Ito (2008), told apart under every common colour blindness."""
 GROUP_COLOURS = {"eyes": "#0072b2", "hands": "#e69f00", "face": "#009e73", "light": "#cc79a7", "image": "#999999"}
 PNG_DPI = 200
+SUFFIXES = ("svg", "png")
+Progress = Callable[[str, int, int], None]
+"""(what, done, of how many)"""
 COLUMN_PT, PAGE_PT = 252.0, 519.0
 """Widths of a journal's single column (89 mm) and of its page (183 mm), in points."""
+CHART_PT = (COLUMN_PT, 190.0)
+VALUE_BOX, SHARE_BOX = (44.0, 68.0, 158.0, 84.0), (44.0, 28.0, 158.0, 22.0)
+"""A decay chart's size, and its two panels: left, bottom, width and height in points."""
 _N_TICKS = 12
 _Y_LABEL = (-0.178, 0.5)
 
@@ -72,6 +79,7 @@ _STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
 }
 
 
@@ -104,9 +112,9 @@ def decay_chart(
 
 def _decay_figure(c: Course, reference_label: str) -> Figure:
     with _style():
-        figure = _figure(COLUMN_PT, 190)
-        main = _axes(figure, (44, 68, 158, 84), "value")
-        share = _axes(figure, (44, 28, 158, 22), "measured_share")
+        figure = _figure(*CHART_PT)
+        main = _axes(figure, VALUE_BOX, "value")
+        share = _axes(figure, SHARE_BOX, "measured_share")
         _draw_gaps(main, c)
         _draw_value(main, c)
         if c.is_measured:
@@ -257,6 +265,12 @@ _DIAMOND: dict[str, Any] = {
     "markeredgewidth": 0.9,
 }
 """Pale with a dark edge, so that it shows on every colour of the scale and in a dark page."""
+_WHISKER: dict[str, Any] = {
+    "color": "#fefefe",
+    "linewidth": 1.3,
+    "solid_capstyle": "butt",
+    "path_effects": [Stroke(linewidth=2.7, foreground="#101214"), Normal()],
+}
 _SECTIONS = (
     "eroded for good: first on top",
     "cannot tell",
@@ -272,7 +286,8 @@ _THIN = 0.45
 def overview_chart(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping[str, Any]) -> Figure:
     """Retention of every trait (rows, what eroded first on top) in every generation (columns), under the verdict.
 
-    Cells without a retention are hatched; a diamond marks the onset; the column at the right says it in numbers.
+    Cells without a retention are hatched; a diamond marks the onset, a bar its interval; the column at the right says
+    it in numbers.
     """
     return _overview_figure(courses(traits, erosion), _heading(verdict))
 
@@ -349,9 +364,22 @@ def _draw_section(
     for row, column in np.argwhere(~np.isfinite(kept)):
         axes.add_patch(_unmeasured(column, middles[row] - half, 1, 2 * half))
     columns = {float(g): index for index, g in enumerate(generations)}
+    for middle, c in zip(middles, members, strict=True):
+        _draw_onset_interval(axes, c, generations, middle)
     marks = [(columns[c.onset] + 0.5, middles[row]) for row, c in enumerate(members) if c.onset in columns]
     if marks:
         axes.plot(*np.transpose(marks), gid="onset", **_DIAMOND)
+
+
+def _draw_onset_interval(axes: Axes, c: Course, generations: np.ndarray[Any, Any], y: float) -> None:
+    """A bar from the earliest to the latest onset; an end that was never reached runs out of the map."""
+    if not math.isfinite(c.onset) or not (math.isfinite(c.onset_low) or math.isfinite(c.onset_high)):
+        return
+    columns = np.arange(len(generations)) + 0.5
+    left = float(np.interp(c.onset_low, generations, columns)) if math.isfinite(c.onset_low) else 0.0
+    right = float(np.interp(c.onset_high, generations, columns)) if math.isfinite(c.onset_high) else len(generations)
+    if right > left:
+        axes.plot([left, right], [y, y], gid=f"onset_interval-{y:.0f}", **_WHISKER)
 
 
 def _name_row(figure: Figure, c: Course, y: float) -> None:
@@ -383,8 +411,8 @@ def _finish_overview(figure: Figure, axes: Axes, generations: np.ndarray[Any, An
 
 def _draw_key(figure: Figure) -> None:
     """What the cells mean: the colour scale, the hatch, the diamond, thin cells, below the names of the rows."""
-    key = _axes(figure, (44, 10, 160, 30), "key")
-    key.set(xlim=(0, 160), ylim=(0, 30), xticks=[], yticks=[])
+    key = _axes(figure, (44, 10, 165, 30), "key")
+    key.set(xlim=(0, 165), ylim=(0, 30), xticks=[], yticks=[])
     key.spines[:].set_visible(False)
     key.text(0, 22, "retention (reference = 100 %)", size=6.2, color=MUTED)
     ramp = np.linspace(0, 1, 49)
@@ -398,8 +426,9 @@ def _draw_key(figure: Figure) -> None:
     key.text(121, 15, "not measured", size=6.2, color=MUTED, va="center_baseline")
     key.add_patch(Rectangle((108, 3.4), 10, 6 * _THIN, facecolor=retention_colours()(0.5)))
     key.text(121, 5, "thin: not sure", size=6.2, color=MUTED, va="center_baseline")
+    key.plot([105, 121], [25, 25], **_WHISKER)
     key.plot([113], [25], **_DIAMOND)
-    key.text(121, 25, "onset", size=6.2, color=MUTED, va="center_baseline")
+    key.text(124, 25, "onset, interval", size=6.2, color=MUTED, va="center_baseline")
 
 
 def _unmeasured(x: float, y: float, width: float, height: float) -> Rectangle:
@@ -409,20 +438,29 @@ def _unmeasured(x: float, y: float, width: float, height: float) -> Rectangle:
 # --------------------------------------------------------------------------- files
 
 
-def write_charts(traits: pd.DataFrame, erosion: pd.DataFrame, verdict: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write ``overview`` and one chart for each trait into ``folder``, as SVG and PNG; the same tables, the same bytes.
+def write_charts(
+    traits: pd.DataFrame,
+    erosion: pd.DataFrame,
+    verdict: Mapping[str, Any],
+    folder: Path,
+    suffixes: Sequence[str] = SUFFIXES,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write ``overview`` and one chart for each trait into ``folder``, by default as SVG and PNG.
 
-    Returns the files written, overview first. Creates the folder. Raises OSError if it cannot be written.
+    The same tables, the same bytes. Returns the files written, overview first. Creates the folder. Raises OSError if it
+    cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = courses(traits, erosion)
     reference_label = clean(verdict.get("reference")) or "reference"
-    written = _write(
-        _overview_figure(found, _heading(verdict)), folder / "overview", overview_alternative(found, verdict)
-    )
-    for c in found:
+    overview = _overview_figure(found, _heading(verdict))
+    written = _write(overview, folder / "overview", overview_alternative(found, verdict), suffixes)
+    for done, c in enumerate(found, start=1):
         figure = _decay_figure(c, reference_label)
-        written += _write(figure, folder / chart_name(c.trait), alternative(c, reference_label))
+        written += _write(figure, folder / chart_name(c.trait), alternative(c, reference_label), suffixes)
+        if progress:
+            progress("charts", done, len(found))
     return written
 
 
@@ -442,12 +480,20 @@ def overview_alternative(found: Sequence[Course], verdict: Mapping[str, Any]) ->
     return f"{_heading(verdict)} Onset by generation: {listed}. {len(found) - len(eroded)} traits without."
 
 
-def _write(figure: Figure, stem: Path, description: str) -> list[Path]:
-    svg, png = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")
+def _write(figure: Figure, stem: Path, description: str, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    makers = {"svg": _svg, "png": _png, "pdf": _pdf}
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in suffixes]
     with _style(stem.name):
-        svg.write_bytes(_svg(figure, description))
-        png.write_bytes(_png(figure, description))
-    return [svg, png]
+        for path, suffix in zip(paths, suffixes, strict=True):
+            path.write_bytes(makers[suffix](figure, description))
+    return paths
+
+
+def _pdf(figure: Figure, description: str) -> bytes:
+    """PDF that holds its fonts, for papers."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="pdf", metadata={"Title": description, "CreationDate": None})
+    return drawn.getvalue()
 
 
 def _svg(figure: Figure, description: str) -> bytes:
@@ -456,7 +502,14 @@ def _svg(figure: Figure, description: str) -> bytes:
     figure.savefig(drawn, format="svg", metadata={"Title": description, "Date": None, "Creator": None})
     body = drawn.getvalue()
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", body[body.index("<svg") :], count=1, flags=re.DOTALL)
-    return ('<?xml version="1.0" encoding="utf-8"?>\n' + body).encode()
+    return ('<?xml version="1.0" encoding="utf-8"?>\n' + re.sub(r"<\w[^>]*>", _slim, body)).encode()
+
+
+def _slim(tag: re.Match[str]) -> str:
+    """A tag without what Matplotlib writes and nobody needs, a fifth of the file: counted ids, rotations by nothing,
+    decimals beyond a hundredth of a point."""
+    text = re.sub(r' id="[A-Za-z0-9.]+_\d+"| transform="rotate\(-0 [^"]*"', "", tag[0])
+    return re.sub(r"(\.\d\d)\d+", r"\1", text)
 
 
 def _png(figure: Figure, description: str) -> bytes:
@@ -473,8 +526,23 @@ def _png(figure: Figure, description: str) -> bytes:
 # --------------------------------------------------------------------------- placing things
 
 
+class Chart(Figure):
+    """A figure that keeps the charts' style however it is saved or shown, and whatever a matplotlibrc says."""
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """As Matplotlib's, but in the charts' style; a PDF holds its fonts (TrueType, which journals ask for)."""
+        with _style(mpl.rcParams["svg.hashsalt"] or "decay"):
+            super().savefig(*args, **kwargs)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png", dpi=PNG_DPI)
+        return drawn.getvalue()
+
+
 def _figure(width_pt: float, height_pt: float) -> Figure:
-    figure = Figure(figsize=(width_pt / 72, height_pt / 72))
+    figure = Chart(figsize=(width_pt / 72, height_pt / 72))
     FigureCanvasAgg(figure)
     return figure
 
@@ -491,10 +559,15 @@ def _say(figure: Figure, x_pt: float, y_pt: float, text: str, **properties: Any)
     figure.text(x_pt / width, y_pt / height, text, **properties)
 
 
+def generation_span(generations: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Where a decay chart's axis of generations begins and ends."""
+    beside = 0.5 if len(generations) > 1 else 1.5
+    return float(generations[0]) - beside, float(generations[-1]) + beside
+
+
 def _generation_axis(axes: Axes, generations: np.ndarray[Any, Any]) -> None:
     shown = generations[:: _tick_step(len(generations))]
-    beside = 0.5 if len(generations) > 1 else 1.5
-    axes.set_xlim(generations[0] - beside, generations[-1] + beside)
+    axes.set_xlim(*generation_span(generations))
     axes.set_xticks(shown, [generation(g) for g in shown])
 
 

@@ -8,85 +8,34 @@ forbids it to load or run anything, whatever it holds.
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from reports.charts import (
-    BAR,
-    DATA,
-    GRID,
-    GROUP_COLOURS,
-    HATCH,
-    INK,
-    MUTED,
-    ONSET,
-    PAPER,
-    chart_name,
-    overview_alternative,
-    overview_svg,
-)
-from reports.course import (
-    Course,
-    alternative,
-    courses,
-    finding,
-    gap_reason,
-    grouped,
-    measured_text,
-    onset_text,
-)
-from reports.words import NOTHING, clean, count, generation, number, percent
+from reports.cards import card
+from reports.charts import GROUP_COLOURS, chart_name, overview_alternative, overview_svg
+from reports.course import Course, courses, gap_reason, grouped, measured_text, onset_text
+from reports.inline import ChartFiles, inline_svg
+from reports.maps import MapsSection
+from reports.strips import StripsSection
+from reports.words import NOTHING, clean, generation, number, percent
 
 GROUP_TITLES = {"eyes": "Eyes", "hands": "Hands", "face": "Face", "light": "Light", "image": "Image"}
-_THEME = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--grid",
-    PAPER: "--paper",
-    HATCH: "--hatch",
-    BAR: "--bar",
-    DATA: "--data",
-    ONSET: "--onset",
-}
-"""The charts' colours that follow the page into the dark; the heat map's scale keeps its own."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One trait as the page shows it: its chart, and its numbers in words."""
-
-    course: Course
-    svg: Markup
-    alternative: str
-    finding: str
-    onset: str
-    measured: str
-    numbers: Sequence[Sequence[str]]
-
-
-def write_page(
-    traits: pd.DataFrame,
-    erosion: pd.DataFrame,
-    verdict: Mapping[str, Any],
-    run: Mapping[str, Any],
-    path: Path,
-) -> Path:
-    """Write the page to ``path``, with the SVG files that ``write_charts`` wrote into ``charts/`` beside it.
-
-    Raises OSError where a chart cannot be read or the page cannot be written.
-    """
-    names = [chart_name(clean(name)) for name in traits["trait"].unique()]
-    svgs = {name: (path.parent / "charts" / f"{name}.svg").read_text(encoding="utf-8") for name in names}
-    path.write_text(render_page(traits, erosion, verdict, run, svgs), encoding="utf-8")
-    return path
+OVERVIEW = "overview"
+"""What the overview's files are called among the charts'."""
+_FATES = (
+    ("eroded", "eroded for good"),
+    ("cannot_tell", "undecided: neither loss nor its absence is shown"),
+    ("held", "held"),
+    ("not_rankable", "too few or too noisy to be ranked"),
+    ("not_measured", "not measured"),
+)
+"""The verdict's word for a trait, and what it says to a person; in the order that they are told in."""
 
 
 def render_page(
@@ -94,9 +43,11 @@ def render_page(
     erosion: pd.DataFrame,
     verdict: Mapping[str, Any],
     run: Mapping[str, Any],
-    svgs: Mapping[str, str],
+    charts: Mapping[str, ChartFiles],
+    strips: StripsSection | None = None,
+    maps: MapsSection | None = None,
 ) -> str:
-    """The page as HTML. ``svgs``: the traits' charts as SVG text, by ``chart_name``.
+    """The page of one run, as HTML. ``charts``: by ``chart_name``; under ``OVERVIEW`` the overview's, to be saved.
 
     ``run["embedder"]`` names who described the faces; a stand-in for an identity model says "not identity" in its
     name. Whatever else ``run`` holds is shown as the record. Raises KeyError where a chart is missing.
@@ -104,20 +55,28 @@ def render_page(
     found = courses(traits, erosion)
     reference = clean(verdict.get("reference")) or "reference"
     embedder = clean(run.get("embedder"))
-    template = _environment().get_template("report.html.j2")
-    return template.render(
+    generations = np.unique(np.concatenate([c.generations for c in found])) if found else np.empty(0)
+    return environment().get_template("report.html.j2").render(
         sentence=clean(verdict.get("sentence")) or "No verdict.",
+        rivals=rivals(verdict),
+        needed=percent(float((verdict.get("rule") or {}).get("p_first", math.nan))),
+        counts=fates(found),
         reference=reference,
         facts=_facts(found, reference, clean((verdict.get("control") or {}).get("name"))),
         embedder=embedder,
         is_stand_in="not identity" in embedder,
-        overview=inline_svg(overview_svg(found), "overview"),
+        overview=inline_svg(overview_svg(found), OVERVIEW),
         overview_alternative=overview_alternative(found, verdict),
+        overview_files=charts[OVERVIEW].downloads(OVERVIEW) if OVERVIEW in charts else [],
+        generations=[generation(g) for g in generations],
+        retentions=[(c.title, [percent(kept) for kept in _at(c, generations)]) for c in found],
+        strips=strips,
+        maps=maps,
         groups=[
             (
                 clean(name),
                 GROUP_TITLES.get(name, clean(name).capitalize()),
-                [_unit(c, reference, svgs) for c in members],
+                [card(c, reference, charts[chart_name(c.trait)]) for c in members],
             )
             for name, members in grouped(found)
         ],
@@ -126,24 +85,60 @@ def render_page(
         gaps=[(c, _generations(c.missing, c), gap_reason(c)) for c in found if c.missing.size],
         said=_said(verdict, found),
         rows=[_row(c) for c in found],
+        anchors={c.trait: chart_name(c.trait) for c in found},
         sources=sorted({c.source for c in found if c.source}),
-        threshold=percent(1.0 - next((c.margin for c in found if math.isfinite(c.margin)), math.nan)),
+        threshold=threshold(found),
         flat_rule=clean((verdict.get("flat_rule") or {}).get("sentence")),
         images=_images(run),
-        record=_record(run),
-    )
+        record=record_sections(run),
+    )  # fmt: skip
 
 
-def inline_svg(svg: str, name: str) -> Markup:
-    """A chart file's SVG for use inside the page: sized by the page, coloured by its theme, its ids made unique."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"\s*<title>.*?</title>", "", body, count=1, flags=re.DOTALL)
-    body = re.sub(r"\s*<style\b.*?</style>", "", body, count=1, flags=re.DOTALL)
-    body = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r'\1 aria-hidden="true"', body, count=1)
-    body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", body)
-    for colour, variable in _THEME.items():
-        body = re.sub(rf'(fill|stroke)(: |="){colour}\b', rf"\1\2var({variable})", body)
-    return Markup(re.sub(r"\n+", "\n", body))
+def chart_files(folder: Path, tables: Mapping[str, str]) -> dict[str, ChartFiles]:
+    """The charts that were written into ``folder``, each with its numbers. ``tables``: CSV text by ``chart_name``.
+
+    Raises OSError where one cannot be read.
+    """
+    return {
+        name: ChartFiles(
+            svg=(folder / f"{name}.svg").read_text(encoding="utf-8"),
+            png=(folder / f"{name}.png").read_bytes(),
+            csv=table,
+        )
+        for name, table in tables.items()
+    }
+
+
+def rivals(verdict: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+    """The families that fell first in any resample: (name, share, in words), the likeliest on top.
+
+    Rounded down, as in the verdict's sentence: 79.6 % is not the 80 % that naming takes.
+    """
+    shares = {clean(name): float(share) for name, share in (verdict.get("p_families") or {}).items()}
+    told = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        (GROUP_TITLES.get(name, name.capitalize()), share, _floor_percent(share)) for name, share in told if share > 0
+    ]
+
+
+def _floor_percent(share: float) -> str:
+    return f"{math.floor(100 * share + 1e-9)} %" if share >= 0.01 else "< 1 %"
+
+
+def fates(found: Sequence[Course]) -> list[tuple[int, str]]:
+    """How many traits eroded, held, and so on: (count, in words); what no trait did is left out."""
+    counted = Counter(c.verdict for c in found)
+    return [(counted[word], text) for word, text in _FATES if counted[word]]
+
+
+def threshold(found: Sequence[Course]) -> str:
+    """The retention below which a trait counts as eroded, in words."""
+    return percent(1.0 - next((c.margin for c in found if math.isfinite(c.margin)), math.nan))
+
+
+def _at(c: Course, generations: np.ndarray[Any, Any]) -> list[float]:
+    kept = dict(zip(c.generations, c.retention, strict=True))
+    return [float(kept.get(g, math.nan)) for g in generations]
 
 
 def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
@@ -159,7 +154,7 @@ def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
     return [(path, clean(value) or NOTHING)]
 
 
-def _record(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+def record_sections(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Everything that ``run`` holds: single values first, then each table of it under its own name."""
     tables = {key: value for key, value in run.items() if isinstance(value, Mapping | list | tuple)}
     singles = [(clean(key), clean(value) or NOTHING) for key, value in run.items() if key not in tables]
@@ -181,40 +176,19 @@ def _name(item: object, index: int) -> str:
     return clean(item.get("name")) if isinstance(item, Mapping) and item.get("name") else str(index)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The page templates: everything that a template prints is escaped, and what is missing is an error."""
     folder = Path(__file__).with_name("templates")
     # autoescape=True, not select_autoescape: that one goes by suffix and leaves .j2 files unescaped
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _unit(c: Course, reference: str, svgs: Mapping[str, str]) -> Unit:
-    name = chart_name(c.trait)
-    columns = (c.generations, c.value, c.ci_low, c.ci_high, c.retention, c.n_measured, c.n_expected, c.frac_measured)
-    numbers = [
-        (
-            generation(g),
-            number(value),
-            f"{number(low)} to {number(high)}" if math.isfinite(low) and math.isfinite(high) else NOTHING,
-            percent(kept),
-            f"{count(n)} of {count(of)} ({percent(share)})",
-        )
-        for g, value, low, high, kept, n, of, share in zip(*columns, strict=True)
-    ]
-    return Unit(
-        course=c,
-        svg=inline_svg(svgs[name], name),
-        alternative=alternative(c, reference),
-        finding=finding(c),
-        onset=onset_text(c),
-        measured=measured_text(c),
-        numbers=numbers,
-    )
+    made.globals["inline_svg"] = inline_svg
+    return made
 
 
 def _row(c: Course) -> tuple[Course, list[str]]:

@@ -24,7 +24,8 @@ from detectors.registry import traits
 ROOT = Path(__file__).parents[2]
 RUNNER = CliRunner()
 COMMANDS = (
-    "measure", "verdict", "compare", "demo", "phantom", "run", "seed-set", "provenance", "traits", "calibrate", "models"
+    "measure", "verdict", "report", "compare", "demo", "phantom", "run", "seed-set", "provenance", "traits",
+    "calibrate", "models",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -212,3 +213,27 @@ def test_names_become_files_that_cannot_meet_or_escape() -> None:
     names = [chart_name(name) for name in odd]
     assert len(set(names)) == len(odd)
     assert all(name.replace("_", "").isalnum() and name.isascii() and len(name) < 90 for name in names)
+
+
+def test_the_heat_map_shows_the_interval_of_every_onset(tables: Any) -> None:
+    few = tables.few()
+    figure = overview_chart(few.traits, few.erosion, few.verdict)
+    (axes,) = (axes for axes in figure.axes if axes.get_label() == "retention")
+    drawn = [line.get_xdata() for line in axes.lines if str(line.get_gid()).startswith("onset_interval")]
+    eroded = [c for c in courses(few.traits, few.erosion) if np.isfinite(c.onset)]
+    # generation g stands in the middle of column g; an end that was never reached runs out of the six columns
+    ends = [c.onset_high + 0.5 if np.isfinite(c.onset_high) else 6.0 for c in eroded]
+    assert sorted(map(tuple, drawn)) == sorted((c.onset_low + 0.5, end) for c, end in zip(eroded, ends, strict=True))
+
+
+def test_a_figure_keeps_its_style_and_a_pdf_its_fonts(tables: Any) -> None:
+    figure, _, _ = chart_of(tables, "catchlight_presence")
+    pages = []
+    for family in ("serif", "sans-serif"):
+        with mpl.rc_context({"pdf.fonttype": 3, "font.family": family}):
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format="pdf", metadata={"CreationDate": None})
+            pages.append(drawn.getvalue())
+    assert pages[0] == pages[1]
+    assert b"/FontFile2" in pages[0]  # TrueType, whole
+    assert b"/Type3" not in pages[0]
