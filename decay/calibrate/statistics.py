@@ -364,6 +364,7 @@ def power(told: Mapping[str, Sequence[Finding]]) -> str:
         names = ["slots", *(f"{round((1 - left) * 100)} % lost in the end" for left in POWER_ENDS)]
         sections.append(f"{title.capitalize()}:\n\n{markdown(names, rows)}")
     text = (
+        f"{N_POWER} lineages of each kind. "
         "Three traits (a mean of hands, a spread of faces, a median of eyes) fall from generations 2, 4 and 6 on, half "
         "of the loss coming in the first generation. With 40 % lost in the end that half lies at the margin itself "
         "(20 %), so that no order can be sure."
@@ -395,8 +396,8 @@ def noisier(told: Mapping[str, Sequence[Finding]]) -> str:
     text = (
         "Two traits fall in the same generation (3), that of the face read with so many times the noise (slots and "
         "factor after the name); in the last row ten noisy traits of the eyes and one steady one of the face. Nobody "
-        "is first. At P(first) >= 0.8 a tie is broken wrongly in up to a fifth of cases; where the noisy trait is "
-        "called not rankable, which the sentence says, the steady one is named more often: it alone was seen to fall."
+        "is first. At P(first) >= 0.8 a tie may be broken wrongly in up to a fifth of cases. Where the noisy trait is "
+        "called not rankable, the sentence says so."
     )
     names = ["case", "lineages", "eyes first", "face first", "either, both rankable", "traits called eroded"]
     return f"## Unequal measurability\n\n{text}\n\n{markdown(names, rows)}"
