@@ -27,7 +27,7 @@ mean error, *median* and *p90* are of the absolute error, *n* is how many readin
 Drawn faces have odd seeds here; even seeds were used while the detectors were tuned. Nearly a third of them are
 drawn without a glint. Photographs are split by the hash of their file name into a half that was tuned on and
 a half that was not, though all were looked at.
-How sure the verdict is (false alarms, planted orders, power, coverage): [accuracy_statistics.md](accuracy_statistics.md).
+How sure the verdict is (false alarms, order, power, coverage): [accuracy_statistics.md](accuracy_statistics.md).
 """
 
 
