@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from decay.arms import load_arms
@@ -102,17 +103,24 @@ def tell(study: Study, runs: Sequence[Path], embedder_root: Path | None) -> tupl
     return sentences, comparison
 
 
-def sheet(study: Study, runs: Sequence[Path], path: Path) -> None:
-    """A picture of the same slots, every so many of them, down the generations: a row each, the arms side by side."""
-    arms = [_columns(place) for place in runs]
+def sheet(runs: Sequence[Path], path: Path) -> None:
+    """A picture of the same slots, some of them, down the generations: a row each, the arms side by side.
+
+    Made pictures only; no photograph is published. An arm that branches off the first has its generations before that.
+    """
+    names = sorted({folder.name for place in runs for folder in place.glob("gen_*")})
+    arms = [_rows([_first_folder([place / name, runs[0] / name]) for name in names]) for place in runs]
     gap = np.full((arms[0].shape[0], 8, 3), 255, np.uint8)
     parts = [part for arm in arms for part in (arm, gap)][:-1]
     picture = Image.fromarray(np.concatenate(parts, axis=1))
     picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(path, optimize=True)
 
 
-def _columns(place: Path) -> np.ndarray:  # type: ignore[type-arg]
-    generations = [place / "real", *sorted(place.glob("gen_*"))]
+def _first_folder(places: Sequence[Path]) -> Path:
+    return next(place for place in places if place.is_dir())
+
+
+def _rows(generations: Sequence[Path]) -> NDArray[np.uint8]:
     names = sorted(path.name for path in generations[0].glob("*.png"))
     chosen = names[:: len(names) // N_SHEET][:N_SHEET]
     rows = [[np.asarray(Image.open(folder / name).convert("RGB")) for name in chosen] for folder in generations]
@@ -139,10 +147,10 @@ def _cell(row: Mapping[str, float]) -> str:
 
 
 def most_telling(comparison: Comparison, n: int = 8) -> list[str]:
-    """The traits of which some arm has most left beside the baseline, in the last generation."""
+    """The traits of which some arm most surely has more left than the baseline, in the last generation."""
     table = comparison.table[comparison.table["kind"] == "trait"]
-    widest = table.groupby("name")["difference"].max().dropna().sort_values(ascending=False)
-    return [str(name) for name in widest.index[:n]]
+    surest = table.groupby("name")["difference_low"].max().dropna().sort_values(ascending=False)
+    return [str(name) for name in surest.index[:n]]
 
 
 def section(study: Study, runs: Sequence[Path], sentences: Mapping[str, str], comparison: Comparison) -> str:
@@ -156,7 +164,8 @@ def section(study: Study, runs: Sequence[Path], sentences: Mapping[str, str], co
         f"## {study.title}\n\nProtocol: [{protocol}](../{protocol}).\n\n"
         f"![{study.title}: families and traits, arm by arm](images/results_{study.name}.png)\n{shown}\n"
         f"What `decay measure` says of each arm (reference: its real pictures):\n\n{said}\n\n"
-        f"The traits that differ most from `{study.baseline}`:\n\n{left_table(runs, most_telling(comparison))}\n"
+        f"The traits of which an arm most surely has more left than `{study.baseline}`:\n\n"
+        f"{left_table(runs, most_telling(comparison))}\n"
         f"What `decay compare` says:\n\n```\n{comparison_text(comparison.table, comparison.record).strip()}\n```\n"
     )
 
@@ -176,7 +185,7 @@ def main() -> None:
         chart = runs[0].parent / "compare" / "compare.png"
         (IMAGES / f"results_{study.name}.png").write_bytes(chart.read_bytes())
         if study.has_sheet:
-            sheet(study, runs, IMAGES / f"results_{study.name}_sheet.png")
+            sheet(runs, IMAGES / f"results_{study.name}_sheet.png")
         sections.append(section(study, runs, sentences, comparison))
         (asked.out / f"{study.name}.md").write_text(sections[-1], encoding="utf-8")
     before = DOCUMENT.read_text(encoding="utf-8").partition("\n## ")[0] if DOCUMENT.exists() else "# Results\n"

@@ -207,8 +207,11 @@ def common_generations(arms: Sequence[Arm]) -> tuple[int, ...]:
     """The generations that all of them have. Raises DecayError where there are fewer than two."""
     shared = sorted(set.intersection(*(set(arm.generations) for arm in arms)))
     if len(shared) < 2:
-        names = ", ".join(arm.name for arm in arms)
-        raise DecayError(f"{names}: expected at least two generations that all of them have; found {len(shared)}.")
+        names = ", ".join(f"{arm.name} ({arm.generations[0]} to {arm.generations[-1]})" for arm in arms)
+        raise DecayError(
+            f"{names}: expected at least two generations that all of them have; found {len(shared)}. A run that goes "
+            "on from another is compared with one that was made as far."
+        )
     return tuple(shared)
 
 

@@ -646,7 +646,7 @@ def _onset(
     value = np.where(r.decided, r.value, np.nan)
     return Onset(
         value=float(onsets(value, generations, threshold)) if state == "eroded" else math.nan,
-        low=float(onsets(worst.low, generations, threshold)),
+        low=_least_onset(float(onsets(worst.low, generations, threshold)), r, generations),
         high=high,
         half_life_generations=half_life(r.value, generations, r.n_reference),
         p_eroded=float(np.isfinite(draws).mean()),
@@ -654,6 +654,11 @@ def _onset(
         smallest_detectable=detectable,
         state=state,
     )
+
+
+def _least_onset(low: float, r: Retention, generations: Sequence[int]) -> float:
+    """Of a run that begins after generation 0, what had fallen by its first may have fallen in any before."""
+    return 0.0 if r.n_reference == 0 and low == generations[0] else low
 
 
 def _state(r: Retention, lowest: Array, shown: float, detectable: float, held: float, last: int) -> str:
@@ -785,9 +790,18 @@ def _sentence(
         ahead = shares[0][1] >= ranking.rule.p_first
         why = "what may have fallen first is not sure to have fallen" if ahead else "the order is not sure"
         n = len(verdict.order)
-        return f"Cannot tell what erodes first: {n} trait{'s' * (n > 1)} eroded, but {why} ({rivals})."
+        told = f"Cannot tell what erodes first: {n} trait{'s' * (n > 1)} eroded, but {why} ({rivals})."
+        return told + _by_the_first_fit(verdict, retentions, ranking)
     labels = {r.name: r.label for r in retentions}
-    return _leader_sentence(verdict, leader, labels) + _undecided(ranking, n_measured)
+    told = _leader_sentence(verdict, leader, labels) + _undecided(ranking, n_measured)
+    return told + _by_the_first_fit(verdict, retentions, ranking)
+
+
+def _by_the_first_fit(verdict: Verdict, retentions: Sequence[Retention], ranking: Ranking) -> str:
+    """What is gone in generation 0 was lost by fitting once, before anything was retrained on what it made."""
+    if any(r.n_reference for r in retentions) or any(ranking.onsets[name].value > 0 for name in verdict.order):
+        return ""
+    return " All of it is gone in generation 0: set against that (--reference), later ones show what came after."
 
 
 def _too_few(retentions: Sequence[Retention]) -> str:

@@ -32,7 +32,8 @@ def comparison_text(table: pd.DataFrame, record: Mapping[str, Any]) -> str:
     first, last = record["generations"][0], record["generations"][-1]
     lines = [
         f"Compared with {clean(record['baseline'])}, generations {generation(first)} to {generation(last)}, "
-        f"at least {record['n_slots']} slots; {percent(record['confidence'])} intervals, all at once.",
+        f"at least {record['n_slots']} slots (below 12 nothing is decided); "
+        f"{percent(record['confidence'])} intervals, all at once.",
     ]
     for arm in _others(record):
         lines += ["", *_arm_lines(table, arm)]

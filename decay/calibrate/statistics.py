@@ -257,13 +257,15 @@ def report(found: Mapping[str, Case], told: Mapping[str, Sequence[Finding]]) -> 
 def glance(told: Mapping[str, Sequence[Finding]]) -> str:
     """What the statistics are held to, what they reached over all cases, and in the worst of them."""
     null = {name: case for name, case in told.items() if name.startswith("null") and "not at" not in name}
+    # Intervals of replicates are wide by choice and would lift the share.
+    alone = {name: case for name, case in null.items() if "lineages" not in name}
     covered = {f"coverage {n}": told[f"coverage {n}"] for n in NULL_SIZES}
     twins = {name: case for name, case in told.items() if name.startswith("twins")}
     short = "order among thirty, 7 generations"
     rows = [
         ["a verdict where nothing changes", "<= 5 %", *over(null, lambda f: [f.first_group != ""], max)],
         ["an onset where nothing changes, any of 30", "<= 5 %", *over(null, lambda f: [bool(f.order)], max)],
-        ["all intervals hold where nothing changes", ">= 93 %", *over(null, lambda f: [held_at_once(f)], min)],
+        ["all intervals hold where nothing changes", ">= 93 %", *over(alone, lambda f: [held_at_once(f)], min)],
         ["planted order 2, 4, 6 among 30 at n = 200", ">= 95 %",
          percent(np.mean(in_order(told["order among thirty"]))), "-"],
         ["the same, the last seen in one generation only", "-", percent(np.mean(in_order(told[short]))), "-"],
@@ -277,7 +279,12 @@ def glance(told: Mapping[str, Sequence[Finding]]) -> str:
          *over(covered, lambda f: [held_at_once(f)], farthest)],
     ]  # fmt: skip
     names = ["figure", "held to", "reached", "worst case"]
-    return f"## At a glance\n\n{markdown(names, rows)}"
+    text = (
+        f"The worst case is that of the rows below that tell of all traits together. A case has {N_POWER} to {N_NULL} "
+        "lineages: with 100, a share of 95 % is known to 2.2 points (one standard error), and none of 100 means below "
+        "3 %."
+    )
+    return f"## At a glance\n\n{markdown(names, rows)}\n{text}\n"
 
 
 def over(
