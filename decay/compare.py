@@ -148,7 +148,7 @@ def compare_retentions(
         "sentences": [
             {"family": row["name"], "arm": row["arm"], "sentence": row["sentence"]} for _, row in said.iterrows()
         ],
-        "notes": [*_too_few(arms), *_left_out(everything, table)],
+        "notes": [*_too_few(arms), *_too_few_of_some(everything), *_left_out(everything, table)],
     }
     return Comparison(table, pd.DataFrame.from_records(lines), record)
 
@@ -522,6 +522,12 @@ def _within(r: Retention, own: Sequence[int], wanted: Sequence[int]) -> Retentio
         n_units=r.units[columns],
         bounds=None if r.bounds is None else _bounds_within(r.bounds, columns),
     )
+
+
+def _too_few_of_some(everything: Sequence[Retention]) -> list[str]:
+    if min((r.n_slots for r in everything), default=FEWEST_SLOTS) >= FEWEST_SLOTS:
+        return []
+    return [f"Of traits with fewer than {FEWEST_SLOTS} slots measured nothing is decided."]
 
 
 def _too_few(arms: Mapping[str, Sequence[Retention]]) -> list[str]:

@@ -32,7 +32,7 @@ def comparison_text(table: pd.DataFrame, record: Mapping[str, Any]) -> str:
     first, last = record["generations"][0], record["generations"][-1]
     lines = [
         f"Compared with {clean(record['baseline'])}, generations {generation(first)} to {generation(last)}, "
-        f"at least {record['n_slots']} slots (below 12 nothing is decided); "
+        f"at least {record['n_slots']} slots; "
         f"{percent(record['confidence'])} intervals, all at once.",
     ]
     for arm in _others(record):
