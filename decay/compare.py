@@ -148,7 +148,7 @@ def compare_retentions(
         "sentences": [
             {"family": row["name"], "arm": row["arm"], "sentence": row["sentence"]} for _, row in said.iterrows()
         ],
-        "notes": [*_too_few(arms), *_too_few_of_some(everything), *_left_out(everything, table)],
+        "notes": [*(_too_few(arms) or _too_few_of_some(everything)), *_left_out(everything, table)],
     }
     return Comparison(table, pd.DataFrame.from_records(lines), record)
 
