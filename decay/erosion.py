@@ -801,7 +801,8 @@ def _by_the_first_fit(verdict: Verdict, retentions: Sequence[Retention], ranking
     """What is gone in generation 0 was lost by fitting once, before anything was retrained on what it made."""
     if any(r.n_reference for r in retentions) or any(ranking.onsets[name].value > 0 for name in verdict.order):
         return ""
-    return " All of it is gone in generation 0: set against that (--reference), later ones show what came after."
+    who = "It" if len(verdict.order) == 1 else f"All {len(verdict.order)}"
+    return f" {who} fell by generation 0, the first fit; what came after is told with generation 0 for --reference."
 
 
 def _too_few(retentions: Sequence[Retention]) -> str:

@@ -1,4 +1,4 @@
-"""Screenshots of the page for the documents: ``python docs/pictures.py RUN`` with a run that ``decay demo`` made.
+"""Pictures of the demo for the documents: ``python docs/pictures.py RUN`` with a run that ``decay demo`` made.
 
 They go to ``docs/images``. Needs the extra ``dev`` and Debian's Chromium.
 """
@@ -6,6 +6,7 @@ They go to ``docs/images``. Needs the extra ``dev`` and Debian's Chromium.
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,10 +24,13 @@ SHOTS = (
     ("report_charts", "#group-1", "dark", 0.5),
 )
 """Name, what is shown, colours, and the share of the window's height that it is given."""
+CHARTS = {"overview": "overview", "chart": "catchlight_same_disparity"}
 
 
 def main(run: Path) -> None:
-    """Write every picture of ``SHOTS``."""
+    """Write every picture of ``SHOTS``, and the charts of ``CHARTS``."""
+    for name, chart in CHARTS.items():
+        shutil.copyfile(run / "measures" / "charts" / f"{chart}.png", IMAGES / f"{name}.png")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX}, device_scale_factor=1.5)

@@ -538,9 +538,9 @@ def test_what_is_gone_in_generation_0_is_told_apart_from_what_retraining_took() 
     """Against other pictures than generation 0: the first fit alone took it."""
     gone = replace(retention("hand", [0.3] * 6, 0.02, 1), n_reference=0)
     later = replace(retention("iris", [1, 1, 0.3, 0.3, 0.3, 0.3], 0.02, 2), n_reference=0)
-    assert "All of it is gone in generation 0" in told(gone)[1].sentence
-    assert "All of it" not in told(later)[1].sentence
-    assert "All of it" not in told(gone, later)[1].sentence
+    assert "It fell by generation 0" in told(gone)[1].sentence
+    assert "first fit" not in told(later)[1].sentence
+    assert "first fit" not in told(gone, later)[1].sentence
 
 
 def test_what_a_run_that_goes_on_begins_with_may_have_fallen_in_any_generation_before() -> None:
