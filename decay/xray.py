@@ -477,21 +477,11 @@ def _hand_words(hand: RowOf) -> str:
 
 
 def _fused_marks(hand: RowOf, tips: Sequence[Point], window: Window) -> list[FusedMark]:
-    """A bar across each fused finger, below its tip, square to the way to the middle of the hand's box."""
+    """The tips of the fused digits: where they have grown together the tables do not say."""
     if hand["finger_extra"] > 0:
         return []
-    x0, y0, x1, y1 = hand["box"]
-    span = max(x1 - x0, y1 - y0)
-    marks = []
-    for at, names in fused_digits(str(hand["fused_pairs"]), len(tips)).items():
-        tip = np.array(tips[at])
-        inward = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) - tip
-        inward = inward / max(float(np.linalg.norm(inward)), 1e-9)
-        across = np.array([-inward[1], inward[0]]) * 0.06 * span * len(names) / 2
-        middle = tip + 0.11 * span * inward
-        ends = window.place(*(middle - across)), window.place(*(middle + across))
-        marks.append(FusedMark(" and ".join(names), ends))
-    return marks
+    found = fused_digits(str(hand["fused_pairs"]), len(tips))
+    return [FusedMark(" and ".join(names), window.place(*tips[at])) for at, names in found.items()]
 
 
 def fused_digits(fused_pairs: str, n_digits: int) -> dict[int, tuple[str, ...]]:
