@@ -27,7 +27,8 @@ class Course:
     """One trait's course. Arrays are float64 (n_generations,), ascending by generation; NaN where not measured.
 
     ``reference`` is the value at retention 1, ``floor`` the value at retention 0 (NaN for location
-    traits, which have none). ``onset`` and its interval are generations, NaN where no onset was found.
+    traits, which have none). ``rank``: the trait's place in the verdict's order, NaN where it
+    did not erode. ``onset`` and its interval are generations, NaN where no onset was found.
     ``margin``: the loss of retention beyond which a trait counts as eroded.
     ``embedder``: who made the face embeddings that the trait rests on, empty for other traits.
     """
@@ -55,6 +56,7 @@ class Course:
     n_expected: Floats
     n_measured: Floats
     frac_measured: Floats
+    rank: float
     onset: float
     onset_low: float
     onset_high: float
@@ -142,6 +144,7 @@ def course(rows: pd.DataFrame, erosion_row: Mapping[str, Any] | pd.Series | None
         n_expected=floats("n_expected"),
         n_measured=floats("n_measured"),
         frac_measured=floats("frac_measured"),
+        rank=_float(eroded.get("rank")),
         onset=_float(eroded.get("onset_generation")),
         onset_low=_float(eroded.get("onset_low")),
         onset_high=_float(eroded.get("onset_high")),
@@ -153,10 +156,15 @@ def course(rows: pd.DataFrame, erosion_row: Mapping[str, Any] | pd.Series | None
 
 
 def courses(traits: pd.DataFrame, erosion: pd.DataFrame) -> list[Course]:
-    """Every trait of the table, what eroded first on top: by onset, then by what is left of it, then by name."""
+    """Every trait of the table, the earliest onset on top, in the verdict's order; then by what is left, then by name.
+
+    The verdict's order is ``rank`` of the erosion table; where it has none, it is that of the onsets.
+    """
     eroded = {str(row["trait"]): row for _, row in erosion.iterrows()}
     found = [course(rows, eroded.get(str(name))) for name, rows in traits.groupby("trait", sort=True)]
-    return sorted(found, key=lambda c: (_last(c.onset), not c.is_measured, _last(c.last_retention), c.trait))
+    return sorted(
+        found, key=lambda c: (_last(c.rank), _last(c.onset), not c.is_measured, _last(c.last_retention), c.trait)
+    )
 
 
 def grouped(found: Sequence[Course]) -> list[tuple[str, list[Course]]]:

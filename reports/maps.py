@@ -197,7 +197,8 @@ def _glint_lines(places: Floats) -> Sequence[str]:
 def embedding_map(embeddings: pd.DataFrame, panels: Sequence[int]) -> Map | None:
     """Where faces lie on the two axes along which the reference's faces differ most.
 
-    None below ``FEWEST_FACES`` of them. ``embeddings``: generation, embedder, embedding (a vector). Only those of the reference's embedder are drawn.
+    None below ``FEWEST_FACES`` of them. ``embeddings``: generation, embedder, embedding (a vector). Only those of the
+    reference's embedder are drawn.
     """
     reference = panels[0]
     of_reference = embeddings[embeddings["generation"] == reference]

@@ -26,6 +26,16 @@ def test_what_eroded_first_comes_first_and_the_unmeasured_last(tables: Any) -> N
     assert sorted(c.trait for c in found) == sorted(tables.traits["trait"].unique())
 
 
+def test_traits_of_one_onset_stand_as_the_verdict_has_them(tables: Any) -> None:
+    ranked = tables.erosion[tables.erosion["rank"].notna()]
+    ties = ranked[ranked["onset_generation"] == ranked["onset_generation"].mode().iloc[0]]
+    assert len(ties) > 2
+    for order in (ties["trait"].tolist(), ties["trait"].tolist()[::-1]):
+        erosion = tables.erosion.copy()
+        erosion["rank"] = erosion["trait"].map({name: place for place, name in enumerate(order, start=1)})
+        assert [c.trait for c in courses(tables.traits, erosion)][: len(order)] == order
+
+
 def test_every_trait_is_in_one_group(tables: Any) -> None:
     found = courses(tables.traits, tables.erosion)
     groups = grouped(found)
