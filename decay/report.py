@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,6 +24,7 @@ from decay.verdict import Finding, damaged, names_of, read_finding
 from decay.xray import open_strips
 from reports.arms_page import ArmTables, arms_by_trait, render_arms_page
 from reports.charts import SUFFIXES, chart_name, write_charts
+from reports.course import courses
 from reports.maps import maps_section
 from reports.markdown import render_arms_markdown, render_markdown
 from reports.overlay import write_arms_charts
@@ -91,10 +93,27 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
         found.run,
         chart_files(charts, texts),
         strips=open_strips(
-            run, tables, found.erosion, int(settings.get("seed", 0)), Path(reference) if reference else None
+            run,
+            tables,
+            _in_page_order(found),
+            int(settings.get("seed", 0)),
+            Path(reference) if reference else None,
+            _named_first(found.verdict),
         ),
         maps=maps_section(named["images"], named["eyes"], named["hands"], named["embeddings"]),
     )
+
+
+def _in_page_order(found: Finding) -> pd.DataFrame:
+    places = {c.trait: place for place, c in enumerate(courses(found.traits, found.erosion))}
+    return found.erosion.sort_values("trait", key=lambda names: names.map(clean).map(places), kind="stable")
+
+
+def _named_first(verdict: Mapping[str, Any]) -> str | None:
+    """The trait that the verdict names as the first; empty where it names a family alone, None where neither."""
+    if first := verdict.get("first"):
+        return str(first["trait"])
+    return "" if verdict.get("first_family") else None
 
 
 def _report_of_several(runs: Sequence[Path], form: ReportForm, out: Path | None, progress: Progress | None) -> Path:
