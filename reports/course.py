@@ -77,15 +77,10 @@ class Course:
         return float(known[-1]) if known.size else math.nan
 
     @property
-    def shown_retention(self) -> float:
-        """The last retention, kept within 0 and 1: how far below the floor says nothing of use."""
-        return min(max(self.last_retention, 0.0), 1.0) if math.isfinite(self.last_retention) else math.nan
-
-    @property
     def drift(self) -> str:
         """An arrow for a trait that can only drift and has: where its value went from the reference; else nothing."""
         known = self.value[np.isfinite(self.value)]
-        if self.kind != "location" or not known.size or not self.shown_retention < _DRIFTED:
+        if self.kind != "location" or not known.size or not self.last_retention < _DRIFTED:
             return ""
         return " \N{UPWARDS ARROW}" if known[-1] > self.reference else " \N{DOWNWARDS ARROW}"
 
@@ -228,7 +223,7 @@ def alternative(c: Course, reference_label: str) -> str:
         reference = (
             f" Reference ({clean(reference_label)}) {number(c.reference)}." if math.isfinite(c.reference) else ""
         )
-        parts.append(f"Value {ends}; retention at the end {percent(c.shown_retention)}.{reference}")
+        parts.append(f"Value {ends}; retention at the end {kept_text(c.last_retention)}.{reference}")
         if c.missing.size:
             parts.append(f"No value in generation {', '.join(generation(g) for g in c.missing)}.")
     shares = c.frac_measured[np.isfinite(c.frac_measured)]
@@ -247,6 +242,13 @@ def onset_text(c: Course) -> str:
     """``3 (2 to 4)``, or a dash."""
     span = interval(c.onset_low, c.onset_high)
     return generation(c.onset) + (f" ({span})" if span else "") if math.isfinite(c.onset) else NOTHING
+
+
+def kept_text(retention: float) -> str:
+    """A retention in whole per cent; how far below 0 or above 1 it lies says nothing of use, that it does is said."""
+    if math.isfinite(retention) and percent(retention) != percent(min(max(retention, 0.0), 1.0)):
+        return "below 0 %" if retention < 0 else "above 100 %"
+    return percent(retention)
 
 
 def measured_text(c: Course) -> str:

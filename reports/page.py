@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.cards import card
 from reports.charts import GROUP_COLOURS, chart_name, overview_alternative, overview_svg
-from reports.course import Course, courses, gap_reason, grouped, measured_text, onset_text
+from reports.course import Course, courses, gap_reason, grouped, kept_text, measured_text, onset_text
 from reports.inline import ChartFiles, inline_svg
 from reports.maps import MapsSection
 from reports.strips import StripsSection
@@ -69,7 +69,7 @@ def render_page(
         overview_alternative=overview_alternative(found, verdict),
         overview_files=charts[OVERVIEW].downloads(OVERVIEW) if OVERVIEW in charts else [],
         generations=[generation(g) for g in generations],
-        retentions=[(c.title, [percent(kept) for kept in _at(c, generations)]) for c in found],
+        retentions=[(c.title, [kept_text(kept) for kept in _at(c, generations)]) for c in found],
         strips=strips,
         maps=maps,
         groups=[
@@ -198,7 +198,7 @@ def _row(c: Course) -> tuple[Course, list[str]]:
         percent(c.p_first) if math.isfinite(c.onset) else NOTHING,
         number(c.reference),
         number(float(known[-1])) if known.size else NOTHING,
-        percent(c.shown_retention) + c.drift,
+        kept_text(c.last_retention) + c.drift,
         measured_text(c),
         number(c.half_life),
         percent(c.smallest_detectable) if c.smallest_detectable < 1 else NOTHING,

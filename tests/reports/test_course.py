@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.course import course, courses, finding, gap_reason, grouped
+from reports.course import alternative, course, courses, finding, gap_reason, grouped, kept_text
+from reports.words import NOTHING
 
 
 def rows_of(tables: Any, trait: str) -> pd.DataFrame:
@@ -110,3 +111,22 @@ def test_rows_of_two_traits_or_a_generation_twice_are_refused(tables: Any) -> No
     rows = rows_of(tables, "hand_presence")
     with pytest.raises(ValueError, match="one row per generation"):
         course(pd.concat([rows, rows]), None)
+
+
+@pytest.mark.parametrize(
+    ("retention", "text"),
+    [
+        (-6.81, "below 0 %"),
+        (-1e-12, "0 %"),
+        (0.0, "0 %"),
+        (0.42, "42 %"),
+        (1 + 1e-12, "100 %"),
+        (1.38, "above 100 %"),
+        (math.nan, NOTHING),
+    ],
+)
+def test_a_retention_beyond_its_ends_is_never_said_to_be_at_them(tables: Any, retention: float, text: str) -> None:
+    assert kept_text(retention) == text
+    if math.isfinite(retention):
+        rows = rows_of(tables, "catchlight_presence").assign(retention=retention, reference_value=0.9)
+        assert f"retention at the end {text}." in alternative(course(rows, None), "real")
