@@ -33,6 +33,11 @@ class Frame:
     columns: Sequence[Column]
 
     @property
+    def longest(self) -> str:
+        """The longest of the columns' texts: what stands below a chart gets as much room as this takes."""
+        return max((column.text for column in self.columns), key=len, default="")
+
+    @property
     def grid(self) -> str:
         """The columns' widths, as CSS has them."""
         return " ".join(f"{column.width}%" for column in self.columns)
