@@ -18,6 +18,8 @@ GROUPS = ("eyes", "hands", "face", "light", "image")
 """The order in which groups are shown; any other group follows by name."""
 
 
+NEED_IDENTITY = ("face_distinct_share",)
+"""Traits that the weights-free descriptor, which cannot tell people apart, never gives a value."""
 _DRIFTED = 0.75
 """An arrow is shown once a quarter of a reference spread is lost: less may be chance."""
 
@@ -204,6 +206,8 @@ def gap_reason(c: Course) -> str:
     n_measured, n_expected = np.nansum(c.n_measured[gaps]), np.nansum(c.n_expected[gaps])
     if n_expected == 0:
         return "no subject of this kind was found or expected"
+    if n_measured == 0 and c.trait in NEED_IDENTITY and "not identity" in c.embedder:
+        return "it takes an identity model to tell people apart (`decay measure --embedder-pack NAME`); none was given"
     if n_measured == 0:
         return f"none of {count(n_expected)} expected subjects could be measured"
     return f"too few to give a value in {count(gaps.sum())} generations ({count(n_measured)} measured in all)"

@@ -8,6 +8,7 @@ forbids it to load or run anything, whatever it holds.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -155,11 +156,22 @@ def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
 
 
 def record_sections(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Everything that ``run`` holds: single values first, then each table of it under its own name."""
+    """Everything that ``run`` holds: single values first, then each table of it under its own name.
+
+    Of a model's path only the file's name is shown: where it lies is nobody's business but the machine's.
+    """
     tables = {key: value for key, value in run.items() if isinstance(value, Mapping | list | tuple)}
     singles = [(clean(key), clean(value) or NOTHING) for key, value in run.items() if key not in tables]
+    tables |= {"models": [_as_shown(model) for model in run["models"]]} if "models" in tables else {}
     sections = [(clean(key).replace("_", " ").capitalize(), flatten(value)) for key, value in tables.items() if value]
     return [("Run", singles), *sections] if singles else sections
+
+
+def _as_shown(model: object) -> object:
+    if not isinstance(model, Mapping) or "path" not in model:
+        return model
+    named = {("file" if key == "path" else key): value for key, value in model.items()}
+    return named | {"file": re.split(r"[/\\]", clean(model["path"]))[-1]}
 
 
 def _images(run: Mapping[str, Any]) -> str:

@@ -130,3 +130,11 @@ def test_a_retention_beyond_its_ends_is_never_said_to_be_at_them(tables: Any, re
     if math.isfinite(retention):
         rows = rows_of(tables, "catchlight_presence").assign(retention=retention, reference_value=0.9)
         assert f"retention at the end {text}." in alternative(course(rows, None), "real")
+
+
+def test_a_trait_that_takes_an_identity_model_says_so_where_none_was_given(tables: Any) -> None:
+    rows = rows_of(tables, "face_recall").assign(value=np.nan, n_measured=0, embedder="descriptor (not identity)")
+    assert gap_reason(course(rows, None)).startswith("none of 288 expected subjects")
+    rows["trait"] = "face_distinct_share"
+    assert "--embedder-pack" in gap_reason(course(rows, None))
+    assert gap_reason(course(rows.assign(embedder="buffalo_l"), None)).startswith("none of 288 expected subjects")
