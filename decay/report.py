@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,6 +24,7 @@ from decay.verdict import Finding, damaged, names_of, read_finding
 from decay.xray import open_strips
 from reports.arms_page import ArmTables, arms_by_trait, render_arms_page
 from reports.charts import SUFFIXES, chart_name, write_charts
+from reports.course import courses
 from reports.maps import maps_section
 from reports.markdown import render_arms_markdown, render_markdown
 from reports.overlay import write_arms_charts
@@ -82,7 +84,7 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
     settings = found.run.get("settings", {})
     reference = settings.get("reference")
     texts = {chart_name(clean(name)): _numbers(part) for name, part in found.traits.groupby("trait", sort=False)}
-    texts[OVERVIEW] = csv_text(found.erosion)
+    texts[OVERVIEW] = csv_text(_overview_numbers(found))
     named = tables.named()
     return render_page(
         found.traits,
@@ -91,10 +93,36 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
         found.run,
         chart_files(charts, texts),
         strips=open_strips(
-            run, tables, found.erosion, int(settings.get("seed", 0)), Path(reference) if reference else None
+            run,
+            tables,
+            _in_page_order(found),
+            int(settings.get("seed", 0)),
+            Path(reference) if reference else None,
+            _named_first(found.verdict),
         ),
         maps=maps_section(named["images"], named["eyes"], named["hands"], named["embeddings"]),
     )
+
+
+def _overview_numbers(found: Finding) -> pd.DataFrame:
+    """What the overview shows: for each trait and generation its retention, and the trait's row of erosion.csv."""
+    shown = [name for name in ("generation", "retention", "retention_low", "retention_high") if name in found.traits]
+    onsets = _in_page_order(found)
+    rows = onsets.merge(found.traits[["trait", *shown]], on="trait", how="left", validate="one_to_many")
+    first = [name for name in ("trait", "label") if name in onsets]
+    return rows[[*first, *shown, *onsets.columns.drop(first)]]
+
+
+def _in_page_order(found: Finding) -> pd.DataFrame:
+    places = {c.trait: place for place, c in enumerate(courses(found.traits, found.erosion))}
+    return found.erosion.sort_values("trait", key=lambda names: names.map(clean).map(places), kind="stable")
+
+
+def _named_first(verdict: Mapping[str, Any]) -> str | None:
+    """The trait that the verdict names as the first; empty where it names a family alone, None where neither."""
+    if first := verdict.get("first"):
+        return str(first["trait"])
+    return "" if verdict.get("first_family") else None
 
 
 def _report_of_several(runs: Sequence[Path], form: ReportForm, out: Path | None, progress: Progress | None) -> Path:

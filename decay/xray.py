@@ -85,18 +85,23 @@ class Choice:
 
 
 def open_strips(
-    run: Path, tables: Tables, erosion: pd.DataFrame, seed: int, reference: Path | None = None
+    run: Path,
+    tables: Tables,
+    erosion: pd.DataFrame,
+    seed: int,
+    reference: Path | None = None,
+    named: str | None = None,
 ) -> StripsSection:
     """The strips of a measured run, its pictures opened and cut. The same run, the same bytes.
 
-    ``erosion``: erosion.csv, in its order. ``seed``: orders slots of equal readings. ``reference``: the folder of the
-    reference's pictures where it lies outside the run. A picture that is gone, damaged, or no longer the one that was
-    measured is told in words, never shown.
+    ``erosion``: rows of erosion.csv in the order of the page. ``named``: as for ``choose_slots``. ``seed``: orders
+    slots of equal readings. ``reference``: the folder of the reference's pictures where it lies outside the run. A
+    picture that is gone, damaged, or no longer the one that was measured is told in words, never shown.
     """
     found: list[Strip] = []
     notes: list[str] = []
     for kind in _TITLES:
-        choice = choose_slots(tables, erosion, kind, seed)
+        choice = choose_slots(tables, erosion, kind, seed, named)
         if choice is None:
             notes.append(f"No strip of {_NOUNS[kind]}: too few could be read in the first generation.")
         else:
@@ -107,33 +112,40 @@ def open_strips(
 # --------------------------------------------------------------------------- which slots
 
 
-def choose_slots(tables: Tables, erosion: pd.DataFrame, kind: Kind, seed: int) -> Choice | None:
-    """The slots at ``PLACES`` of the trait of this kind that eroded first; else of the first in the erosion table.
+def choose_slots(
+    tables: Tables, erosion: pd.DataFrame, kind: Kind, seed: int, named: str | None = None
+) -> Choice | None:
+    """The slots at ``PLACES`` of the first trait of this kind in ``erosion``, whose rows stand in the page's order.
 
-    A trait that too few slots show in the first generation is passed over; None where all are.
+    ``named``: the trait that the verdict says eroded first, ``""`` where it says so of a family alone; None where it
+    cannot tell. A trait that too few slots show in the first generation is passed over; None where all are.
     """
     first = _generations(tables.images)[0]
     known = {trait.name: (family, trait) for family in families() for trait in family.traits}
     fewest = max(len(PLACES), LEAST_SHARE * tables.images.loc[tables.images["generation"] == first, "slot"].nunique())
     passed_over = False
-    for row in erosion.sort_values("rank", kind="stable").to_dict("records"):
+    for row in erosion.to_dict("records"):
         family, trait = known.get(str(row["trait"]), (None, None))
         if family is None or trait is None or family.group not in _GROUPS[kind] or trait.subject == "image":
             continue
         scores, what, unit = _slot_scores(tables, family, trait, first)
         if len(scores) >= fewest:
-            why = _why(str(row["verdict"]), passed_over)
+            why = _why(str(row["verdict"]), trait.name, named, passed_over)
             slots = _at_places(scores, np.random.default_rng([seed, 7, *trait.name.encode()]))
             return Choice(trait, why, what, unit, first, len(scores), slots)
         passed_over = True
     return None
 
 
-def _why(verdict: str, passed_over: bool) -> str:
+def _why(verdict: str, trait: str, named: str | None, passed_over: bool) -> str:
+    """Why this trait chooses. That it eroded first is said only of the one that the verdict names."""
     of_these = ", of those that enough slots show" if passed_over else ""
-    if verdict == "eroded":
-        return f"eroded first{of_these}"
-    return f"stands first in the table{of_these}; none of them eroded"
+    if verdict != "eroded":
+        return f"stands first in the page's order{of_these}; none of them eroded"
+    if trait == named:
+        return "eroded first"
+    untold = "; what eroded first could not be told" if named is None else ""
+    return f"has the earliest onset{of_these}{untold}"
 
 
 def _slot_scores(tables: Tables, family: Family, trait: Trait, generation: int) -> tuple[pd.Series, str, str]:
@@ -477,21 +489,11 @@ def _hand_words(hand: RowOf) -> str:
 
 
 def _fused_marks(hand: RowOf, tips: Sequence[Point], window: Window) -> list[FusedMark]:
-    """A bar across each fused finger, below its tip, square to the way to the middle of the hand's box."""
+    """The tips of the fused digits: where they have grown together the tables do not say."""
     if hand["finger_extra"] > 0:
         return []
-    x0, y0, x1, y1 = hand["box"]
-    span = max(x1 - x0, y1 - y0)
-    marks = []
-    for at, names in fused_digits(str(hand["fused_pairs"]), len(tips)).items():
-        tip = np.array(tips[at])
-        inward = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) - tip
-        inward = inward / max(float(np.linalg.norm(inward)), 1e-9)
-        across = np.array([-inward[1], inward[0]]) * 0.06 * span * len(names) / 2
-        middle = tip + 0.11 * span * inward
-        ends = window.place(*(middle - across)), window.place(*(middle + across))
-        marks.append(FusedMark(" and ".join(names), ends))
-    return marks
+    found = fused_digits(str(hand["fused_pairs"]), len(tips))
+    return [FusedMark(" and ".join(names), window.place(*tips[at])) for at, names in found.items()]
 
 
 def fused_digits(fused_pairs: str, n_digits: int) -> dict[int, tuple[str, ...]]:

@@ -13,11 +13,11 @@ import pandas as pd
 
 from reports.cards import arms_card
 from reports.charts import GROUP_COLOURS, chart_name, overview_alternative, overview_svg
-from reports.course import Course, courses, grouped, onset_text
+from reports.course import Course, courses, grouped, kept_text, onset_text
 from reports.inline import ChartFiles, inline_svg
 from reports.overlay import legend_height
 from reports.page import GROUP_TITLES, environment, fates, record_sections, threshold
-from reports.words import NOTHING, clean, percent
+from reports.words import NOTHING, clean
 
 
 @dataclass(frozen=True)
@@ -99,4 +99,4 @@ def arm_cell(c: Course) -> str:
     if not c.is_measured:
         return "not measured"
     onset = onset_text(c) if math.isfinite(c.onset) else NOTHING
-    return f"{onset}; {percent(c.shown_retention)}{c.drift}"
+    return f"{onset}; {kept_text(c.last_retention)}{c.drift}"

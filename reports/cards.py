@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.charts import CHART_PT, SHARE_BOX, VALUE_BOX, chart_name, generation_span
-from reports.course import Course, Floats, alternative
+from reports.course import Course, Floats, alternative, kept_text
 from reports.inline import ChartFiles, Download, inline_svg
 from reports.overlay import arms_alternative
 from reports.words import NOTHING, clean, count, generation, number, percent
@@ -31,6 +31,11 @@ class Frame:
     height: str
     left: str
     columns: Sequence[Column]
+
+    @property
+    def longest(self) -> str:
+        """The longest of the columns' texts: what stands below a chart gets as much room as this takes."""
+        return max((column.text for column in self.columns), key=len, default="")
 
     @property
     def grid(self) -> str:
@@ -106,14 +111,13 @@ def _line(c: Course, nth: int) -> tuple[str, ...]:
         generation(float(c.generations[nth])),
         number(float(c.value[nth])),
         f"{number(low)} to {number(high)}" if math.isfinite(low) and math.isfinite(high) else NOTHING,
-        percent(float(c.retention[nth])),
+        kept_text(float(c.retention[nth])),
         f"{count(c.n_measured[nth])} of {count(c.n_expected[nth])} ({percent(float(c.frac_measured[nth]))})",
     )
 
 
 def _said(c: Course, line: Sequence[str]) -> str:
-    kept = "below 0 %" if line[3].startswith("\N{MINUS SIGN}") else line[3]  # how far below says nothing of use
-    return f"Generation {line[0]}: {_value_text(c, line)}, retention {kept}, measured {line[4]}"
+    return f"Generation {line[0]}: {_value_text(c, line)}, retention {line[3]}, measured {line[4]}"
 
 
 def _value_text(c: Course, line: Sequence[str]) -> str:

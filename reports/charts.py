@@ -35,7 +35,7 @@ from reports.course import Course, alternative, course, courses, embedder_text, 
 from reports.words import clean, count, generation, shorten
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#667079", "#e3e6e9", "#ffffff"
-HATCH, BAR = "#c3c9cf", "#9aa3ab"
+HATCH, BAR = "#c3c9cf", "#7d868e"
 DATA, ONSET = "#0072b2", "#d55e00"
 """Blue and vermillion of the palette of Okabe & Ito (2008), told apart under every common colour blindness."""
 GROUP_COLOURS = {"eyes": "#0072b2", "hands": "#e69f00", "face": "#009e73", "light": "#cc79a7", "image": "#999999"}
@@ -127,7 +127,7 @@ def _decay_figure(c: Course, reference_label: str) -> Figure:
         share.set_xlabel("generation", labelpad=1.5)
         size = 8.5 if len(c.title) <= 40 else 7
         _say(figure, 8, 183, shorten(c.title, 52), size=size, weight="bold", va="top")
-        _say(figure, 8, 170.5, finding(c), color=ONSET if math.isfinite(c.onset) else MUTED, va="top")
+        _say(figure, 8, 170.5, finding(c), color=INK if math.isfinite(c.onset) else MUTED, va="top")
         _say(figure, 8, 160.5, shorten(embedder_text([c]), 80), size=5.8, color=MUTED, va="top")
     return figure
 

@@ -18,6 +18,8 @@ GROUPS = ("eyes", "hands", "face", "light", "image")
 """The order in which groups are shown; any other group follows by name."""
 
 
+NEED_IDENTITY = ("face_distinct_share",)
+"""Traits that the weights-free descriptor, which cannot tell people apart, never gives a value."""
 _DRIFTED = 0.75
 """An arrow is shown once a quarter of a reference spread is lost: less may be chance."""
 
@@ -27,7 +29,8 @@ class Course:
     """One trait's course. Arrays are float64 (n_generations,), ascending by generation; NaN where not measured.
 
     ``reference`` is the value at retention 1, ``floor`` the value at retention 0 (NaN for location
-    traits, which have none). ``onset`` and its interval are generations, NaN where no onset was found.
+    traits, which have none). ``rank``: the trait's place in the verdict's order, NaN where it
+    did not erode. ``onset`` and its interval are generations, NaN where no onset was found.
     ``margin``: the loss of retention beyond which a trait counts as eroded.
     ``embedder``: who made the face embeddings that the trait rests on, empty for other traits.
     """
@@ -55,6 +58,7 @@ class Course:
     n_expected: Floats
     n_measured: Floats
     frac_measured: Floats
+    rank: float
     onset: float
     onset_low: float
     onset_high: float
@@ -75,15 +79,10 @@ class Course:
         return float(known[-1]) if known.size else math.nan
 
     @property
-    def shown_retention(self) -> float:
-        """The last retention, kept within 0 and 1: how far below the floor says nothing of use."""
-        return min(max(self.last_retention, 0.0), 1.0) if math.isfinite(self.last_retention) else math.nan
-
-    @property
     def drift(self) -> str:
         """An arrow for a trait that can only drift and has: where its value went from the reference; else nothing."""
         known = self.value[np.isfinite(self.value)]
-        if self.kind != "location" or not known.size or not self.shown_retention < _DRIFTED:
+        if self.kind != "location" or not known.size or not self.last_retention < _DRIFTED:
             return ""
         return " \N{UPWARDS ARROW}" if known[-1] > self.reference else " \N{DOWNWARDS ARROW}"
 
@@ -142,6 +141,7 @@ def course(rows: pd.DataFrame, erosion_row: Mapping[str, Any] | pd.Series | None
         n_expected=floats("n_expected"),
         n_measured=floats("n_measured"),
         frac_measured=floats("frac_measured"),
+        rank=_float(eroded.get("rank")),
         onset=_float(eroded.get("onset_generation")),
         onset_low=_float(eroded.get("onset_low")),
         onset_high=_float(eroded.get("onset_high")),
@@ -153,10 +153,15 @@ def course(rows: pd.DataFrame, erosion_row: Mapping[str, Any] | pd.Series | None
 
 
 def courses(traits: pd.DataFrame, erosion: pd.DataFrame) -> list[Course]:
-    """Every trait of the table, what eroded first on top: by onset, then by what is left of it, then by name."""
+    """Every trait of the table, the earliest onset on top, in the verdict's order; then by what is left, then by name.
+
+    The verdict's order is ``rank`` of the erosion table; where it has none, it is that of the onsets.
+    """
     eroded = {str(row["trait"]): row for _, row in erosion.iterrows()}
     found = [course(rows, eroded.get(str(name))) for name, rows in traits.groupby("trait", sort=True)]
-    return sorted(found, key=lambda c: (_last(c.onset), not c.is_measured, _last(c.last_retention), c.trait))
+    return sorted(
+        found, key=lambda c: (_last(c.rank), _last(c.onset), not c.is_measured, _last(c.last_retention), c.trait)
+    )
 
 
 def grouped(found: Sequence[Course]) -> list[tuple[str, list[Course]]]:
@@ -201,6 +206,8 @@ def gap_reason(c: Course) -> str:
     n_measured, n_expected = np.nansum(c.n_measured[gaps]), np.nansum(c.n_expected[gaps])
     if n_expected == 0:
         return "no subject of this kind was found or expected"
+    if n_measured == 0 and c.trait in NEED_IDENTITY and "not identity" in c.embedder:
+        return "it takes an identity model to tell people apart (`decay measure --embedder-pack NAME`); none was given"
     if n_measured == 0:
         return f"none of {count(n_expected)} expected subjects could be measured"
     return f"too few to give a value in {count(gaps.sum())} generations ({count(n_measured)} measured in all)"
@@ -220,7 +227,7 @@ def alternative(c: Course, reference_label: str) -> str:
         reference = (
             f" Reference ({clean(reference_label)}) {number(c.reference)}." if math.isfinite(c.reference) else ""
         )
-        parts.append(f"Value {ends}; retention at the end {percent(c.shown_retention)}.{reference}")
+        parts.append(f"Value {ends}; retention at the end {kept_text(c.last_retention)}.{reference}")
         if c.missing.size:
             parts.append(f"No value in generation {', '.join(generation(g) for g in c.missing)}.")
     shares = c.frac_measured[np.isfinite(c.frac_measured)]
@@ -239,6 +246,13 @@ def onset_text(c: Course) -> str:
     """``3 (2 to 4)``, or a dash."""
     span = interval(c.onset_low, c.onset_high)
     return generation(c.onset) + (f" ({span})" if span else "") if math.isfinite(c.onset) else NOTHING
+
+
+def kept_text(retention: float) -> str:
+    """A retention in whole per cent; how far below 0 or above 1 it lies says nothing of use, that it does is said."""
+    if math.isfinite(retention) and percent(retention) != percent(min(max(retention, 0.0), 1.0)):
+        return "below 0 %" if retention < 0 else "above 100 %"
+    return percent(retention)
 
 
 def measured_text(c: Course) -> str:

@@ -32,7 +32,11 @@ BANDWIDTH = 0.1
 TIMES_EVEN = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Contours of that density, as multiples of glints spread evenly over the iris; all in one place is 50 times."""
 FEWEST_FOR_DENSITY = 8
-"""Fewer glints than this are drawn as dots alone: a kernel would draw a mountain under each."""
+"""Fewer glints than this are drawn as dots alone, without a figure: a kernel would draw a mountain under each."""
+FEWEST_FACES = 20
+"""Fewer faces than this have no spread, and fewer of the reference no map: it would say more of chance than of them."""
+FEWEST_HANDS = 8
+"""Fewer counted hands than this have no bars, only their number: a single hand would make a bar of 100 %."""
 MAX_DOTS = 250
 """Faces drawn in one panel; of more as many by chance, with seed 0."""
 MOST_DIGITS = 6
@@ -77,7 +81,7 @@ def maps_section(
     panels = _panels(images)
     made = {
         "catchlights: no glint was read": catchlight_map(eyes, panels),
-        "faces: fewer than three of the reference were described": embedding_map(embeddings, panels),
+        f"faces: fewer than {FEWEST_FACES} of the reference were described": embedding_map(embeddings, panels),
         "finger counts: no hand was counted": finger_map(hands, panels),
     }
     return MapsSection(
@@ -126,7 +130,7 @@ def catchlight_map(eyes: pd.DataFrame, panels: Sequence[int]) -> Map | None:
                 "n_glints": len(places[g]),
                 "median_u": _median(places[g][:, 0]),
                 "median_v": _median(places[g][:, 1]),
-                "half_within": half_within(places[g]),
+                "half_within": half_within(places[g]) if len(places[g]) >= FEWEST_FOR_DENSITY else math.nan,
             }
             for g in panels
         ]
@@ -136,7 +140,8 @@ def catchlight_map(eyes: pd.DataFrame, panels: Sequence[int]) -> Map | None:
         "with the head's roll taken out; 12 o'clock is up, the circle is the edge of the iris. Shade: how many times "
         f"denser than glints spread evenly over the iris (steps at {', '.join(f'{level:g}' for level in TIMES_EVEN)}; "
         f"Gaussian kernel of {BANDWIDTH:g} iris radii), the same in every panel; single dots below "
-        f"{FEWEST_FOR_DENSITY} glints. Half of the glints lie within the distance given of their median place."
+        f"{FEWEST_FOR_DENSITY} glints. Half of the glints lie within the distance given of their median place; it is "
+        f"given from {FEWEST_FOR_DENSITY} glints on."
     )
     return _map("map-catchlights", "Where the light sits in the iris", rule, panels, draw, table)
 
@@ -182,20 +187,22 @@ def _draw_glints(axes: Axes, places: Floats) -> None:
 
 
 def _glint_lines(places: Floats) -> Sequence[str]:
-    return f"{_n(len(places), 'glint')}", f"half within {number(half_within(places))}" if len(places) > 1 else ""
+    enough = len(places) >= FEWEST_FOR_DENSITY
+    return _n(len(places), "glint"), f"half within {number(half_within(places))}" if enough else ""
 
 
 # --------------------------------------------------------------------------- faces
 
 
 def embedding_map(embeddings: pd.DataFrame, panels: Sequence[int]) -> Map | None:
-    """Where faces lie on the two axes along which the reference's faces differ most; None below three of them.
+    """Where faces lie on the two axes along which the reference's faces differ most.
 
-    ``embeddings``: generation, embedder, embedding (a vector). Only those of the reference's embedder are drawn.
+    None below ``FEWEST_FACES`` of them. ``embeddings``: generation, embedder, embedding (a vector). Only those of the
+    reference's embedder are drawn.
     """
     reference = panels[0]
     of_reference = embeddings[embeddings["generation"] == reference]
-    if len(of_reference) < 3:
+    if of_reference.empty or of_reference["embedder"].value_counts().max() < FEWEST_FACES:
         return None
     embedder = of_reference["embedder"].mode().iloc[0]
     alike = embeddings[embeddings["embedder"] == embedder]
@@ -217,7 +224,7 @@ def embedding_map(embeddings: pd.DataFrame, panels: Sequence[int]) -> Map | None
             )
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
         _frame(axes)
-        return _n(len(flat[g]), "face"), f"spread {percent(spread[g])}"
+        return _n(len(flat[g]), "face"), f"spread {percent(spread[g])}" if len(flat[g]) >= FEWEST_FACES else ""
 
     table = pd.DataFrame(
         [
@@ -235,8 +242,8 @@ def embedding_map(embeddings: pd.DataFrame, panels: Sequence[int]) -> Map | None
         f"Faces as {clean(embedder)} describes them, on the two axes along which those of {_named(reference)} differ "
         f"most (principal components fitted on {_named(reference)} alone, the same axes for all; they hold "
         f"{percent(share)} of its variance). Grey: {_named(reference)}; at most {MAX_DOTS} faces a panel, drawn by "
-        "chance. Spread: root of the total variance over all dimensions, against that of "
-        f"{_named(reference)}. Near on a map of two axes need not be near in all."
+        f"chance. Spread: root of the total variance over all dimensions, against that of {_named(reference)}; "
+        f"given from {FEWEST_FACES} faces on. Near on a map of two axes need not be near in all."
     )
     return _map("map-faces", "Where faces lie among one another", rule, panels, draw, table)
 
@@ -259,7 +266,8 @@ def _stacked(column: pd.Series) -> Floats:
 
 
 def _spread(vectors: Floats) -> float:
-    return math.sqrt(float(vectors.var(axis=0).sum())) if len(vectors) > 1 else math.nan
+    """Root of the total variance of vectors (n, d), unbiased in n; NaN below ``FEWEST_FACES``."""
+    return math.sqrt(float(vectors.var(axis=0, ddof=1).sum())) if len(vectors) >= FEWEST_FACES else math.nan
 
 
 def _some(places: Floats, rng: np.random.Generator) -> Floats:
@@ -280,12 +288,14 @@ def finger_map(hands: pd.DataFrame, panels: Sequence[int]) -> Map | None:
     fused = {g: int((rows["finger_fused_pairs"] > 0).sum()) for g, rows in counted.items()}
     if not any(map(len, counted.values())):
         return None
-    highest = max(float(share.max()) for share in shares.values())
+    drawn = [g for g in panels if len(counted[g]) >= FEWEST_HANDS]
+    highest = max((float(shares[g].max()) for g in drawn), default=1.0)
 
     def draw(axes: Axes, g: int) -> Sequence[str]:
         digits = np.arange(MOST_DIGITS + 1)
-        axes.bar(digits, shares[g], width=0.72, color=DATA)
-        if g != panels[0]:
+        if g in drawn:
+            axes.bar(digits, shares[g], width=0.72, color=DATA)
+        if g in drawn and panels[0] in drawn and g != panels[0]:
             axes.stairs(shares[panels[0]], np.arange(MOST_DIGITS + 2) - 0.5, color=INK, linewidth=0.7)
         axes.set(xlim=(-0.7, MOST_DIGITS + 0.7), ylim=(0, 1.05 * highest), yticks=[])
         axes.set_xticks(digits, [*map(str, digits[:-1]), f"{MOST_DIGITS}+"], size=5.2)
@@ -310,8 +320,9 @@ def finger_map(hands: pd.DataFrame, panels: Sequence[int]) -> Map | None:
     )
     rule = (
         "Hands by the number of separate digits counted in their pixels, as shares of the hands that could be counted; "
-        f"fused fingers count once. The line: {_named(panels[0])}. The scale is the same in every panel, up to "
-        f"{percent(highest)}."
+        f"fused fingers count once; bars are drawn from {FEWEST_HANDS} counted hands on. "
+        + (f"The line: {_named(panels[0])}. " if panels[0] in drawn else "")
+        + (f"The scale is the same in every panel, up to {percent(highest)}." if drawn else "")
     )
     return _map("map-fingers", "How many fingers hands have", rule, panels, draw, table)
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from reports.arms_page import ArmTables, arm_cell, arms_by_trait
 from reports.charts import chart_name, overview_alternative
-from reports.course import Course, courses, gap_reason, measured_text, onset_text
+from reports.course import Course, courses, gap_reason, kept_text, measured_text, onset_text
 from reports.page import fates, record_sections, rivals, threshold
-from reports.words import NOTHING, clean, percent
+from reports.words import NOTHING, clean
 
 
 def render_markdown(
@@ -70,7 +70,7 @@ def _traits_table(found: Sequence[Course]) -> str:
             c.unit or NOTHING,
             c.verdict.replace("_", " ") or NOTHING,
             onset_text(c),
-            percent(c.shown_retention) + c.drift,
+            kept_text(c.last_retention) + c.drift,
             measured_text(c),
         ]
         for c in found

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from reports.charts import (
     _Y_LABEL,
     CHART_PT,
+    INK,
     MUTED,
-    ONSET,
     PAPER,
     SHARE_BOX,
     VALUE_BOX,
@@ -148,7 +148,7 @@ def _head(figure: Figure, arms: Sequence[tuple[str, Course]], height: float) -> 
     said = f"onset: {', '.join(eroded)}" if eroded else "no onset in any run"
     _say(figure, 8, height - 7, shorten(first.title, 52), size=8.5 if len(first.title) <= 40 else 7, weight="bold",
          va="top")  # fmt: skip
-    _say(figure, 8, height - 19.5, shorten(said, 70), color=ONSET if eroded else MUTED, va="top", size=6.4)
+    _say(figure, 8, height - 19.5, shorten(said, 70), color=INK if eroded else MUTED, va="top", size=6.4)
     _say(figure, 8, height - 29.5, shorten(embedder_text([c for _, c in arms]), 80), size=5.8, color=MUTED, va="top")
 
 

@@ -8,6 +8,7 @@ forbids it to load or run anything, whatever it holds.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.cards import card
 from reports.charts import GROUP_COLOURS, chart_name, overview_alternative, overview_svg
-from reports.course import Course, courses, gap_reason, grouped, measured_text, onset_text
+from reports.course import Course, courses, gap_reason, grouped, kept_text, measured_text, onset_text
 from reports.inline import ChartFiles, inline_svg
 from reports.maps import MapsSection
 from reports.strips import StripsSection
@@ -69,7 +70,7 @@ def render_page(
         overview_alternative=overview_alternative(found, verdict),
         overview_files=charts[OVERVIEW].downloads(OVERVIEW) if OVERVIEW in charts else [],
         generations=[generation(g) for g in generations],
-        retentions=[(c.title, [percent(kept) for kept in _at(c, generations)]) for c in found],
+        retentions=[(c.title, [kept_text(kept) for kept in _at(c, generations)]) for c in found],
         strips=strips,
         maps=maps,
         groups=[
@@ -155,11 +156,22 @@ def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
 
 
 def record_sections(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Everything that ``run`` holds: single values first, then each table of it under its own name."""
+    """Everything that ``run`` holds: single values first, then each table of it under its own name.
+
+    Of a model's path only the file's name is shown: where it lies is nobody's business but the machine's.
+    """
     tables = {key: value for key, value in run.items() if isinstance(value, Mapping | list | tuple)}
     singles = [(clean(key), clean(value) or NOTHING) for key, value in run.items() if key not in tables]
+    tables |= {"models": [_as_shown(model) for model in run["models"]]} if "models" in tables else {}
     sections = [(clean(key).replace("_", " ").capitalize(), flatten(value)) for key, value in tables.items() if value]
     return [("Run", singles), *sections] if singles else sections
+
+
+def _as_shown(model: object) -> object:
+    if not isinstance(model, Mapping) or "path" not in model:
+        return model
+    named = {("file" if key == "path" else key): value for key, value in model.items()}
+    return named | {"file": re.split(r"[/\\]", clean(model["path"]))[-1]}
 
 
 def _images(run: Mapping[str, Any]) -> str:
@@ -198,7 +210,7 @@ def _row(c: Course) -> tuple[Course, list[str]]:
         percent(c.p_first) if math.isfinite(c.onset) else NOTHING,
         number(c.reference),
         number(float(known[-1])) if known.size else NOTHING,
-        percent(c.shown_retention) + c.drift,
+        kept_text(c.last_retention) + c.drift,
         measured_text(c),
         number(c.half_life),
         percent(c.smallest_detectable) if c.smallest_detectable < 1 else NOTHING,

@@ -42,10 +42,10 @@ class IrisMark:
 
 @dataclass(frozen=True)
 class FusedMark:
-    """A bar across a finger that was read as several in one. ``names``: of the pairs; the ends in hundredths."""
+    """A digit that was read as several fingers in one. ``names``: of these fingers; ``tip``: in hundredths."""
 
     names: str
-    ends: tuple[Point, Point]
+    tip: Point
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.course import Course, Floats, courses, embedder_text, measured_text, onset_text
-from reports.words import NOTHING, clean, percent, shorten
+from reports.course import Course, Floats, courses, embedder_text, kept_text, measured_text, onset_text
+from reports.words import NOTHING, clean, shorten
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 NOT_MEASURED = "·"
@@ -71,7 +71,7 @@ def _table(shown: Sequence[Course]) -> list[str]:
             c.title,
             _state(c),
             sparkline(_thinned(c.retention)),
-            percent(c.shown_retention) + c.drift,
+            kept_text(c.last_retention) + c.drift,
             measured_text(c),
         )
         for c in shown

@@ -113,6 +113,20 @@ def test_pointing_at_a_chart_tells_its_numbers(page: Any) -> None:
     assert middle == pytest.approx(tick["x"] + tick["width"] / 2, abs=3)
 
 
+@pytest.mark.parametrize("width", [420, 1000, 1400])
+def test_a_reading_of_many_lines_leaves_the_links_below_it_free(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    overlaps = page.eval_on_selector_all(
+        ".plot",
+        """plots => plots.flatMap(plot => {
+            const links = plot.parentElement.querySelector('.files').getBoundingClientRect().top;
+            return [...plot.querySelectorAll('.points span, .rest')]
+                .map(text => text.getBoundingClientRect().bottom - links).filter(by => by > 0.5);
+        })""",
+    )
+    assert overlaps == []
+
+
 def test_the_keyboard_tells_them_too(page: Any) -> None:
     chart = page.locator("#trait-face_vendi")
     chart.locator("input").first.focus()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 import shutil
 from collections.abc import Mapping
@@ -54,6 +55,20 @@ def test_the_report_of_a_run_lies_beside_its_tables_with_its_charts(run: Path) -
     assert {path.stem for path in (run / "measures" / "charts").iterdir()} == {"overview", *SHOWN}
     assert {path.name: path.read_bytes() for path in (run / "measures").glob("*.parquet")} == before
     assert not list(run.rglob(".aside-*"))
+
+
+def test_the_overviews_numbers_are_those_of_every_cell(run: Path) -> None:
+    write_report([run])
+    page = (run / "measures" / "report.html").read_text(encoding="utf-8")
+    (coded,) = re.findall(r'download="overview.csv" href="data:text/csv;charset=utf-8;base64,([^"]*)"', page)
+    cells = pd.read_csv(io.BytesIO(base64.b64decode(coded)))
+    traits = pd.read_csv(run / "measures" / "traits.csv")
+    key = ["trait", "generation"]
+    assert len(cells) == len(traits)
+    both = cells.merge(traits, on=key, suffixes=("", "_table"))
+    for name in ("retention", "retention_low", "retention_high"):
+        assert both[name].equals(both[f"{name}_table"])
+    assert {"onset_generation", "onset_low", "onset_high", "verdict"} <= set(cells)
 
 
 def test_markdown_points_at_the_charts_from_where_it_lies(run: Path, tmp_path: Path) -> None:

@@ -131,9 +131,7 @@ def test_hands_show_as_many_tips_as_were_counted_and_where_they_fused(strips: St
         assert all(0 < x < 100 and 0 < y < 100 for x, y in view.tips)
         for mark in view.fused:
             assert mark.names == "index and middle"
-            middle = np.mean(mark.ends, axis=0)
-            nearest = min(view.tips, key=lambda tip: float(np.hypot(*(np.array(tip) - middle))))
-            assert nearest == view.tips[1]
+            assert mark.tip == view.tips[1]
     assert any(view.fused for view in counted)
     assert all(view.fused for view in counted if "fused" in view.words)
 
@@ -162,17 +160,25 @@ def test_the_slots_stand_at_the_stated_quantiles(tables: Tables) -> None:
     assert [low, high] == [by_image.iloc[round(q * (len(by_image) - 1))] for q in (0.1, 0.9)]
 
 
-def test_the_trait_that_eroded_first_chooses_wherever_it_stands(tables: Tables) -> None:
-    table = pd.concat([erosion("catchlight_eccentricity"), erosion("skin_lightness")], ignore_index=True)
-    table["rank"] = [2, 1]
-    choice = choose_slots(tables, table, "face", 0)
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ("skin_lightness", "eroded first"),
+        ("finger_fused", "has the earliest onset"),
+        ("", "has the earliest onset"),
+        (None, "has the earliest onset; what eroded first could not be told"),
+    ],
+)
+def test_the_first_of_the_page_chooses_and_eroded_first_only_where_the_verdict_names_it(
+    tables: Tables, named: str | None, why: str
+) -> None:
+    table = erosion("skin_lightness", "catchlight_eccentricity")
+    choice = choose_slots(tables, table, "face", 0, named)
     assert choice is not None
-    assert (choice.trait.name, choice.why) == ("skin_lightness", "eroded first")
-    table["verdict"], table["rank"] = "held", math.nan
-    held = choose_slots(tables, table, "face", 0)
+    assert (choice.trait.name, choice.why) == ("skin_lightness", why)
+    held = choose_slots(tables, table.assign(verdict="held", rank=math.nan), "face", 0, named)
     assert held is not None
-    assert held.trait.name == "catchlight_eccentricity"
-    assert "none of them eroded" in held.why
+    assert (held.trait.name, held.why) == ("skin_lightness", "stands first in the page's order; none of them eroded")
 
 
 @pytest.mark.parametrize(

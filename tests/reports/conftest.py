@@ -90,14 +90,13 @@ def trait_rows(
     )
 
 
-def erosion_row(name: str, retention: list[float], rank: int = 1) -> dict[str, Any]:
+def erosion_row(name: str, retention: list[float]) -> dict[str, Any]:
     below = [g for g, kept in enumerate(retention) if kept < 0.8]
     onset = below[0] if below else math.nan
     return {
         "trait": name,
         "label": name.replace("_", " ").capitalize(),
         "family": name.split("_", maxsplit=1)[0],
-        "rank": rank,
         "onset_generation": onset,
         "onset_low": max(onset - 1, 1),
         "onset_high": onset + 1 if onset < len(retention) - 1 else math.nan,
@@ -138,7 +137,7 @@ def fake_tables(n_generations: int = 6, seed: int = 7) -> Tables:
                 n_expected=0 if name == "hand_pose_spread" else 48,
             )
         )
-        erosion.append(erosion_row(name, list(kept), index + 1))
+        erosion.append(erosion_row(name, list(kept)))
     verdict = {
         "sentence": "Eyes eroded first: catchlight presence fell from generation 2 (61 % of resamplings).",
         "first": {"trait": "catchlight_presence", "p_first": 0.61, "onset": 2},
@@ -162,7 +161,10 @@ def fake_tables(n_generations: int = 6, seed: int = 7) -> Tables:
         "thresholds": {"retention_onset": 0.5},
         "notes": ["gen_03 is empty"],
     }  # fmt: skip
-    return Tables(pd.concat(traits, ignore_index=True), pd.DataFrame(erosion), verdict, run)
+    table = pd.DataFrame(erosion)
+    order = table[table["verdict"] == "eroded"].sort_values(["onset_generation", "p_first"], ascending=[True, False])
+    table["rank"] = pd.Series(range(1, len(order) + 1), index=order.index, dtype="Int64")
+    return Tables(pd.concat(traits, ignore_index=True), table, verdict, run)
 
 
 @pytest.fixture(scope="session")

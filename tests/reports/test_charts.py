@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import math
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,10 +14,11 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from reports.charts import PNG_DPI, chart_name, decay_chart, overview_chart, retention_colours, write_charts
+from reports.charts import BAR, PNG_DPI, chart_name, decay_chart, overview_chart, retention_colours, write_charts
 from reports.course import courses
 
 HOSTILE = "$\\frac{1}{0}$ <script>alert('x')</script> & \x1b[31m \u202e\x00 \"quoted\" ^_{}"
@@ -237,3 +239,19 @@ def test_a_figure_keeps_its_style_and_a_pdf_its_fonts(tables: Any) -> None:
     assert pages[0] == pages[1]
     assert b"/FontFile2" in pages[0]  # TrueType, whole
     assert b"/Type3" not in pages[0]
+
+
+def contrast_on_white(colour: str) -> float:
+    """Contrast ratio of WCAG 2.2 (1 to 21)."""
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05))
+
+
+def test_text_and_bars_stand_out_from_the_paper(tables: Any) -> None:
+    rows, row = tables.of("catchlight_presence")
+    assert math.isfinite(row["onset_generation"])
+    figure = decay_chart(rows, row, "real")
+    texts = [*figure.texts, *(text for axes in figure.axes for text in axes.texts)]
+    assert min(contrast_on_white(str(to_hex(text.get_color()))) for text in texts) >= 4.5
+    assert contrast_on_white(BAR) >= 3

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.course import course, courses, finding, gap_reason, grouped
+from reports.course import alternative, course, courses, finding, gap_reason, grouped, kept_text
+from reports.words import NOTHING
 
 
 def rows_of(tables: Any, trait: str) -> pd.DataFrame:
@@ -24,6 +25,16 @@ def test_what_eroded_first_comes_first_and_the_unmeasured_last(tables: Any) -> N
     assert not any(math.isfinite(c.onset) for c in found[len(onsets) :])
     assert found[-1].trait == "hand_pose_spread"
     assert sorted(c.trait for c in found) == sorted(tables.traits["trait"].unique())
+
+
+def test_traits_of_one_onset_stand_as_the_verdict_has_them(tables: Any) -> None:
+    ranked = tables.erosion[tables.erosion["rank"].notna()]
+    ties = ranked[ranked["onset_generation"] == ranked["onset_generation"].mode().iloc[0]]
+    assert len(ties) > 2
+    for order in (ties["trait"].tolist(), ties["trait"].tolist()[::-1]):
+        erosion = tables.erosion.copy()
+        erosion["rank"] = erosion["trait"].map({name: place for place, name in enumerate(order, start=1)})
+        assert [c.trait for c in courses(tables.traits, erosion)][: len(order)] == order
 
 
 def test_every_trait_is_in_one_group(tables: Any) -> None:
@@ -100,3 +111,30 @@ def test_rows_of_two_traits_or_a_generation_twice_are_refused(tables: Any) -> No
     rows = rows_of(tables, "hand_presence")
     with pytest.raises(ValueError, match="one row per generation"):
         course(pd.concat([rows, rows]), None)
+
+
+@pytest.mark.parametrize(
+    ("retention", "text"),
+    [
+        (-6.81, "below 0 %"),
+        (-1e-12, "0 %"),
+        (0.0, "0 %"),
+        (0.42, "42 %"),
+        (1 + 1e-12, "100 %"),
+        (1.38, "above 100 %"),
+        (math.nan, NOTHING),
+    ],
+)
+def test_a_retention_beyond_its_ends_is_never_said_to_be_at_them(tables: Any, retention: float, text: str) -> None:
+    assert kept_text(retention) == text
+    if math.isfinite(retention):
+        rows = rows_of(tables, "catchlight_presence").assign(retention=retention, reference_value=0.9)
+        assert f"retention at the end {text}." in alternative(course(rows, None), "real")
+
+
+def test_a_trait_that_takes_an_identity_model_says_so_where_none_was_given(tables: Any) -> None:
+    rows = rows_of(tables, "face_recall").assign(value=np.nan, n_measured=0, embedder="descriptor (not identity)")
+    assert gap_reason(course(rows, None)).startswith("none of 288 expected subjects")
+    rows["trait"] = "face_distinct_share"
+    assert "--embedder-pack" in gap_reason(course(rows, None))
+    assert gap_reason(course(rows.assign(embedder="buffalo_l"), None)).startswith("none of 288 expected subjects")

@@ -11,17 +11,22 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from reports.charts import DATA
 from reports.maps import (
     BANDWIDTH,
+    FEWEST_FACES,
     FEWEST_FOR_DENSITY,
+    FEWEST_HANDS,
     MAX_DOTS,
     MAX_PANELS,
     MOST_DIGITS,
     MapsSection,
+    _spread,
     catchlight_map,
     density,
     digit_shares,
     embedding_map,
+    finger_map,
     half_within,
     maps_section,
     principal_plane,
@@ -32,7 +37,7 @@ REFERENCE = -1
 EMBEDDER = "descriptor <b>not identity</b>"
 
 
-def tables(generations: list[int], n: int = 12, seed: int = 0) -> dict[str, pd.DataFrame]:
+def tables(generations: list[int], n: int = 24, seed: int = 0) -> dict[str, pd.DataFrame]:
     """Glints that draw together, faces that do, and hands that lose digits, generation by generation."""
     rng = np.random.default_rng(seed)
     images, eyes, hands, faces = [], [], [], []
@@ -77,9 +82,9 @@ def test_the_tables_say_what_draws_together(section: MapsSection) -> None:
     assert (np.diff(glints["half_within"]) < 0).all()
     assert faces["spread"].iloc[0] == pytest.approx(1.0)
     assert (np.diff(faces["spread"]) < 0).all()
-    assert fingers["digits_5"].tolist() == [12, 0, 0, 0]
-    assert fingers["digits_3"].tolist() == [0, 0, 12, 0]
-    assert fingers["n_fused"].tolist() == [0, 12, 12, 12]
+    assert fingers["digits_5"].tolist() == [24, 0, 0, 0]
+    assert fingers["digits_3"].tolist() == [0, 0, 24, 0]
+    assert fingers["n_fused"].tolist() == [0, 24, 24, 24]
     assert "digits_6_or_more" in fingers
 
 
@@ -98,7 +103,7 @@ def test_a_long_run_keeps_its_first_and_last_generation() -> None:
 
 @pytest.mark.parametrize("missing", ["eyes", "hands", "embeddings"])
 def test_what_was_never_read_has_a_sentence_in_place_of_a_map(missing: str) -> None:
-    given = tables([0, 1], n=4)
+    given = tables([0, 1])
     given[missing] = given[missing].iloc[:0]
     found = maps_section(**given)
     assert len(found.maps) == 2
@@ -131,7 +136,7 @@ def test_only_faces_described_as_the_references_are_drawn() -> None:
     given.loc[other, "embedding"] = pd.Series([np.ones(3, np.float32)] * int(other.sum()), index=given.index[other])
     made = embedding_map(given, [0, 1])
     assert made is not None
-    assert made.table["n_faces"].tolist() == [12, 0]
+    assert made.table["n_faces"].tolist() == [24, 0]
 
 
 def test_many_faces_are_a_sample_and_all_are_counted() -> None:
@@ -141,6 +146,52 @@ def test_many_faces_are_a_sample_and_all_are_counted() -> None:
     assert few is not None
     assert made.files.svg.count("<use") == few.files.svg.count("<use")
     assert f"{2 * MAX_DOTS} faces" in made.alternative
+
+
+def test_few_faces_have_no_spread_and_few_of_the_reference_no_map() -> None:
+    given = tables([0, 1])["embeddings"]
+    few = pd.concat([given[given["generation"] == 0], given[given["generation"] == 1].head(FEWEST_FACES - 1)])
+    made = embedding_map(few, [0, 1])
+    assert made is not None
+    assert made.table["spread"].isna().tolist() == [False, True]
+    assert made.alternative.count("spread ") == 1
+    assert embedding_map(few, [1, 0]) is None
+
+
+def test_the_spread_of_few_faces_is_that_of_many() -> None:
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(60):
+        vectors = rng.standard_normal((400 + FEWEST_FACES, 4))
+        index = np.repeat([0, 1], [400, FEWEST_FACES])
+        ratios.append(_spread(vectors[index == 1]) ** 2 / _spread(vectors[index == 0]) ** 2)
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.045)  # 0.05 too low with n in place of n - 1
+    assert _spread(np.array([[0.0], [2.0]] * 10)) == pytest.approx(math.sqrt(20 / 19))
+
+
+def test_few_hands_have_no_bars_and_the_reference_line_only_where_both_have_enough() -> None:
+    def bars(n_reference: int, n: int) -> tuple[int, str]:
+        hands = tables([0, 1])["hands"]
+        of = {g: hands[hands["generation"] == g] for g in (0, 1)}
+        made = finger_map(pd.concat([of[0].head(n_reference), of[1].head(n)]), [0, 1])
+        assert made is not None
+        return made.files.svg.count(f"fill: {DATA}"), made.rule
+
+    both, rule = bars(FEWEST_HANDS, FEWEST_HANDS)
+    assert both == 2 * (MOST_DIGITS + 1)
+    assert "The line: generation 0" in rule
+    one, rule = bars(FEWEST_HANDS - 1, FEWEST_HANDS)
+    assert one == MOST_DIGITS + 1
+    assert "The line" not in rule
+    assert bars(1, 1)[0] == 0
+
+
+def test_few_glints_have_no_figure() -> None:
+    for n, told in ((FEWEST_FOR_DENSITY - 1, False), (FEWEST_FOR_DENSITY, True)):
+        made = catchlight_map(tables([0], n=n)["eyes"], [0])
+        assert made is not None
+        assert ("half within" in made.alternative) == told
+        assert np.isfinite(made.table["half_within"]).tolist() == [told]
 
 
 def glint_svg(eyes: pd.DataFrame) -> str:

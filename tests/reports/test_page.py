@@ -12,7 +12,7 @@ import pytest
 
 from reports.charts import chart_name, write_charts
 from reports.inline import ChartFiles
-from reports.page import OVERVIEW, chart_files, flatten, render_page, rivals
+from reports.page import OVERVIEW, chart_files, flatten, record_sections, render_page, rivals
 from reports.words import NOTHING
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"'{{ 7*7 }} </svg><script>"
@@ -182,6 +182,8 @@ def test_every_generation_of_a_chart_can_be_pointed_at(page: str, tables: Any) -
     assert [radio["name"] for radio in radios] == ["at-catchlight_presence"] * len(rows)
     said = [text for text in reader.text if text.startswith("Generation ")]
     assert said[0] == "Generation 0: 0.9 share (0.846 to 0.954), retention 100 %, measured 47 of 48 (98 %)"
+    (room,) = re.findall(r'<p class="room" aria-hidden="true">([^<]*)</p>', card[: card.index("</figure>")])
+    assert room == max(said, key=len)
     widths = [float(w) for w in re.findall(r"([\d.]+)%", card[: card.index("<label")].split("grid-template:")[1])]
     _, _, left, *columns = widths
     # the panel is 158 of 252 points wide and begins at 44; six generations share it evenly
@@ -213,3 +215,11 @@ def test_the_fates_of_all_traits_are_counted(tables: Any) -> None:
     page = render_page(few.traits, few.erosion, few.verdict, few.run, blank_charts(few.traits))
     counted = [int(n) for n in re.findall(r"<li><strong>(\d+)</strong>", page)]
     assert sum(counted) == few.traits["trait"].nunique()
+
+
+@pytest.mark.parametrize("path", ["/home/me/.models/palm.tflite", "C:\\Users\\me\\palm.tflite", "palm.tflite"])
+def test_the_record_names_a_models_file_and_not_its_folder(path: str) -> None:
+    ((_, lines),) = record_sections({"models": [{"name": "palm", "path": path, "sha256": "ab" * 32}]})
+    assert dict(lines) == {"palm · name": "palm", "palm · file": "palm.tflite", "palm · sha256": "ab" * 32}
+    ((_, lines),) = record_sections({"models": [{"name": "palm", "path": None, "sha256": None}]})
+    assert dict(lines)["palm · file"] == NOTHING

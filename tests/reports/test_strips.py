@@ -23,7 +23,7 @@ HAND = View(
     "2 digits",
     "Slot 1, hand.",
     tips=[(20.0, 30.0), (60.0, 25.0)],
-    fused=[FusedMark("index and middle", ((55.0, 40.0), (65.0, 42.0)))],
+    fused=[FusedMark("index and middle", (60.0, 25.0))],
 )
 LOST = View("face", None, "picture changed since it was measured", "Slot 1, gone.", "missing", is_read=False)
 
@@ -72,15 +72,16 @@ def test_a_face_has_its_irises_without_a_clock_face() -> None:
     assert "glint" not in tags.of("circle")
 
 
-def test_a_hand_has_its_tips_numbered_and_a_bar_across_what_has_fused() -> None:
+def test_a_hand_has_its_tips_numbered_and_a_ring_on_that_of_what_has_fused() -> None:
     page = render(section(HAND))
     assert re.findall(r"translate\((\S+) (\S+)\)", page[page.index('<div class="strip"') :]) == [
         ("20.0", "30.0"),
         ("60.0", "25.0"),
     ]
     assert re.findall(r"<text y=\"2.5\">(\d)</text>", page[page.index('<div class="strip"') :]) == ["1", "2"]
-    bar = next(attributes for _, attributes in strip_of(page).found if attributes.get("class") == "fused")
-    assert [bar[key] for key in ("x1", "y1", "x2", "y2")] == ["55.0", "40.0", "65.0", "42.0"]
+    ring = next(attributes for _, attributes in strip_of(page).found if attributes.get("class") == "fused")
+    assert [ring[key] for key in ("cx", "cy")] == ["60.0", "25.0"]
+    assert "tip of a digit read as several fingers" in page
 
 
 def test_every_crop_has_a_text_alternative_and_holds_its_picture() -> None:
