@@ -72,6 +72,7 @@ class Lineage:
     """A run folder. ``settings``: what ``lineage.json`` holds. ``notes``: whole sentences on what was passed over.
 
     ``reference_root``: the folder that the reference's images may not lead out of; the root, unless it lies elsewhere.
+    ``roots``: the same of generations that lie in a run that this one goes on from.
     """
 
     root: Path
@@ -80,6 +81,7 @@ class Lineage:
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     reference_root: Path | None = None
+    roots: Mapping[int, Path] = field(default_factory=dict)
 
     @property
     def reference_name(self) -> str:
@@ -90,7 +92,7 @@ class Lineage:
 
     def root_of(self, generation: int) -> Path:
         """The folder that this generation's images lie in; -1 is the reference."""
-        return (generation == REFERENCE_INDEX and self.reference_root) or self.root
+        return (generation == REFERENCE_INDEX and self.reference_root) or self.roots.get(generation, self.root)
 
 
 def load_lineage(root: Path) -> Lineage:

@@ -18,6 +18,7 @@ from typing import Any
 
 import detectors
 from decay import images
+from decay.ancestors import with_ancestors
 from decay.arms import Arm, arms_to_traits, check_comparable, load_arm
 from decay.control import less_control
 from decay.errors import DecayError, ImageProblem, ModelError
@@ -70,7 +71,7 @@ def measure(run: Path, settings: MeasureSettings | None = None, progress: Progre
     """
     settings = settings or MeasureSettings()
     started = time.perf_counter()
-    lineage = load_lineage(run)
+    lineage = with_ancestors(load_lineage(run))
     if settings.reference:
         lineage = with_reference(lineage, settings.reference)
     models = list_models(settings.embedder_pack, settings.embedder_root)

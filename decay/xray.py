@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from decay import images
+from decay.ancestors import place_of
 from decay.errors import ImageProblem
 from decay.images import Pixels
 from decay.lineage import REFERENCE_INDEX
@@ -250,7 +251,7 @@ class _Pictures:
     def pixels(self, row: RowOf) -> Pixels | str:
         """The picture, or in words why it cannot be shown."""
         name = str(row["image"])
-        root, inside = self._run, name
+        root, inside = place_of(self._run, name)
         if row["generation"] == REFERENCE_INDEX and name.startswith("reference:"):
             if self._reference is None:
                 return "picture not at hand"
