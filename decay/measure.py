@@ -21,7 +21,7 @@ from decay import images
 from decay.ancestors import with_ancestors
 from decay.arms import Arm, arms_to_traits, check_comparable, load_arm
 from decay.control import less_control
-from decay.errors import DecayError, ImageProblem, ModelError
+from decay.errors import DecayError, ImageProblem, LineageError, ModelError
 from decay.files import run_lock
 from decay.journal import Journal
 from decay.lineage import ImageRecord, Lineage, load_lineage, with_reference
@@ -86,6 +86,7 @@ def measure(run: Path, settings: MeasureSettings | None = None, progress: Progre
 
     with run_lock(folder), Journal(folder / "journal.sqlite") as journal:
         outcomes = read_lineage(lineage, journal, version, make_reader, progress)
+        _require_some_read(lineage, outcomes)
         repeats = read_again(lineage, outcomes, settings, journal, version, make_reader, progress)
         read_s = time.perf_counter() - started
         results = conclude(lineage, outcomes, settings, control, repeats.losses)
@@ -119,6 +120,17 @@ def read_lineage(
                 if progress:
                     progress(generation, done, len(batch))
     return outcomes
+
+
+def _require_some_read(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> None:
+    """Of nothing there is nothing to tell: tables without a number would only hide why."""
+    if any(outcome.readings is not None for outcome in outcomes.values()):
+        return
+    name, first = next(iter(outcomes.items()))
+    raise LineageError(
+        f"{lineage.root}: expected images that can be read; none of the {len(outcomes)} could be. The first, {name}: "
+        f"{first.reason or first.state.replace('_', ' ')}. Put readable files in their place."
+    )
 
 
 @dataclass(frozen=True)

@@ -240,3 +240,13 @@ def test_the_planted_decay_is_the_verdicts_first(tmp_path: Path) -> None:
     assert set(eroded["group"]) == {"eyes"}
     assert results.erosion.set_index("trait").loc["catchlight_eccentricity", "onset_generation"] == 1
     assert results.verdict["first_family"]["family"] == "eyes"
+
+
+def test_a_run_of_which_nothing_can_be_read_is_refused_with_the_first_reason(tmp_path: Path) -> None:
+    for generation in range(2):
+        folder = tmp_path / "run" / f"gen_{generation:02d}"
+        folder.mkdir(parents=True)
+        (folder / "a.png").write_bytes(b"no picture")
+    with pytest.raises(DecayError, match=r"none of the 2 could be\. The first, gen_00/a\.png: .+\. Put readable files"):
+        measure(tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run" / "measures").iterdir()} <= {"journal.sqlite", ".lock"}
