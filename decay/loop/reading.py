@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
@@ -341,7 +342,8 @@ class _Table:
         for key in self.values:
             if key not in known:
                 raise DecayError(
-                    f"{self.where}: expected keys out of {', '.join(known)}; found {shown(key)}. Correct or remove it."
+                    f"{self.where}: expected keys out of {', '.join(known)}; found {shown(key)}. "
+                    f"{_meant(key, known)}Correct or remove it."
                 )
 
     def text(self, key: str, default: str | None = None) -> str:
@@ -425,3 +427,9 @@ def _described(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else shown(value)
+
+
+def _meant(key: str, known: Sequence[str]) -> str:
+    """``Is iterations meant? ``, where a known key is much like it."""
+    near = get_close_matches(key, known, n=1)
+    return f"Is {near[0]} meant? " if near else ""
