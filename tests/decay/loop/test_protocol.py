@@ -146,7 +146,7 @@ def test_everything_that_can_be_said_arrives(tmp_path: Path) -> None:
 WRONG = [
     # (what is put into or after MINIMAL, what the message says)
     ("sinthetic = 1\n{}", r": expected keys out of name, seed, .*; found 'sinthetic'\. Correct or remove it\."),
-    ("{}[controls]\ncolor = true", r", \[controls\]: expected keys out of colour, .*; found 'color'\. Is colour meant\?"),
+    ("{}[controls]\ncolor = true", r", \[controls\]: expected keys out of .*; found 'color'\. Is colour meant\?"),
     ("{}[held_out]\nprompt = 'x'", r", \[held_out\]: expected keys out of prompts, per_prompt; found 'prompt'\."),
     ("{}[[regime]]\nkind = 'mix'\nshare = 1", r", \[\[regime\]\] 1: expected keys out of since, .*; found 'share'\."),
     ("seed = true\n{}", r": expected a whole number in seed; found true\."),
