@@ -53,13 +53,8 @@ def arms_by_trait(arms: Sequence[ArmTables]) -> list[list[tuple[str, Course]]]:
     return [[(arm.name, each[trait]) for arm, each in zip(arms, found, strict=True)] for trait in shared]
 
 
-def render_arms_page(
-    arms: Sequence[ArmTables], charts: Mapping[str, ChartFiles], comparison: Sequence[str] = ()
-) -> str:
-    """The page as HTML. ``charts``: by ``chart_name``. ``comparison``: lines on how the runs differ, if they were told.
-
-    Raises KeyError where a chart is missing.
-    """
+def render_arms_page(arms: Sequence[ArmTables], charts: Mapping[str, ChartFiles]) -> str:
+    """The page as HTML. ``charts``: by ``chart_name``. Raises KeyError where a chart is missing."""
     traits = arms_by_trait(arms)
     members = {pair[0][1].trait: pair for pair in traits}
     generations = np.unique(np.concatenate([c.generations for pair in traits for _, c in pair] or [np.empty(0)]))
@@ -76,7 +71,6 @@ def render_arms_page(
             }
             for nth, arm in enumerate(arms)
         ],
-        comparison=[clean(line) for line in comparison if line.strip()],
         reference=arms[0].reference,
         groups=[
             (

@@ -39,12 +39,10 @@ def render_markdown(
     return "\n\n".join(blocks) + "\n"
 
 
-def render_arms_markdown(arms: Sequence[ArmTables], comparison: Sequence[str] = ()) -> str:
-    """The report of several runs as Markdown. ``comparison``: lines on how they differ, if they were told."""
+def render_arms_markdown(arms: Sequence[ArmTables]) -> str:
+    """The report of several runs as Markdown."""
     blocks = [f"# What eroded first in {len(arms)} runs"]
     blocks += [f"- **{plain(clean(arm.name))}**: {plain(arm.sentence)}" for arm in arms]
-    if comparison:
-        blocks += ["## How they differ", *(plain(clean(line)) for line in comparison if line.strip())]
     rows = [[pair[0][1].title, *(arm_cell(c) for _, c in pair)] for pair in arms_by_trait(arms)]
     blocks += ["## Onset (interval), and what is left", _table(["trait", *(arm.name for arm in arms)], rows)]
     blocks += ["## Method", _method(arms[0].reference, arms[0].courses)]
