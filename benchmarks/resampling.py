@@ -24,15 +24,15 @@ from decay.calibrate.lineages import simulate, tell, usual_toys
 from decay.erosion import judge, rank
 from decay.journal import Journal
 from decay.lineage import load_lineage
-from decay.measure import read_lineage
 from decay.phantom import load_plan, make_lineage
+from decay.read import hash_lineage, read_lineage
 from decay.settings import Rule
 from decay.tables import EMBEDDING, Tables, build_tables
 from decay.traits import Draws, TraitSeries, clusters, readings_to_traits, traits_to_retentions
-from detectors.embedder import open_embedder
-from detectors.reader import Reader
+from decay.workers.here import Here
+from decay.workers.job import ReaderSpec
+from decay.workers.task import start_reader
 from detectors.registry import families
-from detectors.vision import Vision
 
 N_RESAMPLES, N_GENERATIONS, N_IMAGES = 2000, 10, 1000
 N_READ, SIDE_PX = 40, 320
@@ -87,8 +87,8 @@ def read_some() -> Tables:
     with tempfile.TemporaryDirectory() as folder:
         make_lineage(Path(folder) / "run", load_plan("healthy"), 0, N_READ, 1, SIDE_PX)
         lineage = load_lineage(Path(folder) / "run")
-        with Journal(Path(folder) / "journal.sqlite") as journal, Reader(Vision(), open_embedder(None, None)) as reader:
-            return build_tables(lineage, read_lineage(lineage, journal, "benchmark", lambda: reader))
+        with Journal(Path(folder) / "journal.sqlite") as journal, Here(lambda: start_reader(ReaderSpec())) as workers:
+            return build_tables(lineage, read_lineage(hash_lineage(lineage), journal, "benchmark", workers))
 
 
 def grown(tables: Tables, rng: np.random.Generator) -> Tables:

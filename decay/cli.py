@@ -45,6 +45,9 @@ LoggedRun = Annotated[Path, typer.Argument(metavar="RUN", help="A run that keeps
 Pack = Annotated[str | None, typer.Option(help="An insightface model pack for face embeddings, e.g. buffalo_l.")]
 Root = Annotated[Path | None, typer.Option(help="The folder whose models/ holds the pack.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random here.", min=0)]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes that read; 0: this one alone.", min=0, show_default="one per core")
+]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Measured runs.", readable=False)]
 
 
@@ -102,6 +105,11 @@ def measure(
         int, typer.Option(help="Draws behind every interval.", min=20, max=100_000)
     ] = MeasureSettings.n_resamples,
     seed: Seed = 0,
+    workers: Workers = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Read on a dask cluster: its scheduler's address, as tcp://host:8786, or local."),
+    ] = None,
 ) -> None:
     """Measure a lineage: tables, decay charts, and which trait erodes first. Again: only what is new is read."""
     with _explained():
@@ -116,6 +124,8 @@ def measure(
             flat_drop=drop if rule is FlatOrNot.THRESHOLD else None,
             extrapolate=extrapolate,
             repeat=repeat,
+            workers=_n_workers(workers),
+            cluster=cluster,
         )
         _measure_and_print(run, settings)
 
@@ -202,7 +212,7 @@ def demo(
 
         with _bars("make") as advance:
             make_demo(out_folder, seed=seed, progress=advance)
-        _measure_and_print(out_folder, MeasureSettings(seed=seed))
+        _measure_and_print(out_folder, MeasureSettings(seed=seed, workers=_n_workers(None)))
 
 
 @app.command()
@@ -521,13 +531,18 @@ def _measure_and_print(run: Path, settings: MeasureSettings) -> None:
 
     with _bars("read") as advance:
         measured = measure_lineage(run, settings, progress=advance)
-    results = measured.results
-    out.print(summary(results.traits, results.erosion, results.verdict), markup=False)
+    found = measured.finding
+    out.print(summary(found.traits, found.erosion, found.verdict), markup=False)
     out.print(f"\nImages: {measured.n_read} read, {measured.n_kept} known already, {measured.n_bad} not readable.")
-    for note in results.run["notes"]:
+    for note in found.run["notes"]:
         out.print(f"Note: {_plain(note)}", markup=False)
     folder = _plain(str(measured.folder))
     out.print(f"Charts: {folder}/charts    Page: {folder}/report.html", markup=False)
+
+
+def _n_workers(wanted: int | None) -> int:
+    """As many as were asked for, or one for each core that this process may use."""
+    return len(os.sched_getaffinity(0)) if wanted is None else wanted
 
 
 def _plain(text: str) -> str:

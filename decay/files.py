@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -18,6 +19,7 @@ import socket
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +320,18 @@ def read_regular(path: Path, *, within: Path | None, max_bytes: int) -> bytes:
     ``within``: a folder that the file, links followed, must lie in. Raises FileProblem with state
     ``outside``, ``missing``, ``not_a_file``, ``no_permission``, ``too_large`` or ``unreadable``.
     """
+    with _opened(path, within, max_bytes) as stream:
+        return stream.read(os.fstat(stream.fileno()).st_size)
+
+
+def hash_regular(path: Path, *, within: Path | None, max_bytes: int) -> str:
+    """The sha256 of a regular file, 64 hex digits, without holding it in memory. Raises what ``read_regular`` does."""
+    with _opened(path, within, max_bytes) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(path: Path, within: Path | None, max_bytes: int) -> Iterator[BufferedReader]:
     try:
         if within is not None and not lies_within(path, within):
             raise FileProblem(
@@ -325,7 +339,8 @@ def read_regular(path: Path, *, within: Path | None, max_bytes: int) -> bytes:
                 f"{path}: expected a file inside {within}; this is a link that leads out of it. "
                 "Put a copy of the file in its place.",
             )
-        return _read_checked(path, max_bytes)
+        with _open_checked(path, max_bytes) as stream:
+            yield stream
     except FileNotFoundError as error:
         raise FileProblem(
             "missing", f"{path}: expected a file; found nothing, or a link to nothing. Put it back."
@@ -345,20 +360,26 @@ def lies_within(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def _read_checked(path: Path, max_bytes: int) -> bytes:
+def _open_checked(path: Path, max_bytes: int) -> BufferedReader:
     _check_kind(path, path.stat())  # before opening: opening a device can act on it
     # O_NONBLOCK: if a pipe took the file's place in between, do not wait for its writer.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(handle)
-        _check_kind(path, status)
-        if status.st_size > max_bytes:
-            raise FileProblem(
-                "too_large",
-                f"{path}: expected at most {max_bytes / 1e6:,.0f} MB; found {status.st_size / 1e6:,.0f} MB. "
-                "Save it smaller or remove it.",
-            )
-        return stream.read(status.st_size)
+    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _check_kind(path, os.fstat(stream.fileno()))
+        _check_length(path, os.fstat(stream.fileno()).st_size, max_bytes)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def _check_length(path: Path, n_bytes: int, max_bytes: int) -> None:
+    if n_bytes > max_bytes:
+        raise FileProblem(
+            "too_large",
+            f"{path}: expected at most {max_bytes / 1e6:,.0f} MB; found {n_bytes / 1e6:,.0f} MB. "
+            "Save it smaller or remove it.",
+        )
 
 
 def _check_kind(path: Path, status: os.stat_result) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from decay.errors import FileProblem, ImageProblem
-from decay.files import read_regular, write_bytes
+from decay.files import hash_regular, read_regular, write_bytes
 
 Pixels = NDArray[np.uint8]
 
@@ -109,14 +109,27 @@ def read_size(path: Path, *, within: Path | None = None, max_pixels: int = MAX_P
 
 def read_bytes_and_hash(path: Path, *, within: Path | None = None) -> tuple[bytes, str]:
     """The bytes of an image file and their sha256 (64 hex digits), read once. Raises ImageProblem."""
+    with _file_of(path):
+        data = read_regular(path, within=within, max_bytes=MAX_FILE_BYTES)
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def hash_file(path: Path, *, within: Path | None = None) -> str:
+    """The sha256 of an image file (64 hex digits), without holding its bytes. Raises ImageProblem."""
+    with _file_of(path):
+        return hash_regular(path, within=within, max_bytes=MAX_FILE_BYTES)
+
+
+@contextmanager
+def _file_of(path: Path) -> Iterator[None]:
+    """Refuse names of other files, and say of an image what is wrong with its file."""
     if path.suffix.lower() not in SUFFIXES:
         wanted = ", ".join(sorted(SUFFIXES))
         raise ImageProblem("not_an_image", f"{path}: expected a name that ends in {wanted}. Convert or rename it.")
     try:
-        data = read_regular(path, within=within, max_bytes=MAX_FILE_BYTES)
+        yield
     except FileProblem as problem:
         raise ImageProblem(problem.state, str(problem)) from problem
-    return data, hashlib.sha256(data).hexdigest()
 
 
 def decode(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:

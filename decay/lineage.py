@@ -156,6 +156,14 @@ def read_folder(folder: Path) -> tuple[Generation, list[str]]:
     return _generation(root, root, REFERENCE_INDEX, scan, known, notes), notes
 
 
+def records(lineage: Lineage) -> Iterator[tuple[int, ImageRecord]]:
+    """Every image with its generation number, the reference first, as -1."""
+    if lineage.reference:
+        yield from ((REFERENCE_INDEX, record) for record in lineage.reference.images)
+    for generation in lineage.generations:
+        yield from ((generation.index, record) for record in generation.images)
+
+
 # --------------------------------------------------------------------------- which folders are generations
 
 

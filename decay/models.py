@@ -6,17 +6,17 @@ The measuring commands only ever list. ``fetch`` is the one function of this pac
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from decay.errors import ModelError
-from detectors.digits import network
+from detectors.digits import MODEL
 from detectors.embedder import DEFAULT_ROOT, pack_folder
 
 FOUND, MISSING = "found", "missing"
@@ -57,12 +57,12 @@ def list_models(pack: str | None, root: Path | None) -> list[ModelFile]:
     ``pack``: an insightface pack's name, or None for the weights-free descriptor, which needs no file.
     ``root``: the folder whose ``models/`` holds the pack, by default ``~/.insightface``.
     """
-    modules = Path(str(resources.files("mediapipe"))) / "modules"
+    modules = _folder_of("mediapipe") / "modules"
     wheel = [
         _model_file(modules / file, Path(file).name, needed_by, "Apache-2.0", purpose)
         for file, needed_by, purpose in _WHEEL
     ]
-    own = _model_file(network.MODEL, network.MODEL.name, "hands", "as this project's code", "sees the digits of a hand")
+    own = _model_file(MODEL, MODEL.name, "hands", "as this project's code", "sees the digits of a hand")
     return [*wheel, own, *(_pack_files(pack, root) if pack else [])]
 
 
@@ -121,6 +121,14 @@ def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Pat
             f"{target}: the pack could not be stored ({error}). Name another folder with --root."
         ) from error
     return target
+
+
+def _folder_of(package: str) -> Path:
+    """Where a package lies, without importing it: mediapipe takes seconds."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ModelError(f"Expected the package {package}, and did not find it. Install decay again.")
+    return Path(found.origin).parent
 
 
 def _check_name(name: str) -> None:

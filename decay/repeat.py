@@ -6,48 +6,22 @@ saved once more, it loses to the reading.
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from decay.erosion import FEWEST_SLOTS
 from decay.lineage import REFERENCE_INDEX, Generation, ImageRecord, Lineage
-from decay.tables import Outcome, Tables, build_tables
+from decay.outcome import Outcome
+from decay.tables import Tables, build_tables
 from decay.traits import TraitSeries, readings_to_traits
-from detectors.trait import Family, Pixels
+from detectors.trait import Family
 
-JPEG_QUALITY = 95
 N_RESAMPLES = 200
 """Only whether a share may lie at its floor rests on them."""
-AGAIN = -2
-"""In place of a generation's number where progress is told."""
-
-
-def flip(pixels: Pixels) -> Pixels:
-    """Left and right exchanged. ``pixels``: sRGB uint8 (h, w, 3)."""
-    return np.ascontiguousarray(pixels[:, ::-1])
-
-
-def shift(pixels: Pixels) -> Pixels:
-    """Everything one pixel to the right; the first column stands twice, the last is lost."""
-    return np.concatenate([pixels[:, :1], pixels[:, :-1]], axis=1)
-
-
-def save_as_jpeg(pixels: Pixels) -> Pixels:
-    """Compressed and decoded, quality 95, chroma at Pillow's usual half resolution."""
-    coded = io.BytesIO()
-    Image.fromarray(pixels).save(coded, "JPEG", quality=JPEG_QUALITY)
-    with Image.open(coded) as decoded:
-        return np.array(decoded.convert("RGB"), dtype=np.uint8)
-
-
-CHANGES: Mapping[str, Callable[[Pixels], Pixels]] = {"flip": flip, "shift": shift, "jpeg95": save_as_jpeg}
-"""By name. The name is part of what a reading is journaled by: a change that is changed needs another."""
 
 
 @dataclass(frozen=True)

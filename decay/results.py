@@ -17,15 +17,14 @@ from decay.erosion import NEVER, Ranking, Verdict, first_below, judge, rank
 from decay.errors import DecayError
 from decay.files import csv_text, move_files, scratch_folder, to_json
 from decay.report import page_of
-from decay.settings import MeasureSettings, Rule
+from decay.settings import FORMAT_VERSION, MeasureSettings, Rule
 from decay.tables import Tables
 from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
+from decay.unchanged import RUN_RECORD, files_digests
 from decay.verdict import Finding
 from reports.charts import write_charts
 from reports.panels import write_comparison_chart
 
-FORMAT_VERSION = 1
-"""1: the first contract. The same number stands in ``verdict.json`` and ``run.json``."""
 N_NAMED = 3
 """Traits that the flat rule's sentence names."""
 
@@ -182,6 +181,8 @@ def publish(results: Results, run: Path) -> None:
             fault = error
             shutil.rmtree(scratch / "charts", ignore_errors=True)
             (folder / "report.html").unlink(missing_ok=True)
+        files = files_digests(scratch)  # by which the next measurement knows that nothing was altered since
+        write_record(scratch / RUN_RECORD, {**results.run, "files": files})
         move_files(scratch, folder)
     if fault is not None:
         raise DecayError(
@@ -198,14 +199,18 @@ def _write_page(results: Results, run: Path, folder: Path) -> None:
 
 
 def write_tables(results: Results, folder: Path) -> None:
-    """Every table and record, without charts and page; ``folder`` must exist. Raises OSError."""
+    """Every table and the verdict, without charts and page; ``folder`` must exist. Raises OSError."""
     for stem, table in results.tables.named().items():
         # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
         (folder / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
     for stem, frame in (("traits", results.traits), ("erosion", results.erosion), ("order", results.order)):
         (folder / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
-    for stem, record in (("verdict", results.verdict), ("run", results.run)):
-        (folder / f"{stem}.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
+    write_record(folder / "verdict.json", results.verdict)
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """A JSON file of the contract. Raises OSError."""
+    path.write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
 
 
 def publish_comparison(comparison: Comparison, folder: Path) -> list[str]:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+FORMAT_VERSION = 1
+"""Of the contract's files, 1: the first. The same number stands in ``verdict.json`` and ``run.json``."""
+
 
 class ReportForm(StrEnum):
     """What a report is written as."""
@@ -38,6 +41,8 @@ class MeasureSettings:
     ``extrapolate``: also say when nothing will be left, beyond the generations that there are.
     ``flat_drop``: also say where public trackers' flat rule falls, the first value below (1 - drop) x generation 0.
     ``repeat``: how many pictures of the reference are read again after changes that should cost nothing; 0 for none.
+    ``workers``: processes that read; 0 for this one, which leaves a script without ``if __name__ == "__main__"`` alone.
+    ``cluster``: the address of a dask scheduler that reads in their place, or ``local``.
     """
 
     embedder_pack: str | None = None
@@ -50,3 +55,5 @@ class MeasureSettings:
     flat_drop: float | None = None
     extrapolate: bool = False
     repeat: int = 0
+    workers: int = 0
+    cluster: str | None = None

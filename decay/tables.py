@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from decay.lineage import REFERENCE_INDEX, ImageRecord, Lineage
+from decay.lineage import REFERENCE_INDEX, ImageRecord, Lineage, records
 from decay.metadata import EXPECTABLE
-from detectors.reader import ImageReadings
+from decay.outcome import Outcome
 from detectors.registry import families
 from detectors.trait import Subject
 
 EMBEDDING = "face_embedding"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one image file: its hash, and its readings or the state that says why there are none.
-
-    ``fresh``: read now, not taken from the journal.
-    """
-
-    sha256: str
-    state: str
-    readings: ImageReadings | None
-    reason: str = ""
-    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,14 +95,6 @@ def _frame_of(frame: pd.DataFrame, subject: Subject) -> pd.DataFrame:
 
 def _vector(cell: Any) -> NDArray[np.float32]:
     return np.empty(0, np.float32) if cell is None or np.ndim(cell) == 0 else np.asarray(cell, dtype=np.float32)
-
-
-def records(lineage: Lineage) -> Iterator[tuple[int, ImageRecord]]:
-    """Every image with its generation number, the reference first, as -1."""
-    if lineage.reference:
-        yield from ((REFERENCE_INDEX, record) for record in lineage.reference.images)
-    for generation in lineage.generations:
-        yield from ((generation.index, record) for record in generation.images)
 
 
 def _image_columns(record: ImageRecord, outcome: Outcome) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def open_embedder(pack: str | None, root: Path | None) -> Embedder:
     return DescriptorEmbedder() if pack is None else PackEmbedder(pack, root or DEFAULT_ROOT)
 
 
+def embedder_name(pack: str | None) -> str:
+    """What ``open_embedder`` would call itself, without opening it."""
+    return DESCRIPTOR_NAME if pack is None else pack
+
+
 # --------------------------------------------------------------------------- insightface
 
 

@@ -10,17 +10,20 @@ from pathlib import Path
 import pandas as pd
 
 from decay.calibrate.cells import markdown
+from decay.conclude import conclude
 from decay.files import make_folder, write_aside
 from decay.journal import Journal
 from decay.lineage import load_lineage
-from decay.measure import conclude, read_lineage, reader_version
 from decay.models import list_models
 from decay.phantom import Decay, Plan, make_lineage
+from decay.read import hash_lineage, read_lineage
+from decay.reader_version import reader_version
 from decay.settings import MeasureSettings
-from detectors.embedder import open_embedder
-from detectors.reader import Reader
+from decay.workers.here import Here
+from decay.workers.job import ReaderSpec
+from decay.workers.task import start_reader
+from detectors.embedder import embedder_name
 from detectors.trait import Group
-from detectors.vision import Vision
 
 Progress = Callable[[int, int, int], None]
 
@@ -108,16 +111,14 @@ def tell_planted(
 
     All show the same people and hands, so that a picture that several lineages share is read once.
     """
-    embedder = open_embedder(None, None)
-    version = reader_version(list_models(None, None), embedder.name)
+    version = reader_version(list_models(None, None), embedder_name(None))
     answers = []
-    with Journal(folder / "journal.sqlite") as journal:
+    with Journal(folder / "journal.sqlite") as journal, Here(lambda: start_reader(ReaderSpec())) as workers:
         for nth, planted in enumerate(lineages):
             run = make_lineage(folder / planted.plan.name, planted.plan, seed, n_slots, N_GENERATIONS, SIZE_PX)
             lineage = load_lineage(run)
-            outcomes = read_lineage(
-                lineage, journal, version, lambda: Reader(Vision(), embedder), _counting(progress, nth, n_slots)
-            )
+            told = _counting(progress, nth, n_slots)
+            outcomes = read_lineage(hash_lineage(lineage), journal, version, workers, told)
             results = conclude(lineage, outcomes, SETTINGS)
             first = results.verdict["first_family"]
             answers.append(

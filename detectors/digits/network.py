@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from detectors.digits import MODEL
 from detectors.digits.patch import PATCH_PX, HandPatch
 from detectors.digits.sighting import EXTRA, FINGERS, Digit, Sighting
 from detectors.trait import OK, Pixels
@@ -24,7 +25,6 @@ F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Peak = tuple[int, int, float]
 
-MODEL = Path(__file__).with_name("digits.onnx")
 MAP_PX = 96
 """Side of what the network sees and of its maps, 2.7 patch pixels each: a finger is 5 wide."""
 KINDS = (*FINGERS, EXTRA)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from decay.conclude import conclude
 from decay.images import write_png
 from decay.journal import Journal
 from decay.lineage import load_lineage, with_reference
-from decay.measure import conclude, read_lineage, reader_version
 from decay.models import list_models
 from decay.phantom import Population, draw_face
-from decay.results import write_tables
+from decay.read import hash_lineage, read_lineage
+from decay.reader_version import reader_version
+from decay.results import write_record, write_tables
 from decay.settings import MeasureSettings
-from detectors.embedder import open_embedder
-from detectors.reader import Reader
-from detectors.vision import Vision
+from decay.workers.here import Here
+from decay.workers.job import ReaderSpec
+from decay.workers.task import start_reader
+from detectors.embedder import embedder_name
 
 N_SLOTS = 16
 SMALL = MeasureSettings(n_resamples=60)
@@ -45,19 +48,19 @@ def arms(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path
 @pytest.fixture(scope="session")
 def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """(run, reference=None) -> the run, with every table and record under ``measures/``, but no chart and no page."""
-    embedder = open_embedder(None, None)
-    version = reader_version(list_models(None, None), embedder.name)
+    version = reader_version(list_models(None, None), embedder_name(None))
     known = tmp_path_factory.mktemp("journal") / "journal.sqlite"
 
     def write(run: Path, reference: Path | None = None) -> Path:
         lineage = load_lineage(run)
         lineage = with_reference(lineage, reference) if reference else lineage
-        with Journal(known) as journal:
-            outcomes = read_lineage(lineage, journal, version, lambda: Reader(Vision(), embedder))
+        with Journal(known) as journal, Here(lambda: start_reader(ReaderSpec())) as workers:
+            outcomes = read_lineage(hash_lineage(lineage), journal, version, workers)
         results = conclude(lineage, outcomes, SMALL)
         folder = run / "measures"
         folder.mkdir(exist_ok=True)
-        write_tables(replace(results, run={"reader": version, "settings": asdict(SMALL)}), folder)
+        write_tables(results, folder)
+        write_record(folder / "run.json", {"reader": version, "settings": asdict(SMALL)})
         shutil.copy(known, folder)
         return run
 

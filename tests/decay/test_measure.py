@@ -13,17 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import decay
+from decay.conclude import conclude
 from decay.errors import DecayError
 from decay.images import write_png
 from decay.journal import Journal
 from decay.lineage import load_lineage
-from decay.measure import Measured, conclude, measure, read_lineage
+from decay.measure import Measured, measure
 from decay.phantom import Decay, Plan, Population, draw_face, make_lineage
+from decay.read import hash_lineage, read_lineage
 from decay.settings import MeasureSettings
-from detectors.embedder import open_embedder
-from detectors.reader import Reader
+from decay.workers.here import Here
+from decay.workers.job import ReaderSpec
+from decay.workers.task import start_reader
 from detectors.registry import traits
-from detectors.vision import Vision
 
 SETTINGS = MeasureSettings(n_resamples=40)
 VERDICT_KEYS = "format_version first_family first order ties not_rankable not_measured sentence"
@@ -104,26 +107,26 @@ def test_every_trait_has_a_row_per_generation_and_a_chart(measured: Measured) ->
 
 
 def test_faces_and_irises_are_found_on_drawings(measured: Measured) -> None:
-    images = measured.results.tables.images
+    images = decay.load(measured.folder.parent).images
     assert (images.loc[images["state"] == "ok", "n_faces"] == 1).all()
-    eyes = measured.results.tables.eyes
+    eyes = decay.load(measured.folder.parent).eyes
     assert (eyes["iris_state"] == "ok").mean() > 0.8
 
 
 def test_numbers_are_nan_unless_their_state_is_ok(measured: Measured) -> None:
-    eyes = measured.results.tables.eyes
+    eyes = decay.load(measured.folder.parent).eyes
     assert eyes.loc[eyes["catchlight_state"] != "ok", "catchlight_clock_deg"].isna().all()
     assert eyes.loc[eyes["catchlight_state"] == "ok", "catchlight_clock_deg"].notna().all()
 
 
 def test_one_face_many_times_over_is_seen_as_collapse(measured: Measured) -> None:
-    table = measured.results.traits.set_index(["trait", "generation"])
+    table = measured.finding.traits.set_index(["trait", "generation"])
     assert table.loc[("face_pairwise_distance", 1), "retention"] == pytest.approx(0, abs=0.02)
     assert table.loc[("face_pairwise_distance", 0), "retention"] == 1.0
 
 
 def test_an_unreadable_image_is_a_row_with_a_reason(measured: Measured) -> None:
-    images = measured.results.tables.images.set_index("image")
+    images = decay.load(measured.folder.parent).images.set_index("image")
     row = images.loc["gen_01/broken.png"]
     assert row["state"] == "not_an_image"
     assert row["reason"]
@@ -204,12 +207,12 @@ def test_one_generation_is_measured_and_claims_nothing(drawn_run: Path, tmp_path
     run = tmp_path / "single"
     shutil.copytree(drawn_run / "gen_00", run / "gen_00")
     result = measure(run, SETTINGS)
-    assert result.results.verdict["first"] is None
-    assert "only one generation" in result.results.verdict["sentence"]
+    assert result.finding.verdict["first"] is None
+    assert "only one generation" in result.finding.verdict["sentence"]
 
 
 def test_a_checkout_that_is_not_installed_can_measure_too() -> None:
-    script = "import decay.measure as m; m.PACKAGES = ('no-such-package',); print(m._versions())"
+    script = "import decay.reader_version as r; r.PACKAGES = ('no-such-package',); print(r.package_versions())"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "not installed" in ended.stdout
@@ -233,8 +236,8 @@ def test_the_planted_decay_is_the_verdicts_first(tmp_path: Path) -> None:
     plan = Plan("glints", "glints go to the centre", {"catchlight_eccentricity": Decay(1, 0.3)}, frac_hands=0.0)
     make_lineage(tmp_path / "run", plan, seed=5, n_per_generation=14, n_generations=3, size_px=320)
     lineage = load_lineage(tmp_path / "run")
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        outcomes = read_lineage(lineage, journal, "test", lambda: Reader(Vision(), open_embedder(None, None)))
+    with Journal(tmp_path / "journal.sqlite") as journal, Here(lambda: start_reader(ReaderSpec())) as workers:
+        outcomes = read_lineage(hash_lineage(lineage), journal, "test", workers)
     results = conclude(lineage, outcomes, SETTINGS)
     eroded = results.erosion[results.erosion["verdict"] == "eroded"]
     assert set(eroded["group"]) == {"eyes"}

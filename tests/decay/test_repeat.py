@@ -10,15 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from decay.changes import CHANGES, flip, save_as_jpeg, shift
+from decay.conclude import conclude
 from decay.erosion import Array, Onset, Retention, judge, rank
 from decay.images import write_png
 from decay.journal import Journal
 from decay.lineage import Generation, ImageRecord, Lineage, load_lineage
-from decay.measure import conclude, read_again, read_lineage
+from decay.outcome import Outcome
 from decay.phantom import Population, draw_face
-from decay.repeat import CHANGES, choose, flip, repeat_losses, save_as_jpeg, shift
+from decay.read import hash_lineage, read_again, read_lineage
+from decay.repeat import choose, repeat_losses
 from decay.settings import MeasureSettings, Rule
-from decay.tables import Outcome, Tables
+from decay.tables import Tables
+from decay.workers.here import Here
 from detectors.embedder import open_embedder
 from detectors.reader import ImageReadings, Reader
 from detectors.registry import traits
@@ -191,10 +195,12 @@ def test_drawn_faces_are_read_again_once_and_nearly_the_same(people: Path) -> No
         made.append(Reader(Vision(), open_embedder(None, None)))
         return made[-1]
 
-    with Journal(people / "journal.sqlite") as journal:
-        outcomes = read_lineage(lineage, journal, "test", make)
-        first, again = (read_again(lineage, outcomes, settings, journal, "test", make) for _ in range(2))
-    assert len(made) == 2  # one for the files, one for the changed pictures; the second time all is known
+    with Journal(people / "journal.sqlite") as journal, Here(make) as workers:
+        outcomes = read_lineage(hash_lineage(lineage), journal, "test", workers)
+        first = read_again(lineage, outcomes, settings, journal, "test", workers)
+    with Journal(people / "journal.sqlite") as journal, Here(make) as workers:
+        again = read_again(lineage, outcomes, settings, journal, "test", workers)
+    assert len(made) == 1  # the second time all is known
     assert first.record == again.record == {"n_images": 12, "changes": ["flip", "shift", "jpeg95"]}
     pd.testing.assert_frame_equal(_frame(first.losses), _frame(again.losses))
     assert first.losses["image_contrast"].loss < 0.05

@@ -16,8 +16,9 @@ from decay import erosion, traits
 from decay import tables as tables_module
 from decay.catalogue import traits_markdown, traits_text
 from decay.lineage import Generation, ImageRecord, Lineage
+from decay.outcome import Outcome
 from decay.settings import Rule
-from decay.tables import Outcome, Tables, build_tables
+from decay.tables import Tables, build_tables
 from detectors.geometry import mean_of, median_of, share_above_zero, spread_of
 from detectors.hand_presence import FAMILY as HAND_PRESENCE
 from detectors.reader import ImageReadings

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from decay.train.hands import draw_example
-from detectors.digits import network
-from detectors.digits.network import KINDS, MAP_PX, MAPS, MODEL, predict, read_maps, sight
+from detectors.digits import MODEL, network
+from detectors.digits.network import KINDS, MAP_PX, MAPS, predict, read_maps, sight
 from detectors.digits.sighting import Sighting
 
 F32 = NDArray[np.float32]

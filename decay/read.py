@@ -1,0 +1,151 @@
+"""Lineage x journal x workers -> what became of every image. Reads only what the journal does not know yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from decay import images
+from decay.changes import CHANGES
+from decay.errors import ImageProblem
+from decay.lineage import ImageRecord, Lineage, records
+from decay.outcome import Outcome
+from decay.settings import MeasureSettings
+from decay.workers import Workers
+from decay.workers.job import Job
+from detectors.trait import OK
+
+if TYPE_CHECKING:
+    from decay.journal import Journal
+    from decay.repeat import RepeatLoss
+
+AGAIN = -2
+"""In place of a generation's number where progress is told."""
+
+Progress = Callable[[int, int, int], None]
+"""(generation, images done, images in it); generation -1 is the reference folder, -2 its pictures read again."""
+
+N_HASHING = 8
+"""Threads that hash files: more than there are cores, for they also wait for the disk."""
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """One image of a lineage and its file: the ``sha256`` of the bytes, or the ``problem`` that hid them."""
+
+    generation: int
+    record: ImageRecord
+    root: Path
+    sha256: str = ""
+    problem: Outcome | None = None
+
+
+def hash_lineage(lineage: Lineage) -> list[Hashed]:
+    """Every image of the lineage, in the order of the tables, with the hash of its file. Nothing is decoded."""
+    every = [Hashed(generation, record, lineage.root_of(generation)) for generation, record in records(lineage)]
+    with ThreadPoolExecutor(N_HASHING) as threads:
+        return list(threads.map(_hashed, every))
+
+
+def _hashed(image: Hashed) -> Hashed:
+    try:
+        return replace(image, sha256=images.hash_file(image.record.path, within=image.root))
+    except ImageProblem as problem:
+        return replace(image, problem=Outcome("", problem.state, None, str(problem)))
+
+
+def read_lineage(
+    hashed: Sequence[Hashed], journal: Journal, version: str, workers: Workers, progress: Progress | None = None
+) -> dict[str, Outcome]:
+    """The outcome of every image, by its path from the lineage root. New readings enter the journal one by one.
+
+    Bytes that stand in several places are read once.
+    """
+    progressing = _Progressing(Counter(image.generation for image in hashed), progress)
+    jobs = {Job(image.record.path, image.root, image.record.relative): image for image in hashed}
+    outcomes = {job: image.problem for job, image in jobs.items() if image.problem}
+    wanted = {job: image.sha256 for job, image in jobs.items() if not image.problem}
+    for job in outcomes:
+        progressing.done(jobs[job].generation)
+    outcomes |= _read(wanted, journal, version, workers, lambda job: progressing.done(jobs[job].generation))
+    return {job.name: outcome for job, outcome in outcomes.items()}
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What re-reading the reference showed: ``losses`` by trait, and the ``record`` of it for run.json."""
+
+    losses: Mapping[str, RepeatLoss]
+    record: Mapping[str, Any] | None
+
+
+def read_again(
+    lineage: Lineage,
+    outcomes: Mapping[str, Outcome],
+    settings: MeasureSettings,
+    journal: Journal,
+    version: str,
+    workers: Workers,
+    progress: Progress | None = None,
+) -> Repeats:
+    """Read some of the reference's pictures again after each of ``CHANGES``; nothing where none are asked for."""
+    if settings.repeat == 0:
+        return Repeats({}, None)
+    # Imported here: it needs the statistics, which whoever finds nothing changed has no use for.
+    from decay.repeat import choose, reference_generation, repeat_losses, repeated_tables  # noqa: PLC0415
+
+    chosen = choose(lineage, outcomes, settings.repeat, settings.seed)
+    root = lineage.root_of(reference_generation(lineage))
+    jobs = {change: [Job(r.path, root, r.relative, change) for r in chosen] for change in CHANGES}
+    wanted = {job: outcomes[job.name].sha256 for some in jobs.values() for job in some}
+    progressing = _Progressing({AGAIN: len(wanted)}, progress)
+    found = _read(wanted, journal, version, workers, lambda _: progressing.done(AGAIN))
+    again = {change: [found[job] for job in some] for change, some in jobs.items()}
+    losses = repeat_losses(repeated_tables(chosen, outcomes, again), tuple(CHANGES), settings.seed) if chosen else {}
+    return Repeats(losses, {"n_images": len(chosen), "changes": list(CHANGES)})
+
+
+def _read(
+    wanted: Mapping[Job, str], journal: Journal, version: str, workers: Workers, done: Callable[[Job], None]
+) -> dict[Job, Outcome]:
+    """What became of each job, whose file has this sha256: from the journal, or from the first of those alike."""
+    outcomes: dict[Job, Outcome] = {}
+    unknown: dict[str, list[Job]] = {}
+    for job, sha256 in wanted.items():
+        key = _key(sha256, job)
+        if key not in unknown and (kept := journal.get(version, key)):
+            outcomes[job] = Outcome(sha256, OK, kept)
+            done(job)
+        else:
+            unknown.setdefault(key, []).append(job)
+    first = {alike[0]: alike for alike in unknown.values()}
+    for job, outcome in workers.read(first):
+        if outcome.readings:
+            journal.put(version, _key(outcome.sha256, job), outcome.readings)
+        for twin in first[job]:
+            # A worker that died could not say what it had read.
+            outcomes[twin] = replace(outcome, sha256=outcome.sha256 or wanted[job], fresh=outcome.fresh and twin == job)
+            done(twin)
+    return outcomes
+
+
+def _key(sha256: str, job: Job) -> str:
+    return f"{sha256}+{job.change}" if job.change else sha256
+
+
+class _Progressing:
+    """Tells how many of each group are done: images are not done in the order of their generations."""
+
+    def __init__(self, totals: Mapping[int, int], progress: Progress | None) -> None:
+        self._totals = totals
+        self._done: Counter[int] = Counter()
+        self._progress = progress
+
+    def done(self, which: int) -> None:
+        self._done[which] += 1
+        if self._progress:
+            self._progress(which, self._done[which], self._totals[which])

@@ -1,0 +1,104 @@
+"""Reading on a cluster that runs already: dask.distributed sends images to its workers, readings come back here.
+
+The workers see the same files under the same paths (shared storage), and have the same decay installed; both are
+checked. Nothing is written there: the driver alone keeps the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack
+from itertools import chain
+from types import TracebackType
+from typing import Any, Self
+
+from decay.errors import DecayError, ModelError
+from decay.outcome import Outcome
+from decay.workers.job import Job, ReaderSpec
+from decay.workers.scheduling import Terms, read_by
+from decay.workers.task import read_batch
+
+LOCAL = "local"
+"""In place of an address: a cluster of processes on this machine, begun and ended here."""
+N_PER_TASK = 16
+"""Images that travel together: a task costs the scheduler some milliseconds, an image some tens of them."""
+N_FOR_EACH = 3
+"""Tasks under way or in line for each thread of the cluster."""
+CONNECT_LIMIT_S = 30
+
+
+class Cluster:
+    """The workers of the scheduler at ``address``, asked for with the first image; ``n_local``: processes of a cluster
+    on this machine, 0 for as many as it has cores."""
+
+    def __init__(self, address: str, n_local: int, spec: ReaderSpec) -> None:
+        self._address = address
+        self._n_local = n_local
+        self._spec = spec
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def read(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Each image with what became of it, in the order in which they are done.
+
+        Raises ModelError where the cluster has other detectors, DecayError where it cannot be reached or cannot see
+        the files.
+        """
+        rest = iter(jobs)
+        if (first := next(rest, None)) is None:
+            return
+        distributed = _imported()
+        client = self._connected(distributed)
+        executor = client.get_executor(pure=False)
+
+        def submit(some: Sequence[Job]) -> Future[list[Outcome]]:
+            future: Future[list[Outcome]] = executor.submit(read_batch, self._spec, tuple(some))
+            return future
+
+        n_in_flight = N_FOR_EACH * max(1, sum(client.nthreads().values()))
+        terms = Terms(N_PER_TASK, n_in_flight, deaths=(distributed.KilledWorker,))
+        for job, outcome in read_by(submit, chain([first], rest), terms):
+            if outcome.state == "missing":
+                raise DecayError(
+                    f"{job.path}: a worker of the cluster does not find this file, which is here. Put the run on "
+                    "storage that every worker sees under the same path."
+                )
+            yield job, outcome
+
+    def _connected(self, distributed: Any) -> Any:
+        where = self._address if self._address != LOCAL else self._open.enter_context(self._local(distributed))
+        try:
+            client = self._open.enter_context(distributed.Client(where, timeout=CONNECT_LIMIT_S))
+            client.wait_for_workers(1, timeout=CONNECT_LIMIT_S)
+        except (OSError, ValueError, distributed.TimeoutError) as error:
+            raise DecayError(
+                f"--cluster {self._address}: expected a dask scheduler with workers, as tcp://host:8786; none answered "
+                f"within {CONNECT_LIMIT_S} s ({error or type(error).__name__}). Start it, or check the address."
+            ) from error
+        return client
+
+    def _local(self, distributed: Any) -> AbstractContextManager[Any]:
+        cluster: AbstractContextManager[Any] = distributed.LocalCluster(
+            n_workers=self._n_local or None, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        )
+        return cluster
+
+
+def _imported() -> Any:
+    try:
+        import dask  # noqa: PLC0415  # the extra `cluster`
+        import distributed  # noqa: PLC0415
+    except ImportError as error:
+        raise ModelError("--cluster needs dask.distributed. Install it: pip install 'decay[cluster]'") from error
+    # Of a scheduler that is begun here: an image that ends its worker is tried again by us, alone, not by dask.
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    return distributed

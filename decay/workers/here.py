@@ -1,0 +1,35 @@
+"""Reading in this process: nothing to start, but native code that crashes takes all with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from types import TracebackType
+from typing import Self
+
+from decay.outcome import Outcome
+from decay.workers.job import Job
+from decay.workers.task import read_image
+from detectors.reader import Reader
+
+
+class Here:
+    """Reads one image after another. ``make_reader`` is called for the first; the reader is closed at the end."""
+
+    def __init__(self, make_reader: Callable[[], Reader]) -> None:
+        self._open = ExitStack()
+        self._started = cache(lambda: self._open.enter_context(make_reader()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def read(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Each image with what became of it, in their order."""
+        for job in jobs:
+            yield job, read_image(job, self._started)
