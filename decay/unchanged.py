@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import detectors
 import reports
+from decay.errors import DecayError
+from decay.files import hash_regular
 from decay.lineage import ImageRecord, Lineage
 from decay.settings import MeasureSettings
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from decay.read import Hashed
 
 RUN_RECORD = "run.json"
+CHANCE = frozenset({"crashed", "timed_out"})
+"""States of images that another try may read: a worker may die for want of memory."""
+_MAX_BYTES = 2**40  # of a table of millions of images
 _PROGRAM = ("*.py", "*.html", "*.css", "*.j2", "*.svg")
 
 
@@ -44,15 +49,16 @@ def is_unchanged(folder: Path, inputs: str) -> bool:
     try:
         record = json.loads((folder / RUN_RECORD).read_text(encoding="utf-8"))
         files = record["files"]
-        return record["inputs"] == inputs and all(_sha256(folder / name) == files[name] for name in files)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        is_same = record["inputs"] == inputs and not CHANCE.intersection(record["image_states"])
+        return is_same and all(_sha256(folder / name, folder) == files[name] for name in files)
+    except (DecayError, OSError, ValueError, LookupError, TypeError, AttributeError):
         return False  # not measured, by an older program, or damaged: measure anew
 
 
 def files_digests(folder: Path) -> dict[str, str]:
     """The sha256 of every file below a folder, by its posix path in there."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in paths}
+    return {path.relative_to(folder).as_posix(): _sha256(path, folder) for path in paths}
 
 
 def _about(record: ImageRecord) -> list[Any]:
@@ -75,13 +81,12 @@ def _program_digest() -> str:
 def _folder_digest(folder: Path) -> Mapping[str, str]:
     """Of the tables and records of a measured run; the journal and the charts do not count."""
     wanted = {".csv", ".json", ".parquet"}
-    return {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.suffix in wanted}
+    return {path.name: _sha256(path, folder) for path in sorted(folder.iterdir()) if path.suffix in wanted}
 
 
 def _canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogatepass") + b"\n"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(path: Path, folder: Path) -> str:
+    return hash_regular(path, within=folder, max_bytes=_MAX_BYTES)

@@ -88,7 +88,10 @@ class Cluster:
 
     def _local(self, distributed: Any) -> AbstractContextManager[Any]:
         cluster: AbstractContextManager[Any] = distributed.LocalCluster(
-            n_workers=self._n_local or None, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=self._n_local or None,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
         )
         return cluster
 
