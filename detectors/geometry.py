@@ -39,17 +39,31 @@ def rotate(points: Points, degrees: float) -> Points:
 def polygon_depth_px(polygon: Points, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """How deep points lie inside a simple polygon: distance to its edge in pixels, negative outside.
 
-    ``polygon``: float64 (n, 2), closed by itself. ``x``, ``y``: any one shape, which the result has.
+    ``polygon``: float64 (n, 2), closed by itself. ``x``, ``y``: of shapes that broadcast to the result's; a grid's
+    columns (1, w) and rows (h, 1) are fastest.
     """
-    distance2 = np.full(x.shape, np.inf)
-    inside = np.zeros(x.shape, dtype=np.bool_)
-    for (ax, ay), (bx, by) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        ex, ey = bx - ax, by - ay
-        length2 = ex * ex + ey * ey
-        along = np.clip(((x - ax) * ex + (y - ay) * ey) / length2, 0.0, 1.0) if length2 > 0 else np.zeros(x.shape)
-        distance2 = np.minimum(distance2, (x - ax - along * ex) ** 2 + (y - ay - along * ey) ** 2)
-        if ay != by:
-            inside ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * ex / ey)
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    lengths = np.hypot(*edges.T)
+    each = (-1, *(1,) * max(x.ndim, y.ndim))  # edges first, then the points' own axes
+    ux, uy = np.where(lengths > 0, edges.T, [[1.0], [0.0]]) / np.where(lengths > 0, lengths, 1.0)
+    ux, uy, ax, ay, by = (value.reshape(each) for value in (ux, uy, *polygon.T, np.roll(polygon[:, 1], -1)))
+    dx, dy = x - ax, y - ay
+    crossing = ax + dy * np.divide(ux, uy, out=np.zeros_like(ux), where=uy != 0)
+    crossing = np.where((ay > y) != (by > y), crossing, -np.inf)
+    distance2 = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf)
+    inside = np.zeros(distance2.shape, dtype=np.bool_)
+    parts = (dx * ux, dy * uy, dx * uy, dy * ux, crossing)
+    for length, along_x, along_y, across_x, across_y, edge_x in zip(lengths.tolist(), *parts, strict=True):
+        along = along_x + along_y
+        beyond = np.maximum(along, 0.0)
+        np.minimum(beyond, length, out=beyond)
+        beyond -= along
+        beyond *= beyond
+        across = across_x - across_y
+        across *= across
+        across += beyond
+        np.minimum(distance2, across, out=distance2)
+        inside ^= x < edge_x
     return np.asarray(np.where(inside, 1.0, -1.0) * np.sqrt(distance2))
 
 
