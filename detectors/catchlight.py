@@ -29,6 +29,7 @@ from detectors.geometry import (
     lab,
     mean_of,
     median_of,
+    quantile,
     resultant_length,
     rotate,
     spread_of,
@@ -177,7 +178,7 @@ def _white(patch: IrisPatch) -> float:
     """Luminance of the white of the eye; where none shows, of what surrounds the iris."""
     around = patch.rho > 1.12
     white = around & (patch.rho < 1.45) & (patch.depth > 0.05)
-    return float(np.quantile(patch.light[white if white.sum() >= 4 else around], 0.75))
+    return quantile(patch.light[white if white.sum() >= 4 else around], 0.75)
 
 
 def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
@@ -191,11 +192,11 @@ def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
     codes = rgb.mean(axis=2)
     once = _gradient(codes)[where]
     twice = _gradient(np.asarray(cv2.GaussianBlur(codes, (0, 0), 1.0), dtype=np.float64))[where]
-    strong = once >= max(float(np.quantile(once, _STRONG_EDGES)), _LEAST_GRADIENT)
+    strong = once >= max(quantile(once, _STRONG_EDGES), _LEAST_GRADIENT)
     if not strong.any():
         return math.inf
     ratio = np.maximum(once[strong] / np.maximum(twice[strong], 1e-6), 1.0 + 1e-6)
-    total = float(np.quantile(1.0 / np.sqrt(ratio**2 - 1.0), _SHARP_EDGES))
+    total = quantile(1.0 / np.sqrt(ratio**2 - 1.0), _SHARP_EDGES)
     return math.sqrt(max(0.0, total**2 - _GRID_BLUR_PX**2))
 
 

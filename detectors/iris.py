@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import EYE_STATES, IrisPatch, eye_gate, iris_patch_of, lab, median_of, spread_of
+from detectors.geometry import EYE_STATES, IrisPatch, eye_gate, iris_patch_of, lab, median_of, quantile, spread_of
 from detectors.trait import OK, Eye, Face, Family, Hand, Measurement, Reading, Trait, Value, View
 
 YAW_LIMIT_DEG = 40.0
@@ -54,7 +54,7 @@ def _read_eye(view: View, face: Face, eye: Eye) -> Measurement:
     if sclera.sum() < _FEWEST_SCLERA_PIXELS:
         return Measurement("no_sclera")
     light = patch.light
-    matte = ring & (light <= np.quantile(light[ring], 1.0 - _BRIGHTEST_SHARE))
+    matte = ring & (light <= quantile(light[ring], 1.0 - _BRIGHTEST_SHARE))
     lightness, a, b = (float(channel) for channel in np.median(lab(patch.rgb)[matte], axis=0))
     white = float(np.median(light[sclera])) + 0.005
     return Measurement(

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import SMALLEST_IRIS_PX, polygon_depth_px
+from detectors.geometry import SMALLEST_IRIS_PX, polygon_depth_px, quantile
 from detectors.trait import OK, Circle, Pixels, Points
 
 _Floats = NDArray[np.float64]
@@ -56,7 +56,7 @@ _EDGE_LEAST, _EDGE_CLEAR = 0.3, 0.45  # of the typical strong gradient: to be fi
 _CAUCHY = 0.02
 _RADIUS_SD, _HEIGHT_SD = 0.04, 0.08
 _REGULAR = 1e-6 * np.eye(3)
-_BRIGHT_PERCENTILE = 92  # brighter pixels (glints) are cut to this level of the opening
+_BRIGHT_SHARE = 0.92  # of the opening's pixels are darker than this level, to which brighter ones (glints) are cut
 
 
 def _grid(*axes: tuple[float, float, float]) -> _Floats:
@@ -193,13 +193,13 @@ def _cut(pixels: Pixels, centre: Points, radius: float, lid_px: Points) -> _Patc
     depth = _depth(lid_px - origin, rows, columns, radius)
     start = np.array([*(centre - origin), radius])
     opening = depth > 0
-    ceiling = float(np.percentile(red[opening], _BRIGHT_PERCENTILE)) if opening.any() else 255.0
+    ceiling = quantile(red[opening], _BRIGHT_SHARE) if opening.any() else 255.0
     smooth = cv2.GaussianBlur(np.minimum(red, ceiling), (0, 0), max(0.6, _SMOOTHING * radius))
     gx = np.asarray(cv2.Sobel(smooth, cv2.CV_64F, 1, 0, ksize=3, scale=1 / 8), dtype=np.float64)
     gy = np.asarray(cv2.Sobel(smooth, cv2.CV_64F, 0, 1, ksize=3, scale=1 / 8), dtype=np.float64)
     from_centre = np.hypot(columns - start[0], rows - start[1]) / radius
     ring = opening & (from_centre > 0.7) & (from_centre < 1.3)
-    strong = float(np.percentile(np.hypot(gx, gy)[ring], 75)) if ring.any() else 0.0
+    strong = quantile(np.hypot(gx[ring], gy[ring]), 0.75) if ring.any() else 0.0
     right, down = _eye_axes(lid_px)
     fields = np.stack([gx, gy, depth, red]).astype(np.float32).astype(np.float64)
     return _Patch(fields, start, right, down, max(strong, 0.5), origin)
