@@ -25,13 +25,13 @@ from detectors.trait import OK, Circle, Pixels, Points
 _Floats = NDArray[np.float64]
 
 _GX, _GY, _DEPTH, _RED = range(4)
-_EDGES_AND_DEPTH = slice(_GX, _RED)
+_EDGES_AND_DEPTH, _DEPTH_AND_RED = slice(_GX, _RED), slice(_DEPTH, None)
 
 _N_ANGLES = 72
 _THETA = np.arange(_N_ANGLES) * 2.0 * np.pi / _N_ANGLES
 _COS, _SIN = np.cos(_THETA), np.sin(_THETA)
 _EVERY = 3  # angle is looked at first, a few at a time: what they need then stays in the processor's cache
-_ROUGH_ANGLES = [slice(first, first + 6 * _EVERY, _EVERY) for first in range(0, _N_ANGLES, 6 * _EVERY)]
+_ROUGH_ANGLES = [slice(first, first + 12 * _EVERY, _EVERY) for first in range(0, _N_ANGLES, 12 * _EVERY)]
 # Trust by direction: full within 40 degrees of the line through the eye's corners, less where lids lie.
 _LATERAL = np.clip(
     (math.sin(math.radians(60)) - np.abs(_SIN)) / (math.sin(math.radians(60)) - math.sin(math.radians(40))), 0, 1
@@ -107,13 +107,13 @@ class _Patch:
     def rough_fields(self) -> NDArray[np.float32]:
         """``_GX`` and ``_GY`` in units of ``strong`` and ``_DEPTH`` in units of ``margin_px``, (h, w, 3)."""
         units = np.array([self.strong, self.strong, self.margin_px])
-        return np.asarray((self.fields[_EDGES_AND_DEPTH].transpose(1, 2, 0) / units).astype(np.float32))
+        return np.ascontiguousarray(self.fields[_EDGES_AND_DEPTH].transpose(1, 2, 0) / units, dtype=np.float32)
 
     def on_rim(self, circle: _Floats, factor: float = 1.0) -> _Floats:
         """Points (2, 72) at the sampled angles, ``factor`` radii from the circle's centre."""
         return np.asarray(circle[:2, None] + factor * circle[2] * self.directions)
 
-    def sample(self, points: _Floats, fields: slice = slice(None)) -> list[_Floats]:
+    def sample(self, points: _Floats, fields: slice) -> list[_Floats]:
         """Bilinear samples of these fields at points (2, ...)."""
         _, height, width = self.fields.shape
         x, y = np.minimum(np.maximum(points[0], 0.0), width - 1.0), np.minimum(np.maximum(points[1], 0.0), height - 1.0)
@@ -354,8 +354,8 @@ def _judge(patch: _Patch, circle: _Floats) -> str:
     edges, strength = _edge_points(patch, circle)
     from_centre = np.sqrt(np.square(edges - circle[:2, None]).sum(axis=0))
     on_circle = np.abs(from_centre / circle[2] - 1.0) < 0.05 + 0.2 / circle[2]
-    rim = patch.sample(patch.on_rim(circle))
-    visible = (rim[_DEPTH] > _MARGIN * circle[2]) & (np.abs(_SIN) < 0.94)
+    depth, _ = patch.sample(patch.on_rim(circle), _DEPTH_AND_RED)
+    visible = (depth > _MARGIN * circle[2]) & (np.abs(_SIN) < 0.94)
     supported = visible & on_circle & (strength >= _EDGE_CLEAR)
     sides = [(visible & side, supported & side) for side in (_COS < 0, _COS > 0)]
     shares = [float(there.sum() / seen.sum()) for seen, there in sides if seen.sum() >= 4]
@@ -371,11 +371,11 @@ def _judge(patch: _Patch, circle: _Floats) -> str:
 def _brightens(patch: _Patch, circle: _Floats, visible: NDArray[np.bool_], least_share: float) -> bool:
     """Whether the rim's outside is brighter than its inside, by a share of its level, on most of the visible arc."""
     points = np.stack([patch.on_rim(circle, factor) for factor in (0.80, 0.88, 1.12, 1.20, 1.16)], axis=1)
-    sampled = patch.sample(points)
-    between = visible & (sampled[_DEPTH][-1] > 0)
+    depth, red = patch.sample(points, _DEPTH_AND_RED)
+    between = visible & (depth[-1] > 0)
     if between.sum() < 4:
         return False
-    inside, outside = (sampled[_RED][pair].mean(axis=0)[between] for pair in (slice(0, 2), slice(2, 4)))
+    inside, outside = (red[pair].mean(axis=0)[between] for pair in (slice(0, 2), slice(2, 4)))
     step = outside - inside
     least = max(_LEAST_STEP, least_share * float(outside.mean()))
     return bool(np.median(step) >= least and (step > 0.5 * least).mean() >= _LEAST_STEP_SHARE)
