@@ -25,11 +25,11 @@ from detectors.geometry import (
     angle_difference_deg,
     clock_deg,
     eye_gate,
-    iris_patch,
+    iris_patch_of,
     lab,
-    luminance,
     mean_of,
     median_of,
+    quantile,
     resultant_length,
     rotate,
     spread_of,
@@ -143,7 +143,7 @@ def _read_eye(view: View, face: Face, eye: Eye) -> _Reading:
     state = eye_gate(face, eye, YAW_LIMIT_DEG, PITCH_LIMITS_DEG)
     if state != OK or eye.limbus is None:
         return _Reading(Measurement(state))
-    patch = iris_patch(view.pixels, eye.limbus, eye.lid_px)
+    patch = iris_patch_of(view, eye)
     visible = (patch.rho <= _RIM) & (patch.depth >= _LID_MARGIN)
     state = _gate(patch, visible, eye.limbus.radius)
     if state != OK:
@@ -178,7 +178,7 @@ def _white(patch: IrisPatch) -> float:
     """Luminance of the white of the eye; where none shows, of what surrounds the iris."""
     around = patch.rho > 1.12
     white = around & (patch.rho < 1.45) & (patch.depth > 0.05)
-    return float(np.quantile(luminance(patch.rgb[white if white.sum() >= 4 else around]), 0.75))
+    return quantile(patch.light[white if white.sum() >= 4 else around], 0.75)
 
 
 def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
@@ -192,11 +192,11 @@ def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
     codes = rgb.mean(axis=2)
     once = _gradient(codes)[where]
     twice = _gradient(np.asarray(cv2.GaussianBlur(codes, (0, 0), 1.0), dtype=np.float64))[where]
-    strong = once >= max(float(np.quantile(once, _STRONG_EDGES)), _LEAST_GRADIENT)
+    strong = once >= max(quantile(once, _STRONG_EDGES), _LEAST_GRADIENT)
     if not strong.any():
         return math.inf
     ratio = np.maximum(once[strong] / np.maximum(twice[strong], 1e-6), 1.0 + 1e-6)
-    total = float(np.quantile(1.0 / np.sqrt(ratio**2 - 1.0), _SHARP_EDGES))
+    total = quantile(1.0 / np.sqrt(ratio**2 - 1.0), _SHARP_EDGES)
     return math.sqrt(max(0.0, total**2 - _GRID_BLUR_PX**2))
 
 
@@ -215,7 +215,7 @@ def _find_glints(
     """
     linear = gain * srgb_to_linear(patch.rgb)
     excess = (linear - np.median(linear[visible], axis=0)).min(axis=2)
-    light = gain * luminance(patch.rgb)
+    light = gain * patch.light
     base = float(np.median(light[visible])) + _FLARE
     peaks = np.argwhere((excess >= ndimage.maximum_filter(excess, 3)) & visible & (excess >= _LEAST[0][0]))
     order = sorted(peaks.tolist(), key=lambda at: -float(excess[at[0], at[1]]))
@@ -317,14 +317,14 @@ def _eye_values(
         "catchlight_l": lightness,
         "catchlight_a": a,
         "catchlight_b": b,
-        "catchlight_gini": gini(luminance(patch.rgb)[near]),
+        "catchlight_gini": gini(patch.light[near]),
         "catchlight_cell": position_cell(u, v),
     }
 
 
 def _mean_colour(patch: IrisPatch, glint: _Glint) -> NDArray[np.uint8]:
     """Mean colour in linear light of the spot's brighter half, which mixes least with iris, as sRGB uint8 (3,)."""
-    light = luminance(patch.rgb)
+    light = patch.light
     core = glint.mask & (light >= np.median(light[glint.mask]))
     linear = srgb_to_linear(patch.rgb[core]).mean(axis=0)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

@@ -14,12 +14,11 @@ from detectors.geometry import (
     PATCH_STATES,
     SkinPatches,
     face_gate,
-    lab,
     median_of,
     patch_state,
     resultant_length,
     robust_deviation,
-    skin_patches,
+    skin_patches_of,
     spread_of,
 )
 from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Sample, Trait, View
@@ -40,7 +39,7 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     state = face_gate(subject, SMALLEST_CANTHAL_PX, YAW_LIMIT_DEG, PITCH_LIMITS_DEG)
     if state != OK:
         return Measurement(state)
-    patches = skin_patches(view.pixels, subject.landmarks_px)
+    patches = skin_patches_of(view, subject)
     state = patch_state(patches.cheek_left, patches.cheek_right)
     if state != OK:
         return Measurement(state)
@@ -78,10 +77,10 @@ def hue_spread_deg(sample: Sample, reference: Sample) -> float:
 
 def _skin_pixels(patches: SkinPatches) -> NDArray[np.float32]:
     """CIELAB (n, 3) of the pixels that look like the cheeks: glints, strands of hair and rims are left out."""
-    cheeks = np.concatenate([lab(patches.cheek_left.rgb), lab(patches.cheek_right.rgb)])
+    cheeks = np.concatenate([patches.cheek_left.lab, patches.cheek_right.lab])
     centre = np.median(cheeks, axis=0)
     widths = [max(robust_deviation(cheeks[:, i]), _SMALLEST_DEVIATION[i]) for i in range(3)]
-    pixels = np.concatenate([cheeks, lab(patches.forehead.rgb)]) if len(patches.forehead.rgb) else cheeks
+    pixels = np.concatenate([cheeks, patches.forehead.lab]) if len(patches.forehead.rgb) else cheeks
     alike = (np.abs(pixels - centre) <= _SKIN_DEVIATIONS * np.array(widths)).all(axis=1)
     return np.asarray(pixels[alike] if alike.any() else cheeks)
 

@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ Pixels = NDArray[np.uint8]
 Points = NDArray[np.float64]
 Vector = NDArray[np.float32]
 Value = float | str | Vector
+
+_S = TypeVar("_S")
+_T = TypeVar("_T")
 
 OK = "ok"
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
@@ -176,10 +179,21 @@ class View:
     pixels: Pixels
     faces: tuple[Face, ...] = ()
     hands: tuple[Hand, ...] = ()
+    _kept: dict[tuple[object, int], tuple[object, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
             raise ValueError(f"pixels must be uint8 (h, w, 3), got {self.pixels.dtype} {self.pixels.shape}")
+
+    def once(self, make: Callable[[Pixels, _S], _T], subject: _S) -> _T:
+        """``make(pixels, subject)``, made when a family first asks for it and kept for the others."""
+        key = (make, id(subject))
+        if key not in self._kept:
+            self._kept[key] = (subject, make(self.pixels, subject))  # with the subject, whose id is its own while kept
+        made: _T = self._kept[key][1]
+        return made
 
 
 # --------------------------------------------------------------------------- what is read
