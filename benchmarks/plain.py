@@ -1,9 +1,9 @@
 """What a person would write instead of `decay measure`: the same models, one image after another, no readings.
 
-Run: python -m benchmarks.plain {same,solutions} FOLDER [--pack NAME --root DIR]. Prints the seconds of the loop, without
-its start. ``same``: this package's own reader in a plain loop, so exactly the same inferences. ``solutions``: what the
-vendors offer ready-made (mediapipe's FaceMesh and Hands for still images, insightface's FaceAnalysis.get), once each per
-image: landmarks and embeddings, nothing measured.
+Run: python -m benchmarks.plain {same,solutions} FOLDER [--pack NAME --root DIR]. Prints the seconds of the loop alone.
+``same``: this package's own reader in a plain loop, so exactly the same inferences. ``solutions``: what vendors offer
+ready-made (mediapipe's FaceMesh and Hands for still images, insightface's FaceAnalysis.get), once each per image:
+landmarks and embeddings, nothing measured.
 """
 
 from __future__ import annotations
