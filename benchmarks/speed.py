@@ -65,6 +65,7 @@ def against_the_floor(folder: Path, n_images: int, pack: Sequence[str]) -> dict[
     ideal_s = floor["sums"]["floor"] * n_images / 1000 / cores
     return {
         "n_images": n_images,
+        "picture_bytes": sum(path.stat().st_size for path in folder.rglob("*.png")),
         "where": floor,
         "floor_s": ideal_s,
         "plain_s": plain,
