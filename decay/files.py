@@ -21,12 +21,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from decay import storage
 from decay.errors import FileProblem, OutputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ASIDE_PREFIX = ".aside-"
 LOCK_NAME = ".lock"
@@ -195,9 +196,11 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 def safe_csv(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy whose texts cannot act as spreadsheet formulas: ``=1+1`` becomes ``'=1+1``. Numbers stay numbers."""
+    from pandas.api.types import is_numeric_dtype  # noqa: PLC0415  # 70 MB that workers, which write no table, spare
+
     safe = frame.copy()
     for column in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[column]):
+        if not is_numeric_dtype(safe[column]):
             safe[column] = safe[column].map(_defuse)
     return safe
 
