@@ -188,10 +188,10 @@ class Draws:
     def __init__(self, clusters: NDArray[np.intp], n_resamples: int, rng: np.random.Generator) -> None:
         n = int(clusters.max()) + 1 if len(clusters) else 0
         self.clusters = clusters
-        self.bootstrap = np.empty((n_resamples, len(clusters)), dtype=np.min_scalar_type(n))
+        self.bootstrap = np.empty((n_resamples, len(clusters)), dtype=np.min_scalar_type(n), order="F")
         for row in self.bootstrap:
             row[:] = rng.multinomial(n, np.full(max(n, 1), 1 / max(n, 1)))[clusters]
-        self.half = np.empty((n_resamples, len(clusters)), dtype=np.uint8)
+        self.half = np.empty((n_resamples, len(clusters)), dtype=np.uint8, order="F")
         for row in self.half:
             drawn = np.zeros(n, dtype=np.uint8)
             drawn[rng.permutation(n)[: (n + 1) // 2]] = 1
@@ -561,7 +561,7 @@ def _losses_of_halves(
     """The loss (of ``location`` traits: the distance) of the other half against each half, (B,)."""
     if trait.kind == "location":
         numbers = reference.sample.numbers(trait.readings[0])
-        one, other = (part[:, reference.slots].astype(np.float64) for part in (halves, 1 - halves))
+        one, other = (part[:, reference.slots] for part in (halves, 1 - halves))
         return resampled_distances(numbers, numbers, other, one, trait.resolution)
     statistic = trait.statistic
     if isinstance(statistic, ResampledStatistic) and not trait.equal_n:
@@ -629,17 +629,7 @@ def _distances(trait: Trait, c: Counted, reference: Counted, counts: SlotCounts)
     if len(c) < 2 or len(reference) < 2:
         return np.full(len(counts), np.nan)
     numbers, others = c.sample.numbers(name), reference.sample.numbers(name)
-    parts = (
-        resampled_distances(
-            numbers,
-            others,
-            part[:, c.slots].astype(np.float64),
-            part[:, reference.slots].astype(np.float64),
-            trait.resolution,
-        )
-        for part in _parts(counts)
-    )
-    return np.concatenate(list(parts))
+    return resampled_distances(numbers, others, counts[:, c.slots], counts[:, reference.slots], trait.resolution)
 
 
 def _subjects(tables: Tables, generation: int, subject: Subject, slots: Mapping[str, int]) -> Subjects:

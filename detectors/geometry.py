@@ -226,7 +226,34 @@ def share_above_zero(name: str) -> Statistic:
     return ResampledStatistic(share, shares)
 
 
-def median_of(name: str) -> Statistic:
+def share_in_state(column: str, state: str) -> Statistic:
+    """Statistic: the share of subjects in this state; NaN for an empty sample."""
+
+    def share(sample: Sample, reference: Sample) -> float:
+        return float(np.mean(sample[column] == state)) if len(sample) else math.nan
+
+    def shares(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        return _ratio(counts @ (sample[column] == state), counts.sum(axis=1))
+
+    return ResampledStatistic(share, shares)
+
+
+def resultants(degrees: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
+    """``resultant_length`` of directions (n,) in every resample, (B,); NaN below two directions."""
+    turns = counts @ np.exp(1j * np.radians(degrees))
+    n = counts.sum(axis=1)
+    return np.where(n > 1, _ratio(np.abs(turns), n), np.nan)
+
+
+def variances(values: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
+    """Variance (n - 1) of numbers (n,) in every resample, (B,); NaN below two."""
+    n = counts.sum(axis=1)
+    off = values - (np.mean(values) if len(values) else 0.0)
+    squares = counts @ np.square(off) - np.square(counts @ off) / np.maximum(n, 1.0)
+    return _ratio(np.maximum(squares, 0.0), np.maximum(n - 1.0, 0.0))
+
+
+def median_of(name: str) -> ResampledStatistic:
     """Statistic: the median of a number reading; NaN for an empty sample."""
 
     def median(sample: Sample, reference: Sample) -> float:
@@ -256,12 +283,9 @@ def spread_of(*names: str, root: bool = True) -> Statistic:
         return math.sqrt(variance) if root else variance
 
     def spreads(sample: Sample, counts: Counts) -> NDArray[np.float64]:
-        n = counts.sum(axis=1)
         total = np.zeros(len(counts))
         for name in names:
-            values = sample.numbers(name) - (np.mean(sample.numbers(name)) if len(sample) else 0.0)
-            squares = counts @ np.square(values) - np.square(counts @ values) / np.maximum(n, 1.0)
-            total += _ratio(np.maximum(squares, 0.0), np.maximum(n - 1.0, 0.0))
+            total += variances(sample.numbers(name), counts)
         return np.sqrt(total) if root else total
 
     return ResampledStatistic(spread, spreads, is_scale=True)

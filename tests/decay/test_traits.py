@@ -306,6 +306,8 @@ def test_every_resampled_statistic_of_the_families_is_that_of_the_repeated_sampl
 
 def _numbers(reading: Reading, rng: np.random.Generator) -> np.ndarray:
     low, high = max(reading.low, -3.0), min(reading.high, 3.0)
+    if reading.kind == "vector":
+        return rng.normal(0.0, 1.0, (20, 4))
     return rng.uniform(low, high, 20) if reading.kind == "number" else np.full(20, OK, dtype=object)
 
 
