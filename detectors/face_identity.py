@@ -229,6 +229,8 @@ def _within_group(sample: Sample, reference: Sample) -> Callable[[Rows, Rows], f
         pairs = sizes * (sizes - 1) / 2
         if not pairs.any():
             return math.nan
+        if len(sizes) == 1:  # to the last digit what it is over all pairs
+            return mean_pairwise_distance(vectors[rows])
         totals = np.add.reduceat(vectors[rows], starts, axis=0)
         alike = (np.square(totals).sum(axis=1) - sizes) / np.maximum(2 * pairs, 1)
         return float(np.clip(1.0 - alike, 0.0, 2.0) @ pairs / pairs.sum())
