@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, wasserstein_distance
-from scipy.stats import t as student_t
+from scipy.special import ndtr, ndtri, stdtrit  # scipy.stats has the same, and takes half a second to import
 
 from decay.settings import Rule
 
@@ -40,7 +39,7 @@ FEWEST_SLOTS = 12
 (Hesterberg 2015, doi:10.1080/00031305.2015.1089789); from here on it is seldom misled (tests/decay/test_traits.py)."""
 NEAR_THE_LARGEST = 2.0
 """Standard errors by which a trait's loss may lie below its family's largest and still be a candidate for it."""
-_TAIL_SCORES = norm.ppf([0.975, 0.995])
+_TAIL_SCORES = ndtri([0.975, 0.995])
 CONTENDERS = ("eroded", "cannot_tell")
 """What may have come first. Undecided traits too: one that may have fallen before the winner takes from its share."""
 
@@ -250,7 +249,9 @@ def location_distance(sample: Array, reference: Array, resolution: float = 0.0) 
     spread = max(float(np.std(reference, ddof=1)), resolution)
     if spread < 1e-12:
         return math.nan
-    return float(wasserstein_distance(sample, reference)) / spread
+    both = np.sort(np.concatenate([sample, reference]))
+    below, others_below = (np.searchsorted(np.sort(each), both[:-1], side="right") for each in (sample, reference))
+    return float(np.sum(np.abs(below / len(sample) - others_below / len(reference)) * np.diff(both))) / spread
 
 
 def location_retention(distance: Array | float, expected_by_chance: Array | float = 0.0) -> Array:
@@ -367,14 +368,14 @@ def critical_value(retentions: Sequence[Retention], coverage: float) -> float:
     a few lineages: how their errors hang together cannot be learned from so few. That of a single interval where
     nothing varies.
     """
-    single = float(norm.ppf(0.5 + coverage / 2))
+    single = float(ndtri(0.5 + coverage / 2))
     if not retentions:
         return single
     deviations = np.abs(np.concatenate([_deviations(r) for r in retentions], axis=1))
     n_cells = int((~np.isnan(deviations).all(axis=0)).sum())
     if n_cells == 0:
         return single
-    bonferroni = float(norm.ppf(1.0 - (1.0 - coverage) / (2 * n_cells)))
+    bonferroni = float(ndtri(1.0 - (1.0 - coverage) / (2 * n_cells)))
     if any(r.n_lineages > 1 for r in retentions):
         return bonferroni
     return min(float(np.nanquantile(_quietly(np.nanmax, deviations, axis=1), coverage)), bonferroni)
@@ -394,7 +395,7 @@ def reach(value: Array, draws: Array) -> tuple[Array, Array]:
 
     ``value`` (G,), ``draws`` (B, G). A tail heavier than normal widens its own trait's interval, not everyone's.
     """
-    levels = 2.0 * norm.cdf(-_TAIL_SCORES)  # two-sided
+    levels = 2.0 * ndtr(-_TAIL_SCORES)  # two-sided
     ends = [interval(draws, 1.0 - level) for level in levels]
     below = np.max([(value - low) / z for (low, _), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
     above = np.max([(high - value) / z for (_, high), z in zip(ends, _TAIL_SCORES, strict=True)], axis=0)
@@ -406,7 +407,7 @@ def band(value: Array, reach: tuple[Array, Array], critical: float, n_units: int
 
     ``n_units``: independent slots, prompt groups or lineages that the errors were estimated from, one number or (G,).
     """
-    wide = student_t.ppf(norm.cdf(critical), np.maximum(np.asarray(n_units) - 1, 1))
+    wide = stdtrit(np.maximum(np.asarray(n_units) - 1, 1), ndtr(critical))
     return Band(np.asarray(value - wide * reach[0]), np.asarray(value + wide * reach[1]))
 
 

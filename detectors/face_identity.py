@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
+from detectors.geometry import largest_eigenvalue
 from detectors.trait import (
     OK,
     Face,
@@ -74,10 +75,13 @@ def kernel_eigenvalues(vectors: Floats) -> Floats:
 
     The kernel X X' (n, n) and X' X (d, d) share their non-zero eigenvalues; the smaller one is solved.
     """
-    n, d = vectors.shape
-    matrix = vectors @ vectors.T if n <= d else vectors.T @ vectors
-    values = np.clip(np.linalg.eigvalsh(matrix / n)[::-1], 0.0, None)
+    values = np.clip(np.linalg.eigvalsh(_kernel(vectors))[::-1], 0.0, None)
     return np.asarray(values / values.sum(), dtype=np.float64)
+
+
+def _kernel(vectors: Floats) -> Floats:
+    n, d = vectors.shape
+    return np.asarray((vectors @ vectors.T if n <= d else vectors.T @ vectors) / n)
 
 
 def vendi_score(vectors: Floats) -> float:
@@ -93,7 +97,8 @@ def vendi_score_infinite(vectors: Floats) -> float:
 
     Pasarkar & Dieng 2024 (arXiv:2310.12952).
     """
-    return float(1.0 / kernel_eigenvalues(vectors)[0])
+    kernel = _kernel(vectors)
+    return float(np.trace(kernel) / largest_eigenvalue(kernel))
 
 
 def effective_rank(vectors: Floats) -> float:

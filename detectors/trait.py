@@ -271,7 +271,7 @@ class ResampledStatistic:
 
 
 Rows = NDArray[np.intp]
-"""(n,): positions of subjects within their sample, none of them twice."""
+"""(n,): positions of subjects within their sample; none of them twice, unless slots are drawn with replacement."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ class PreparedStatistic:
     """A statistic of which much is the same in every resample of a generation, such as how alike its subjects are.
 
     ``prepare``: (generation, reference) -> what tells the value of some of their subjects: (rows of the generation,
-    rows of the reference) -> value, as if the samples held no others. Resampled without replacement only.
+    rows of the reference) -> value, as if the samples held no others.
     """
 
     prepare: Callable[[Sample, Sample], Callable[[Rows, Rows], float]]

@@ -516,8 +516,12 @@ def _png(figure: Figure, description: str) -> bytes:
     """PNG of 256 colours at ``PNG_DPI``: a chart has few colours, and a third of the bytes tells them all."""
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="rgba", dpi=PNG_DPI)
-    size = tuple(int(inches * PNG_DPI) for inches in figure.get_size_inches())
-    picture = Image.frombytes("RGBA", size, drawn.getvalue()).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+    width, height = (int(inches * PNG_DPI) for inches in figure.get_size_inches())
+    picture = (
+        Image.frombytes("RGBA", (width, height), drawn.getvalue())
+        .convert("RGB")
+        .quantize(256, Image.Quantize.MAXCOVERAGE)
+    )
     words = PngInfo()
     words.add_itxt("Description", description)
     # The highest level takes seven times as long, for a tenth of the bytes.
