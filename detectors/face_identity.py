@@ -189,7 +189,7 @@ def _reaching(vectors: Floats, reference: Floats, neighbours: int) -> Callable[[
     within = _others(vectors)
     across = (1.0 - reference @ vectors.T).astype(
         np.float32
-    )  # far finer than _ROUNDING, and half as much to go through
+    )  # far finer than _ROUNDING
 
     def told(rows: Rows, reference_rows: Rows) -> float:
         if len(rows) <= neighbours:
