@@ -187,9 +187,7 @@ def _covering(vectors: Floats, reference: Floats, neighbours: int) -> Callable[[
 
 def _reaching(vectors: Floats, reference: Floats, neighbours: int) -> Callable[[Rows, Rows], float]:
     within = _others(vectors)
-    across = (1.0 - reference @ vectors.T).astype(
-        np.float32
-    )  # far finer than _ROUNDING
+    across = (1.0 - reference @ vectors.T).astype(np.float32)  # far finer than _ROUNDING
 
     def told(rows: Rows, reference_rows: Rows) -> float:
         if len(rows) <= neighbours:
