@@ -86,7 +86,8 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
     reference = settings.get("reference")
     pictures = found.run.get("pictures")  # where they lie, if not beside the results
     texts = {chart_name(clean(name)): _numbers(part) for name, part in found.traits.groupby("trait", sort=False)}
-    texts[OVERVIEW] = csv_text(_overview_numbers(found))
+    in_order = _in_page_order(found)
+    texts[OVERVIEW] = csv_text(_overview_numbers(found, in_order))
     named = tables.named()
     return render_page(
         found.traits,
@@ -97,7 +98,7 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
         strips=open_strips(
             place(str(pictures)) if pictures else run,
             tables,
-            _in_page_order(found),
+            in_order,
             int(settings.get("seed", 0)),
             Path(reference) if reference else None,
             _named_first(found.verdict),
@@ -106,10 +107,9 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
     )
 
 
-def _overview_numbers(found: Finding) -> pd.DataFrame:
+def _overview_numbers(found: Finding, onsets: pd.DataFrame) -> pd.DataFrame:
     """What the overview shows: for each trait and generation its retention, and the trait's row of erosion.csv."""
     shown = [name for name in ("generation", "retention", "retention_low", "retention_high") if name in found.traits]
-    onsets = _in_page_order(found)
     rows = onsets.merge(found.traits[["trait", *shown]], on="trait", how="left", validate="one_to_many")
     first = [name for name in ("trait", "label") if name in onsets]
     return rows[[*first, *shown, *onsets.columns.drop(first)]]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -31,13 +31,16 @@ from detectors.geometry import (
     median_of,
     quantile,
     resultant_length,
+    resultants,
     rotate,
+    share_in_state,
     spread_of,
     srgb_to_linear,
 )
 from detectors.trait import (
     OK,
     Circle,
+    Counts,
     Eye,
     Face,
     Family,
@@ -45,6 +48,7 @@ from detectors.trait import (
     Measurement,
     Pixels,
     Reading,
+    ResampledStatistic,
     Sample,
     Statistic,
     Trait,
@@ -391,15 +395,19 @@ def _cropped(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 # --------------------------------------------------------------------------- a generation
 
 
-def _presence(sample: Sample, reference: Sample) -> float:
-    """Share of measured eyes with a catchlight."""
-    return float(np.mean(sample["catchlight_state"] == OK)) if len(sample) else math.nan
-
-
 def _clock_spread(sample: Sample, reference: Sample) -> float:
     """Circular variance of the clock position of glints that have one."""
-    clocks = sample.numbers("catchlight_clock_deg")[sample.numbers("catchlight_rho") >= NO_CLOCK_RHO]
+    clocks = sample.numbers("catchlight_clock_deg")[_has_clock(sample)]
     return 1.0 - resultant_length(clocks) if len(clocks) > 1 else math.nan
+
+
+def _clock_spreads(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+    has_clock = _has_clock(sample)
+    return 1.0 - resultants(sample.numbers("catchlight_clock_deg")[has_clock], counts[:, has_clock])
+
+
+def _has_clock(sample: Sample) -> NDArray[np.bool_]:
+    return np.asarray(sample.numbers("catchlight_rho") >= NO_CLOCK_RHO)
 
 
 def _cell_share(sample: Sample, reference: Sample) -> float:
@@ -419,13 +427,21 @@ def _modal_share(items: Iterable[Hashable]) -> float:
 
 def _median_of_given(name: str) -> Statistic:
     """The median of a reading that may be NaN within an ok measurement; NaN below three numbers."""
-    median: Callable[[Sample, Sample], float] = median_of(name)
+    median = median_of(name)
+
+    def given(sample: Sample) -> NDArray[np.intp]:
+        return np.flatnonzero(np.isfinite(sample.numbers(name)))
 
     def of_given(sample: Sample, reference: Sample) -> float:
-        given = np.flatnonzero(np.isfinite(sample.numbers(name)))
-        return median(sample.take(given), reference) if len(given) >= 3 else math.nan
+        rows = given(sample)
+        return median.once(sample.take(rows), reference) if len(rows) >= 3 else math.nan
 
-    return of_given
+    def of_given_over(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        rows = given(sample)
+        enough = counts[:, rows].sum(axis=1) >= 3
+        return np.where(enough, median.over(sample.take(rows), counts[:, rows]), np.nan)
+
+    return ResampledStatistic(of_given, of_given_over)
 
 
 _SMALL_IRIS = "Below 8 px iris radius position and colour follow the pixel grid; presence fades below 6 px."
@@ -515,7 +531,7 @@ FAMILY = Family(
             floor=0.0,
             source=_DECLARED,
             readings=("catchlight_state",),
-            statistic=_presence,
+            statistic=share_in_state("catchlight_state", OK),
             is_share=True,
             measured_states=(OK, "no_highlight"),
             expects="face",
@@ -562,7 +578,7 @@ FAMILY = Family(
             floor=0.0,
             source="1 - mean resultant length (Mardia & Jupp 2000, section 2.3)",
             readings=("catchlight_clock_deg", "catchlight_rho"),
-            statistic=_clock_spread,
+            statistic=ResampledStatistic(_clock_spread, _clock_spreads),
             expects="face",
             bounds=(0.0, 1.0),
             limits=f"Glints within {NO_CLOCK_RHO:g} iris radii of the centre have no clock position. {_SMALL_IRIS}",

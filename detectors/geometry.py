@@ -260,7 +260,34 @@ def share_above_zero(name: str) -> Statistic:
     return ResampledStatistic(share, shares)
 
 
-def median_of(name: str) -> Statistic:
+def share_in_state(column: str, state: str) -> Statistic:
+    """Statistic: the share of subjects in this state; NaN for an empty sample."""
+
+    def share(sample: Sample, reference: Sample) -> float:
+        return float(np.mean(sample[column] == state)) if len(sample) else math.nan
+
+    def shares(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        return _ratio(counts @ (sample[column] == state), counts.sum(axis=1))
+
+    return ResampledStatistic(share, shares)
+
+
+def resultants(degrees: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
+    """``resultant_length`` of directions (n,) in every resample, (B,); NaN below two directions."""
+    turns = counts @ np.exp(1j * np.radians(degrees))
+    n = counts.sum(axis=1)
+    return np.where(n > 1, _ratio(np.abs(turns), n), np.nan)
+
+
+def variances(values: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
+    """Variance (n - 1) of numbers (n,) in every resample, (B,); NaN below two."""
+    n = counts.sum(axis=1)
+    off = values - (np.mean(values) if len(values) else 0.0)
+    squares = counts @ np.square(off) - np.square(counts @ off) / np.maximum(n, 1.0)
+    return _ratio(np.maximum(squares, 0.0), np.maximum(n - 1.0, 0.0))
+
+
+def median_of(name: str) -> ResampledStatistic:
     """Statistic: the median of a number reading; NaN for an empty sample."""
 
     def median(sample: Sample, reference: Sample) -> float:
@@ -290,15 +317,33 @@ def spread_of(*names: str, root: bool = True) -> Statistic:
         return math.sqrt(variance) if root else variance
 
     def spreads(sample: Sample, counts: Counts) -> NDArray[np.float64]:
-        n = counts.sum(axis=1)
         total = np.zeros(len(counts))
         for name in names:
-            values = sample.numbers(name) - (np.mean(sample.numbers(name)) if len(sample) else 0.0)
-            squares = counts @ np.square(values) - np.square(counts @ values) / np.maximum(n, 1.0)
-            total += _ratio(np.maximum(squares, 0.0), np.maximum(n - 1.0, 0.0))
+            total += variances(sample.numbers(name), counts)
         return np.sqrt(total) if root else total
 
     return ResampledStatistic(spread, spreads, is_scale=True)
+
+
+def largest_eigenvalue(matrix: NDArray[Any]) -> float:
+    """Largest eigenvalue of a Hermitian matrix (n, n) without negative ones, n > 0.
+
+    By powers of the matrix: what decays makes things alike, and then one eigenvalue holds more than half of the trace,
+    hence more than all the others, and shows itself in a few steps. Any other matrix is solved whole.
+    """
+    trace = float(np.trace(matrix).real)
+    vector = matrix[:, np.diagonal(matrix).real.argmax()]
+    for _ in range(_POWER_STEPS):
+        vector = vector / (np.linalg.norm(vector) or 1.0)
+        image = matrix @ vector
+        value = float(np.vdot(vector, image).real)
+        if value > trace / 2 and np.linalg.norm(image - value * vector) <= 1e-9 * value:
+            return value  # the error of the value is as the square of that of the vector
+        vector = image
+    return float(np.linalg.eigvalsh(matrix)[-1])
+
+
+_POWER_STEPS = 16
 
 
 def _ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -284,6 +284,25 @@ class ResampledStatistic:
         return self.once(sample, reference)
 
 
+Rows = NDArray[np.intp]
+"""(n,): positions of subjects within their sample; none of them twice, unless slots are drawn with replacement."""
+
+
+@dataclass(frozen=True)
+class PreparedStatistic:
+    """A statistic of which much is the same in every resample of a generation, such as how alike its subjects are.
+
+    ``prepare``: (generation, reference) -> what tells the value of some of their subjects: (rows of the generation,
+    rows of the reference) -> value, as if the samples held no others.
+    """
+
+    prepare: Callable[[Sample, Sample], Callable[[Rows, Rows], float]]
+
+    def __call__(self, sample: Sample, reference: Sample) -> float:
+        """The value of one sample."""
+        return self.prepare(sample, reference)(np.arange(len(sample)), np.arange(len(reference)))
+
+
 @dataclass(frozen=True)
 class ErrorRates:
     """How often a yes/no reading errs: counts on labelled material that the detector was not tuned on.
@@ -327,6 +346,8 @@ class Trait:
     ``floor``: the value at which nothing is left (unused for ``location``). ``n_min``: below this many
     measured subjects no value is given. ``expects``: only images that are expected to show this subject count.
     ``equal_n``: the value depends on sample size; compare generations at the size of the smallest.
+    ``n_most``: of a generation with more measured subjects so many stand for all, of slots drawn by chance, the same
+    in all generations: for statistics of pairs, whose time and memory grow with the square of the number.
     ``resolution``: for ``location``, the error of one reading; a reference that varies by less is taken to vary by
     this much, so that noise is not counted in units of next to nothing.
     ``limits``: in words, where the trait stops meaning anything.
@@ -349,6 +370,7 @@ class Trait:
     n_min: int = 6
     expects: Literal["face", "hand"] | None = None
     equal_n: bool = False
+    n_most: int | None = None
     resampling: Resampling = "bootstrap"
     bounds: tuple[float, float] = (-math.inf, math.inf)
     resolution: float = 0.0
