@@ -28,10 +28,10 @@ from decay.conclude import conclude
 from decay.journal import Journal
 from decay.lineage import Generation, ImageRecord, Lineage
 from decay.measure import measure
+from decay.outcome import Outcome
 from decay.phantom import load_plan, make_lineage
 from decay.results import publish
 from decay.settings import MeasureSettings
-from decay.tables import Outcome
 from detectors.reader import ImageReadings, Row
 from detectors.trait import OK
 
@@ -40,7 +40,7 @@ SIZES = (120, 900, 2857)
 """Images a generation; the last makes 20,000 in all."""
 N_READ, SIDE_PX = 40, 320
 """Drawn pictures a generation, where no run is given."""
-PLAN = "eyes_first"
+PLAN = "essay"
 JITTER = 0.02
 """Of a number's own size: it is moved by a normal draw of this standard deviation."""
 BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes there, kibibytes elsewhere
