@@ -69,7 +69,9 @@ def decay(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[st
 def one_message(done: subprocess.CompletedProcess[str], *words: str) -> bool:
     """Whether it ended with exit code 1 and one sentence of ours that has these words: no traceback."""
     said = [line for line in done.stderr.splitlines() if line.startswith("decay: ")]
-    return done.returncode == 1 and len(said) == 1 and "Traceback" not in done.stderr and all(w in said[0] for w in words)
+    return (
+        done.returncode == 1 and len(said) == 1 and "Traceback" not in done.stderr and all(w in said[0] for w in words)
+    )
 
 
 def said(done: subprocess.CompletedProcess[str], limit: int = 150) -> str:
@@ -81,7 +83,9 @@ def said(done: subprocess.CompletedProcess[str], limit: int = 150) -> str:
 
 def shortened(text: str, limit: int) -> str:
     """The text without the scratch folders' names, at most ``limit`` characters."""
-    words = " ".join(word.rpartition("/faults-")[2].partition("/")[2] if "/faults-" in word else word for word in text.split())
+    words = " ".join(
+        word.rpartition("/faults-")[2].partition("/")[2] if "/faults-" in word else word for word in text.split()
+    )
     return words if len(words) <= limit else f"{words[: limit - 3]}..."
 
 

@@ -8,9 +8,9 @@ import io
 import json
 import os
 import pickle
-import resource
 import shutil
 import struct
+import subprocess
 import time
 import zipfile
 import zlib
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks.faults.common import Bench, Row, copied, decay, one_message, said
+from benchmarks.faults.common import Bench, Row, command, copied, decay, environment, one_message, said
 from benchmarks.fuzzing.mutations import png_bytes
 
 PICTURES = "Bad pictures between good ones"
@@ -32,7 +32,7 @@ SIZES = "Size and depth"
 TABLES = ("images", "faces", "eyes", "hands", "embeddings")
 SECRET = "a secret from outside of the run"
 CANARY = "xsscanary"
-MARKUP = f'"><{CANARY} onload=alert(1)><script>{CANARY}()</script>\'><img src=x onerror={CANARY}()>'
+MARKUP = f"\"><{CANARY} onload=alert(1)><script>{CANARY}()</script>'><img src=x onerror={CANARY}()>"
 FORMULA = "=cmd|' /C calc'!A0"
 ESCAPE = "\x1b]0;taken\x07\x1b[31mred"
 N_LINES = 1_000_000
@@ -59,13 +59,32 @@ def _saved(image: Image.Image, image_format: str, **options: object) -> bytes:
 
 def _header(width: int, height: int) -> bytes:
     packed = zlib.compress(b"\0" * 1000)
-    return png_bytes([(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", packed), (b"IEND", b"")])
+    return png_bytes(
+        [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", packed), (b"IEND", b"")]
+    )
+
+
+def _tiff_claiming(width: int, height: int) -> bytes:
+    data = bytearray(_saved(Image.new("1", (600, 600)), "TIFF", compression="group4"))
+    first = struct.unpack_from("<I", data, 4)[0]
+    for entry in range(first + 2, first + 2 + 12 * struct.unpack_from("<H", data, first)[0], 12):
+        tag = struct.unpack_from("<H", data, entry)[0]
+        if tag in {256, 257}:  # ImageWidth, ImageLength
+            struct.pack_into("<HII", data, entry + 2, 4, 1, width if tag == 256 else height)
+    return bytes(data)
 
 
 def _text_bomb(good: bytes) -> bytes:
     chunk = b"zTXt"
     body = b"a\0\0" + zlib.compress(b"\0" * 2**28, 9)
-    return good[:33] + struct.pack(">I", len(body)) + chunk + body + struct.pack(">I", zlib.crc32(chunk + body)) + good[33:]
+    return (
+        good[:33]
+        + struct.pack(">I", len(body))
+        + chunk
+        + body
+        + struct.pack(">I", zlib.crc32(chunk + body))
+        + good[33:]
+    )
 
 
 def _zip_bomb() -> bytes:
@@ -87,21 +106,25 @@ def bad_files(good_path: Path, canary: Path) -> Mapping[str, tuple[bytes, str, s
         good = opened.convert("RGB")
     data = good_path.read_bytes()
     grey = np.asarray(good.convert("L"))
-    tiff = _saved(Image.new("1", (60_000, 60_000)), "TIFF", compression="group4")
+    tiff = _tiff_claiming(60_000, 60_000)
     return {
         "0x0.png": (_header(0, 0), "unreadable", "a header of 0 x 0"),
         "1x1.png": (_saved(Image.new("RGB", (1, 1)), "PNG"), "ok", "1 x 1 px"),
         "1x9000.png": (_saved(Image.new("RGB", (1, 9000)), "PNG"), "ok", "1 x 9000 px"),
         "grey.png": (_saved(good.convert("L"), "PNG"), "ok", "grey"),
         "deep.png": (_saved(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"), "ok", "16-bit grey"),
-        "float.tif": (_saved(Image.fromarray(np.full((64, 64), np.nan, np.float32)), "TIFF"), "unsupported", "floating point, all NaN"),
+        "float.tif": (
+            _saved(Image.fromarray(np.full((64, 64), np.nan, np.float32)), "TIFF"),
+            "unsupported",
+            "floating point, all NaN",
+        ),
         "cmyk.jpg": (_saved(good.convert("CMYK"), "JPEG"), "ok", "CMYK"),
         "clear.webp": (_saved(Image.new("RGBA", (64, 64)), "WEBP"), "ok", "WebP, all transparent"),
         "cut.png": (data[: len(data) // 2], "truncated", "PNG cut in half"),
         "cut.jpg": (_saved(good, "JPEG")[:-200], "truncated", "JPEG cut at its end"),
         "flipped.png": (data[:-40] + bytes([data[-40] ^ 255]) + data[-39:], "unreadable", "PNG with a flipped bit"),
         "huge.png": (_header(2**31 - 1, 2**31 - 1), "too_large", "a PNG whose header claims 2^62 px"),
-        "bomb.tif": (tiff, "too_large", f"a TIFF of {len(tiff) / 1e3:.0f} kB that unpacks to 3,600 megapixels"),
+        "bomb.tif": (tiff, "too_large", "a TIFF whose header claims 3,600 megapixels"),
         "bomb.webp": (_webp_header(16383, 16383), "too_large", "a WebP whose header claims 268 megapixels"),
         "text.png": (_text_bomb(data), "unreadable", "a PNG whose text chunk unpacks to 268 MB"),
         "scans.jpg": (_scans(good), "too_large", "a progressive JPEG of 5,000 scans"),
@@ -113,7 +136,13 @@ def bad_files(good_path: Path, canary: Path) -> Mapping[str, tuple[bytes, str, s
 
 
 def _webp_header(width: int, height: int) -> bytes:
-    frame = b"VP8X" + struct.pack("<I", 10) + b"\0" * 4 + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    frame = (
+        b"VP8X"
+        + struct.pack("<I", 10)
+        + b"\0" * 4
+        + struct.pack("<I", width - 1)[:3]
+        + struct.pack("<I", height - 1)[:3]
+    )
     small = _saved(Image.new("RGB", (8, 8)), "WEBP")[12:]
     return b"RIFF" + struct.pack("<I", 4 + len(frame) + len(small)) + b"WEBP" + frame + small
 
@@ -137,13 +166,16 @@ def bad_pictures(bench: Bench) -> list[Row]:
         return [Row(PICTURES, "all of them", "in one run", "exit 0", said(done), False)]
     states = pd.read_parquet(run / "measures" / "images.parquet").set_index("image")["state"]
     rows = [
-        _state_row(words, states.get(f"gen_01/slot_0003_{name}", "no row"), state) for name, (_, state, words) in files.items()
+        _state_row(words, states.get(f"gen_01/slot_0003_{name}", "no row"), state)
+        for name, (_, state, words) in files.items()
     ]
-    rows += [_state_row(words, states.get(f"gen_01/{name}", "no row"), state) for name, (state, words) in special.items()]
+    rows += [
+        _state_row(words, states.get(f"gen_01/{name}", "no row"), state) for name, (state, words) in special.items()
+    ]
     return [*rows, _unspoilt(run, good, len(files) + len(special)), _never_loaded(canary, "a picture")]
 
 
-def _special_files(folder: Path, outside: Path) -> Mapping[str, tuple[str, str]]:
+def _special_files(folder: Path, outside: Path) -> dict[str, tuple[str, str]]:
     os.mkfifo(folder / "slot_0004_pipe.png")
     (folder / "slot_0004_device.png").symlink_to("/dev/zero")
     (folder / "slot_0004_out.png").symlink_to(outside / "secret.png")
@@ -157,15 +189,18 @@ def _special_files(folder: Path, outside: Path) -> Mapping[str, tuple[str, str]]
 
 
 def _state_row(words: str, state: str, wanted: str) -> Row:
-    return Row(PICTURES, words, "a file between good pictures of a generation", f"a row with the state `{wanted}`", f"`{state}`", state == wanted)
+    return Row(
+        PICTURES, words, "a file between good pictures of a generation", f"a row with the state `{wanted}`",
+        f"`{state}`", state == wanted,
+    )  # fmt: skip
 
 
 def _unspoilt(run: Path, good: Path, n_bad: int) -> Row:
+    names = set(pd.read_parquet(good / "measures" / "images.parquet")["image"])
     wrong = []
     for table in TABLES:
         found, wanted = (pd.read_parquet(each / "measures" / f"{table}.parquet") for each in (run, good))
-        kept = found[found["image"].isin(set(_images_of(good)))].reset_index(drop=True)
-        if not kept.equals(wanted[wanted["image"].isin(set(_images_of(good)))].reset_index(drop=True)[list(kept.columns)]):
+        if not found[found["image"].isin(names)].reset_index(drop=True).equals(wanted):
             wrong.append(table)
     return Row(
         PICTURES,
@@ -175,10 +210,6 @@ def _unspoilt(run: Path, good: Path, n_bad: int) -> Row:
         f"different tables: {', '.join(wrong) or 'none'}",
         not wrong,
     )
-
-
-def _images_of(run: Path) -> list[str]:
-    return list(pd.read_parquet(run / "measures" / "images.parquet")["image"])
 
 
 def _never_loaded(canary: Path, what: str) -> Row:
@@ -205,7 +236,15 @@ def hostile_folders(bench: Bench) -> list[Row]:
 
 def _paths(bench: Bench) -> Row:
     run = copied(bench.lineage, bench.work / "paths")
-    names = ("../../etc/passwd", "/etc/passwd", "..\\..\\secret.png", "C:\\secret.png", "a\0b.png", "gen_00/../../x.png", "")
+    names = (
+        "../../etc/passwd",
+        "/etc/passwd",
+        "..\\..\\secret.png",
+        "C:\\secret.png",
+        "a\0b.png",
+        "gen_00/../../x.png",
+        "",
+    )
     rows = [{"file_name": name, "text": "x"} for name in names[:-1]]
     (run / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     done = decay("measure", run)
@@ -235,7 +274,7 @@ def _circles(bench: Bench, outside: Path) -> Row:
         "folders that lead in circles and out",
         "links to the run itself, to its parent, to another folder, to /",
         "exit 0; each picture once, nothing from outside in any file",
-        f"exit {done.returncode} after {took:.0f} s; the secret is {'in' if SECRET in published else 'not in'} the results",
+        f"exit {done.returncode} after {took:.0f} s; {'something' if SECRET in published else 'nothing'} from outside",
         done.returncode == 0 and SECRET not in published and "leads out of the lineage" in done.stdout,
     )
 
@@ -314,7 +353,10 @@ def hostile_texts(bench: Bench) -> list[Row]:
     markdown = bench.work / "texts.md"
     decay("report", run, "--format", "md", "--out", markdown)
     both, table = bench.work / "texts-both.html", bench.work / "texts-compare"
-    several = [decay("report", run, bench.work / "whole", "--out", both), decay("compare", run, bench.work / "whole", "--out", table)]
+    several = [
+        decay("report", run, bench.work / "whole", "--out", both),
+        decay("compare", run, bench.work / "whole", "--out", table),
+    ]
     pages = [run / "measures" / "report.html", both]
     spoken = [each.stdout + each.stderr for each in (done, verdict, shown, *several)]
     codes = [each.returncode for each in (done, verdict, shown, *several)]
@@ -332,7 +374,9 @@ def _rename_with_texts(folder: Path) -> None:
         text = texts[number % len(texts)]
         name = f"{text.replace('/', '_')[:120]}{number}.png"
         path.rename(folder / name)
-        rows.append({"file_name": name, "text": f"a face {text}", "group": text, "slot": f"{text} {number}", "source": text})
+        rows.append(
+            {"file_name": name, "text": f"a face {text}", "group": text, "slot": f"{text} {number}", "source": text}
+        )
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
@@ -403,16 +447,20 @@ def _many_lines(bench: Bench) -> Row:
     line = json.dumps({"file_name": "gen_00/gone.png", "text": "a face"}) + "\n"
     (run / "metadata.jsonl").write_text(line * N_LINES)
     began = time.monotonic()
-    done = decay("measure", run)
-    took = time.monotonic() - began
-    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    process = subprocess.Popen(command("measure", run), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               env=environment())  # fmt: skip
+    assert process.stdout is not None  # a pipe was asked for
+    printed = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    peak_mb = used.ru_maxrss / 1024
     return Row(
         SIZES,
         "a metadata file of a million lines",
         f"{len(line) * N_LINES / 1e6:.0f} MB, every line about an image that is not there",
-        f"exit 0 with a note, within {bench.whole_s:.0f} s more than without; at most 2 GB in all",
-        f"exit {done.returncode} after {took:.0f} s, at most {peak_mb:.0f} MB in any process so far",
-        done.returncode == 0 and took < 2 * bench.whole_s + 30 and peak_mb < 2048 and "1000000" in done.stdout,
+        "exit 0 with a note; at most 1 GB of memory, as without it, and minutes",
+        f"exit {process.returncode} after {time.monotonic() - began:.0f} s, {peak_mb:.0f} MB",
+        process.returncode == 0 and peak_mb < 1024 and "1000000" in printed,
     )
 
 
@@ -434,7 +482,16 @@ def _deep(bench: Bench) -> list[Row]:
         run = copied(bench.lineage, bench.work / "deep")
         (run / name).write_text('{"a":' * 200_000)
         done = decay("measure", run)
-        rows.append(Row(SIZES, f"{name} nested 200,000 deep", "an object in an object in ...", "exit 1, one sentence", said(done), one_message(done)))
+        rows.append(
+            Row(
+                SIZES,
+                f"{name} nested 200,000 deep",
+                "an object in an object in ...",
+                "exit 1, one sentence",
+                said(done),
+                one_message(done),
+            )
+        )
     return rows
 
 
@@ -449,5 +506,3 @@ def _many_generations(bench: Bench) -> Row:
         SIZES, "10,000 generations, all but three empty", "folders", "exit 1, one sentence, at once",
         f"{said(done)} ({took:.0f} s)", one_message(done, "1,000") and took < 20,
     )  # fmt: skip
-
-

@@ -9,14 +9,17 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.common import Bench, Row, command, copied, decay, differing, environment, hashes, results, said
 
 SECTION = "Interrupted"
-KILLS_A_FOLDER = 5
+KILLS_A_FOLDER = 10
 """Kills before the command is let finish: the same folder is interrupted again and again, then compared."""
+
+STAGES = ("starting", "reading", "concluding or publishing")
 
 PROTOCOL = """name = "kills"
 seed = 0
@@ -40,7 +43,12 @@ kind = "replace"
 def killed_after(seconds: float, arguments: list[str]) -> bool:
     """Whether the command, with all that it had started, was still at work when it was killed."""
     process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True, cwd="/"
+        arguments,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+        cwd="/",
     )
     try:
         process.wait(seconds)
@@ -65,14 +73,14 @@ def killed_measures(bench: Bench) -> Row:
             torn.update(differing(results(run), bench.wanted, absent_is_fine=True))
         done = decay("measure", run)
         wrong.update(differing(results(run), bench.wanted) if done.returncode == 0 else [said(done)])
-    counts = {stage: sum(1 for _, where in moments if where == stage) for stage in ("starting", "reading", "concluding or publishing")}
+    hit = Counter(stage for _, stage in moments)
     return Row(
         SECTION,
         f"kill -9 of `decay measure`, {len(moments)} times",
-        f"moments spread evenly over its {bench.whole_s:.0f} s, {KILLS_A_FOLDER} kills one after another in each folder; hit: "
-        + ", ".join(f"{stage} {count}" for stage, count in counts.items()),
-        "every published file whole after each kill; the same command then gives tables, charts and verdict equal byte by "
-        "byte to an uninterrupted run (run.json but for its timings)",
+        f"moments spread evenly over its {bench.whole_s:.0f} s, {KILLS_A_FOLDER} kills in a row in each folder; "
+        + ", ".join(f"{hit[stage]} while {stage}" for stage in STAGES),
+        "every published file whole after each kill; the same command then gives tables, charts and verdict equal byte "
+        "by byte to an uninterrupted run (run.json but for its timings)",
         f"torn files: {', '.join(sorted(torn)) or 'none'}; different in the end: {', '.join(sorted(wrong)) or 'none'}",
         not torn and not wrong and len(moments) >= bench.n_kills,
     )
@@ -93,8 +101,8 @@ def _kill_in_stratum(bench: Bench, run: Path, rng: random.Random, moments: list[
 def _stage(run: Path) -> str:
     folder = run / "measures"
     if not (folder / "journal.sqlite").exists():
-        return "starting"
-    return "concluding or publishing" if any(folder.glob(".aside-*")) or (folder / "run.json").exists() else "reading"
+        return STAGES[0]
+    return STAGES[2] if any(folder.glob(".aside-*")) or (folder / "run.json").exists() else STAGES[1]
 
 
 def killed_runs(bench: Bench) -> Row:
@@ -119,9 +127,9 @@ def killed_runs(bench: Bench) -> Row:
     return Row(
         SECTION,
         f"kill -9 of `decay run`, {n_killed} times",
-        f"linear engine, 4 retrainings, {whole_s:.1f} s; random moments, up to {KILLS_A_FOLDER} kills one after another in each folder",
-        "the same command then gives every picture, table and weight equal by hash to an uninterrupted run; the log's chain "
-        "is whole, records the same, and each thing once",
+        f"linear engine, 4 retrainings, {whole_s:.1f} s; random moments, {KILLS_A_FOLDER} in a row in each folder",
+        "the same command then gives every picture, table and weight equal by hash to an uninterrupted run; the log's "
+        "chain is whole, records the same, and each thing once",
         f"different: {', '.join(sorted(wrong)) or 'none'}",
         not wrong,
     )
