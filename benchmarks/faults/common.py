@@ -112,7 +112,7 @@ def results(run: Path) -> dict[str, str]:
     found = {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not _is_anew(path.name)
+        if path.is_file() and not _is_anew(path.relative_to(folder).parts)
     }
     if (folder / "run.json").exists():
         record = json.loads((folder / "run.json").read_text())
@@ -121,8 +121,8 @@ def results(run: Path) -> dict[str, str]:
     return found
 
 
-def _is_anew(name: str) -> bool:
-    return name in _ANEW or name.startswith(("journal.sqlite", ".aside-"))
+def _is_anew(parts: Sequence[str]) -> bool:
+    return parts[-1] in _ANEW or parts[-1].startswith("journal.sqlite") or parts[0].startswith(".aside-")
 
 
 def differing(found: Mapping[str, str], wanted: Mapping[str, str], *, absent_is_fine: bool = False) -> list[str]:
