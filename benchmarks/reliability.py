@@ -24,10 +24,7 @@ from benchmarks.faults.tested import TESTED, Tested
 
 OUT = REPOSITORY / "docs" / "reliability.md"
 TEMPLATE = Path(__file__).parent / "faults" / "reliability.md"
-FAKETIME = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-)
+FAKETIME = [Path(f"/usr/lib/{cpu}-linux-gnu/faketime/libfaketimeMT.so.1") for cpu in ("x86_64", "aarch64")]
 
 Fault = Callable[[Bench], Row | list[Row]]
 # Two lines of work for two cores; each fault has folders of its own, but those of a line may build on one another.
