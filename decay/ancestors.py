@@ -29,7 +29,7 @@ def ancestors_of(run: Path) -> list[tuple[Path, int]]:
     seen = {place}
     while (named := _parent_of(place)) is not None:
         place, last = named
-        if place in seen or not (place / "lineage.json").is_file():
+        if place in seen:
             break
         seen.add(place)
         found.append((place, min([last, *(each for _, each in found)])))
@@ -75,5 +75,8 @@ def _parent_of(run: Path) -> tuple[Path, int] | None:
         return None
     above, last = parent.get("run"), parent.get("generation")
     if not isinstance(above, str) or not isinstance(last, int):
+        return None
+    # Path.is_file raises for a name that no file can have, such as one with a NUL or of 5,000 letters.
+    if not os.path.isfile(run / above / "lineage.json"):  # noqa: PTH113
         return None
     return Path(os.path.realpath(run / above)), last

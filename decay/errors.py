@@ -37,3 +37,9 @@ class FileProblem(DecayError):  # noqa: N818  a finding about the input, kept in
 
 class ImageProblem(FileProblem):
     """One image cannot be read: it becomes a row with this ``state`` (a word of ``decay.images.STATES``)."""
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """What was found, short enough for a message; ``repr`` spells out what cannot be printed."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from decay.errors import DecayError
+from decay.tables import fit_the_tables
 from detectors.reader import ImageReadings, Row
 
 FORMAT_VERSION = 1
@@ -60,9 +61,10 @@ class Journal:
                 "SELECT body FROM readings WHERE sha256 = ? AND reader = ?", (sha256, reader)
             ).fetchone()
         try:
-            return json_to_readings(found[0]) if found else None
-        except (ValueError, TypeError, LookupError, AttributeError):
+            readings = json_to_readings(found[0]) if found else None
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return None  # damaged: the image is read again and the row replaced
+        return readings if readings and fit_the_tables(readings) else None
 
     def _create(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]

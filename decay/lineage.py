@@ -21,7 +21,7 @@ from typing import NoReturn
 from decay import storage
 from decay.errors import LineageError
 from decay.images import SUFFIXES
-from decay.metadata import Known, natural_key, read_metadata, read_settings, relative_to_root
+from decay.metadata import Known, as_unicode, natural_key, read_metadata, read_settings, relative_to_root
 from decay.prompts import expects_from_prompt
 
 REFERENCE_NAME = "real"
@@ -30,6 +30,8 @@ OWN_FOLDERS = frozenset({"measures", "weights", "held_out", "replaced", "matched
 REFERENCE_INDEX = -1
 """The index of the reference, which is no generation."""
 MAX_INDEX = 2**31 - 1
+MAX_GENERATIONS = 1000
+"""Each is a row of every trait and a column of every chart, also if it is empty: 100 take a minute."""
 
 _GENERATION_WORD = re.compile(r"(?<![a-z])(generation|gen|iteration|iter|cycle|round|epoch|step|g)$")
 _NUMBER = re.compile(r"\d+")
@@ -109,13 +111,13 @@ def load_lineage(root: Path) -> Lineage:
     generations = tuple(_generation(root, folder, index, scans[folder], known, notes) for folder, index in named)
     references = [_generation(root, folder, REFERENCE_INDEX, scans[folder], known, notes) for folder in real[:1]]
     _check_filled(root, generations, notes)
-    notes.extend(f"{g.folder.name}: holds no image." for g in (*generations, *references) if not g.images)
+    _note_empty([g.folder.name for g in (*generations, *references) if not g.images], notes)
     return Lineage(
         root=root,
         generations=generations,
         reference=next((reference for reference in references if reference.images), None),
         settings=read_settings(root),
-        notes=tuple(notes),
+        notes=tuple(map(as_unicode, notes)),
     )
 
 
@@ -152,7 +154,7 @@ def read_folder(folder: Path) -> tuple[Generation, list[str]]:
         raise LineageError(f"{folder}: expected images ({wanted}); found none. Give the folder they lie in.")
     images = [relative_to_root(root, path) for path in scan.images]
     known = read_metadata(root, scan.folders, images, notes)
-    return _generation(root, root, REFERENCE_INDEX, scan, known, notes), notes
+    return _generation(root, root, REFERENCE_INDEX, scan, known, notes), [as_unicode(note) for note in notes]
 
 
 def records(lineage: Lineage) -> Iterator[tuple[int, ImageRecord]]:
@@ -224,6 +226,11 @@ def _choose_generations(root: Path, folders: list[Path], entries: _Entries, note
         _refuse_lineages(root, [folder for folder, _ in named] or folders)
     if not named:
         _refuse(root, entries)
+    if len(named) > MAX_GENERATIONS:
+        raise LineageError(
+            f"{root}: expected at most {MAX_GENERATIONS:,} generations; found {len(named):,}. "
+            "Move some of them out, such as all but every tenth."
+        )
     ordered = _numbered(named, notes)
     _note_ignored(folders, ordered, entries, notes)
     return ordered
@@ -311,6 +318,12 @@ def _note_ignored(folders: list[Path], named: list[tuple[Path, int]], entries: _
         notes.append(f"Folders that are no generation, ignored: {', '.join(ignored[:10])}{more}.")
     if entries.images:
         notes.append(f"{_loose(entries)} beside the generations, ignored.")
+
+
+def _note_empty(names: list[str], notes: list[str]) -> None:
+    notes.extend(f"{name}: holds no image." for name in names[:10])
+    if len(names) > 10:
+        notes.append(f"{len(names) - 10} more generations hold no image.")
 
 
 def _check_filled(root: Path, generations: tuple[Generation, ...], notes: list[str]) -> None:

@@ -248,4 +248,9 @@ def natural_key(name: str) -> tuple[object, ...]:
 
 def relative_to_root(root: Path, path: Path) -> str:
     """Posix path from the root. Bytes that are no UTF-8 (Linux allows them) become ``\\xff``: tables hold Unicode."""
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+    return as_unicode(path.relative_to(root).as_posix())
+
+
+def as_unicode(text: str) -> str:
+    """Text that may hold names of files: bytes in them that are no UTF-8 become ``\\xff``."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")

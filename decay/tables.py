@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from decay.lineage import REFERENCE_INDEX, ImageRecord, Lineage, records
 from decay.metadata import EXPECTABLE
 from decay.outcome import Outcome
+from detectors.reader import ImageReadings, Row
 from detectors.registry import families
 from detectors.trait import Subject
 
@@ -146,6 +149,36 @@ def _references(images: pd.DataFrame) -> list[int]:
     return numbers[: 2 if numbers[:1] == [REFERENCE_INDEX] else 1]
 
 
+def fit_the_tables(readings: ImageReadings) -> bool:
+    """Whether every value is of its column's type and every face and hand numbered. A journal may be foreign."""
+    rows: tuple[tuple[Subject, Sequence[Row]], ...] = (
+        ("image", (readings.image,)), ("face", readings.faces), ("eye", readings.eyes), ("hand", readings.hands)
+    )  # fmt: skip
+    return all(_fits(row, subject) for subject, of_subject in rows for row in of_subject)
+
+
+def _fits(row: Row, subject: Subject) -> bool:
+    needed, types, never = _types_of(subject)
+    if not needed <= row.keys() or not never.isdisjoint(row):
+        return False
+    return all(isinstance(value, types.get(name, _ANY)) and _can_be_kept(value) for name, value in row.items())
+
+
+def _can_be_kept(value: object) -> bool:
+    """Whether a column can hold it: no number beyond 64 bits, no text with lone surrogates."""
+    if isinstance(value, str):
+        return _SURROGATE.search(value) is None
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
+
+
+@cache
+def _types_of(subject: Subject) -> tuple[frozenset[str], Mapping[str, tuple[type, ...]], frozenset[str]]:
+    """Which columns a row of readings must have, what each may hold, and which are not a reading's to say."""
+    kinds = _declared_columns(subject)
+    needed = frozenset(name for name, kind in kinds.items() if kind == "int64" and name not in _WHERE)
+    return needed, {name: _TYPES[kind] for name, kind in kinds.items()}, _NOT_READ
+
+
 def _frame(rows: Sequence[Mapping[str, Any]], subject: Subject) -> pd.DataFrame:
     """A table that has its declared columns even when it has no rows, with the types that Parquet needs."""
     frame = pd.DataFrame.from_records([dict(row) for row in rows])
@@ -167,6 +200,12 @@ def _declared_columns(subject: Subject) -> dict[str, str]:
 
 _DTYPES = {"number": "float64", "word": "str", "vector": "object"}
 _WHERE = {"generation": "int64", "image": "str"}
+_NOT_READ = frozenset({*_WHERE, "sha256", "slot", "prompt", "group", "state", "reason"})
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "int64": (int,), "Int64": (int,), "float64": (int, float), "str": (str,), "object": (np.ndarray,)
+}  # fmt: skip
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_ANY = (int, float, str, np.ndarray)
 _FIXED_COLUMNS: Mapping[Subject, Mapping[str, str]] = {
     "image": _WHERE
     | {"sha256": "str", "width": "Int64", "height": "Int64", "slot": "str", "prompt": "str", "group": "str"}

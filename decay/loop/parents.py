@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from decay.errors import DecayError, LineageError, ModelError
+from decay.errors import DecayError, LineageError, ModelError, shown
 from decay.loop.checkpoint import stated_manifest
 from decay.loop.folder import RunFolder, picture_name
-from decay.loop.protocol import Parent, Protocol, shown
+from decay.loop.protocol import Parent, Protocol
 from decay.loop.record import read_protocol_of
 from decay.loop.regimes import Item
 

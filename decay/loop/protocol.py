@@ -56,7 +56,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Literal
 
-from decay.errors import DecayError
+from decay.errors import DecayError, shown
 from decay.loop.engine import Setting
 from decay.metadata import EXPECTABLE
 
@@ -116,12 +116,6 @@ def check_name(name: str) -> None:
     """Raises ValueError if ``name`` cannot be a folder's name on every system."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"expected a name of 1 to 64 letters, digits, `.`, `_` and `-`; found {shown(name)}")
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """What was found, short enough for a message; ``repr`` spells out what cannot be printed."""
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _plain(prompt: str) -> str:

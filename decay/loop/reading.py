@@ -6,9 +6,7 @@ with its place in the file. The record has the very shape of the file, so that o
 
 from __future__ import annotations
 
-import re
 import sys
-import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,8 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-from decay.errors import DecayError, FileProblem
-from decay.files import read_regular
+from decay.errors import DecayError, shown
 from decay.loop.engine import Setting
 from decay.loop.engines import ENGINES
 from decay.loop.protocol import (
@@ -36,15 +33,8 @@ from decay.loop.protocol import (
     Regime,
     Start,
     read_parent,
-    shown,
 )
-
-MAX_BYTES = 2**18
-MAX_KEY_PARTS = 8
-
-# tomllib's work grows with the square of a dotted key's parts: 100,000 of them would take hours.
-_KEY_PART = r"""(?>[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
-_DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_KEY_PART}[ \t]*+\.[ \t]*+){{{MAX_KEY_PARTS}}}{_KEY_PART}")
+from decay.toml import parse_toml, read_toml_text
 
 _MUST_SAY: Mapping[Kind, str] = {"mix": "synthetic", "fresh": "synthetic", "schedule": "shares"}
 _REAL_ONLY = [{"kind": "mix", "synthetic": 0.0}]
@@ -78,19 +68,11 @@ def read_protocol(path_or_preset: str | Path) -> Experiment:
             f"{path}: expected a TOML file, or one of the presets {', '.join(preset_names())}; found nothing. "
             "Correct the name."
         )
-    try:
-        text = read_regular(path, within=None, max_bytes=MAX_BYTES).decode("utf-8-sig")
-    except FileProblem as problem:
-        raise DecayError(str(problem)) from problem
-    except UnicodeDecodeError as error:
-        raise DecayError(
-            f"{path}: expected UTF-8 text; found other bytes at {error.start}. Save it as UTF-8."
-        ) from error
-    return _experiment(str(path), text, path.parent)
+    return _experiment(str(path), read_toml_text(path), path.parent)
 
 
 def _experiment(where: str, text: str, root: Path) -> Experiment:
-    written = _parsed(where, text)
+    written = parse_toml(where, text)
     arms_written = _Table(where, written).tables("arm")
     base_written = {key: value for key, value in written.items() if key != "arm"}
     base = _protocol(_Table(where, base_written), root)
@@ -103,25 +85,6 @@ def _experiment(where: str, text: str, root: Path) -> Experiment:
             )
         arms[arm.name] = arm
     return Experiment(base, arms)
-
-
-def _parsed(where: str, text: str) -> Mapping[str, object]:
-    if deep := _DEEP_KEY.search(text):
-        line = text.count("\n", 0, deep.start()) + 1
-        raise DecayError(
-            f"{where}, line {line}: expected keys of at most {MAX_KEY_PARTS} parts; found {shown(deep.group())}. "
-            "Write it shorter; if it is a text, put a space behind one of its full stops."
-        )
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Not only TOMLDecodeError: a whole number of 5,000 digits, or the 30th of February, is a plain ValueError.
-        reason = (
-            "found tables or lists nested too deep"
-            if isinstance(error, RecursionError)
-            else f"found none ({shown(str(error), 150)})"
-        )
-        raise DecayError(f"{where}: expected TOML; {reason}. Correct it there.") from error
 
 
 def _arm(table: _Table, base: Mapping[str, object], arms: Mapping[str, Protocol], root: Path) -> Protocol:

@@ -12,7 +12,7 @@ is said by each channel's description in ``CHANNELS``.
 
 from __future__ import annotations
 
-import tomllib
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +32,7 @@ from decay.phantom.parameters import (
     HandParameters,
 )
 from decay.phantom.population import Population, glint_offset, offset_to_glint
+from decay.toml import parse_toml, read_toml_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -52,7 +53,7 @@ class Decay:
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.onset < 1 or not self.half_life > 0 or not 0.0 <= self.floor < 1.0:
+        if not self.onset >= 1 or not self.half_life > 0 or not 0.0 <= self.floor < 1.0:
             raise DecayError(
                 "A decay wants onset >= 1 (generation 0 is the reference), half_life > 0 and 0 <= floor < 1; "
                 f"got onset {self.onset}, half_life {self.half_life}, floor {self.floor}. Correct the plan."
@@ -396,19 +397,15 @@ def load_plan(name_or_path: str) -> Plan:
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]
     path = Path(name_or_path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  Path.is_file raises for a name that no file can have
         raise DecayError(
             f"A plan is one of {', '.join(PRESETS)} or a TOML file; {name_or_path} is neither. "
             "Name a preset, or check the path."
         )
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise DecayError(f"{path}: expected a plan in TOML, but {error}. Correct the file.") from error
-    return _plan_of(table, path)
+    return _plan_of(parse_toml(str(path), read_toml_text(path)), path)
 
 
-def _plan_of(table: dict[str, Any], path: Path) -> Plan:
+def _plan_of(table: Mapping[str, Any], path: Path) -> Plan:
     known = {"name", "description", "frac_hands", "same_people", "decay"}
     if unknown := sorted(set(table) - known):
         raise DecayError(f"{path}: a plan has {', '.join(sorted(known))}; got {', '.join(unknown)}. Remove those keys.")
@@ -420,7 +417,7 @@ def _plan_of(table: dict[str, Any], path: Path) -> Plan:
             frac_hands=float(table.get("frac_hands", 0.35)),
             same_people=bool(table.get("same_people", True)),
         )
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DecayError(
             f"{path}: [decay.NAME] tables hold onset, half_life and floor as numbers, but {error}. Correct the file."
         ) from error

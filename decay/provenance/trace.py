@@ -114,7 +114,8 @@ def _line_of(run: Path) -> tuple[list[Path], str | None]:
     seen = {run.resolve()}
     while (above := _parent_of(runs[0])) is not None:
         place = above.resolve()
-        if place in seen or len(runs) == MAX_RUNS or not (place / LOG_NAME).is_file():
+        # Path.is_file raises for a name that is too long.
+        if place in seen or len(runs) == MAX_RUNS or not os.path.isfile(place / LOG_NAME):  # noqa: PTH113
             return runs, str(above)
         seen.add(place)
         runs.insert(0, place)
@@ -129,9 +130,16 @@ def _parent_of(run: Path) -> Path | None:
         return None
     parent = protocol.get("parent") if isinstance(protocol, dict) else None
     said = parent.get("run") if isinstance(parent, dict) else None
-    if not isinstance(said, str) or "\0" in said:
+    if not isinstance(said, str) or not _can_be_a_path(said):
         return None
     return Path(os.path.normpath(run.resolve() / said))
+
+
+def _can_be_a_path(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # JSON can spell lone surrogates
+        return False
 
 
 def ancestry_text(ancestry: Ancestry) -> str:

@@ -69,3 +69,10 @@ def test_parents_that_are_gone_or_go_round_end_the_search(healed: Path) -> None:
     assert [place.name for place, _ in ancestors_of(healed)] == ["child"]
     (healed / "lineage.json").write_text(json.dumps({"protocol": {"parent": {"run": 3, "generation": "x"}}}))
     assert ancestors_of(healed) == []
+
+
+@pytest.mark.parametrize("named", ["a\0b", "\ud800", "x" * 5000, "", "."])
+def test_a_parent_that_no_folder_can_be_named_is_none(named: str, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", range(2))
+    (run / "lineage.json").write_text(json.dumps({"protocol": {"parent": {"run": named, "generation": 0}}}))
+    assert ancestors_of(run) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -84,7 +85,25 @@ def test_a_table_that_is_not_ours_is_named(tmp_path: Path) -> None:
         journal.get("reader", "hash")
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", '{"image": 3}', '{"image": {"a": {"f4": "?"}}}', None])
+def body_with(**parts: object) -> str:
+    return json.dumps({"image": {}, "faces": [], "eyes": [], "hands": []} | parts)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *["", "{", "[]", '{"image": 3}', '{"image": {"a": {"f4": "?"}}}', None, "[" * 100_000],
+        body_with(faces=[{"box": "1,2,3,4"}]),
+        body_with(eyes=[{"face": "0", "side": "image_left"}]),
+        body_with(hands=[{"hand": 0, "hand_score": "="}]),
+        body_with(image={"width": [64]}),
+        body_with(image={"width": 2**63}),
+        body_with(image={"image_contrast": 10**400}),
+        body_with(image={"file_notes": "\ud800"}),
+        body_with(image={"image": "../../etc/passwd"}),
+        body_with(faces=[{"face": 0, "unheard_of": {}}, None]),
+    ],
+)
 def test_a_damaged_row_is_read_again(body: str | None, tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal:
         with closing(sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)) as other:

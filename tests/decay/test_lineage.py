@@ -178,6 +178,18 @@ def test_one_empty_generation_stays_and_is_said(tmp_path: Path) -> None:
     assert lineage.notes == ("gen_1: holds no image.",)
 
 
+def test_many_empty_generations_are_counted_and_countless_ones_refused(tmp_path: Path) -> None:
+    for index in range(1001):
+        (tmp_path / f"gen_{index:04d}").mkdir()
+    with pytest.raises(LineageError, match="at most 1,000 generations; found 1,001"):
+        load_lineage(tmp_path)
+    (tmp_path / "gen_1000").rmdir()
+    fill(tmp_path / "gen_0000", "a.png")
+    notes = load_lineage(tmp_path).notes
+    assert "989 more generations hold no image." in notes
+    assert sum("holds no image" in note for note in notes) == 10
+
+
 def test_one_generation_only_is_read_and_said(tmp_path: Path) -> None:
     lineage = run_of(tmp_path, "gen_0")
     assert len(lineage.generations) == 1
@@ -262,6 +274,8 @@ def test_a_name_that_is_no_unicode_becomes_one_that_tables_can_hold(tmp_path: Pa
     image = load_lineage(tmp_path).generations[0].images[1]
     assert image.relative.encode("utf-8") == rb"gen_0/b\xff.png"
     assert image.path.exists()
+    (tmp_path / os.fsdecode(b"portraits\xdb")).mkdir()
+    assert any("portraits\\xdb" in note for note in load_lineage(tmp_path).notes)
 
 
 def test_a_name_composed_otherwise_is_the_same_slot(tmp_path: Path) -> None:

@@ -333,6 +333,12 @@ def test_plans_from_files(tmp_path: Path) -> None:
         ("[decay.finger_fusion]\nonset = 0\n", "onset"),
         ("[decay.finger_fusion]\nspeed = 1\n", "speed"),
         ("onset = ", "TOML"),
+        ("a = " + "[" * 100_000, "nested"),
+        ("a." * 100_000 + "a = 1", "parts"),
+        ("#" * 2**19, "MB"),
+        ("frac_hands = 1" + "0" * 400, "frac_hands|numbers"),
+        ("frac_hands = 1" + "0" * 5000, "TOML"),
+        ("[decay.finger_fusion]\nonset = nan\n", "onset"),
         ("[decays]\n", "decays"),
     ]:
         path.write_text(wrong, encoding="utf-8")
@@ -340,6 +346,8 @@ def test_plans_from_files(tmp_path: Path) -> None:
             load_plan(str(path))
     with pytest.raises(DecayError, match="essay"):
         load_plan("nothing_like_it")
+    with pytest.raises(DecayError, match="essay"):
+        load_plan("x" * 5000)
 
 
 # --------------------------------------------------------------------------- degradations and detectors

@@ -8,6 +8,7 @@ the model's own limits, never to an optimiser that stopped early.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -102,7 +103,10 @@ class LinearWeights:
         for index, model in enumerate(self.models.values()):
             arrays |= {f"{name}_{index}": np.asarray(value) for name, value in vars(model).items()}
         with write_aside(folder / WEIGHTS_FILE) as aside:
-            np.savez(aside, **arrays)
+            # Through memory: NumPy's archive, left open on a full disk, prints a traceback when it is thrown away.
+            packed = io.BytesIO()
+            np.savez(packed, **arrays)
+            aside.write_bytes(packed.getbuffer())
 
 
 @dataclass(frozen=True)

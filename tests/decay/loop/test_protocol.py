@@ -31,7 +31,6 @@ from decay.loop.protocol import (
     synthetic_count,
 )
 from decay.loop.reading import (
-    MAX_BYTES,
     merged,
     preset_names,
     preset_text,
@@ -39,6 +38,7 @@ from decay.loop.reading import (
     read_protocol,
     resolved,
 )
+from decay.toml import MAX_BYTES
 
 MINIMAL = """
 name = "faces"

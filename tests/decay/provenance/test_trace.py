@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -265,6 +266,12 @@ def test_a_picture_that_was_altered_is_not_traced(run: Path) -> None:
         provenance.trace(path)
     with pytest.raises(LineageError, match="expected a picture; found none"):
         provenance.trace(run / "gen_01" / "none.png")
+
+
+@pytest.mark.parametrize("named", ["a\0b", "\ud800", "x" * 5000])
+def test_a_parent_that_no_folder_can_be_named_ends_the_line(named: str, run: Path) -> None:
+    (run / "lineage.json").write_text(json.dumps({"protocol": {"parent": {"run": named, "generation": 0}}}))
+    assert provenance.trace(run / "gen_01" / "slot_0000.png").picture.slot == "0"
 
 
 def test_a_picture_outside_of_any_run_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,18 @@ def test_what_cannot_be_fitted_or_answered_is_said() -> None:
         LinearEngine(strength=1.5)
     with pytest.raises(ValueError, match="n_components"):
         LinearEngine(n_components=0)
+
+
+def test_a_disk_without_room_for_the_weights_is_one_sentence(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys\nfrom pathlib import Path\nimport numpy as np\n"
+        "from decay.errors import OutputError\nfrom decay.loop.engines.linear import LinearWeights, PrincipalModel\n"
+        "model = PrincipalModel(np.zeros(100_000), np.zeros((1, 100_000)), np.zeros(1), 0.0)\n"
+        "weights = LinearWeights({'a': model}, (1, 1, 3))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "try:\n    weights.save(Path(sys.argv[1]))\nexcept OutputError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
+    assert "could not be written" in done.stdout
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
