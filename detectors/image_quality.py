@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import lab, median_of, spread_of
+from detectors.geometry import lab_planes, median_of, spread_of
 from detectors.trait import OK, Face, Family, Hand, Measurement, Pixels, Reading, Trait, Value, View
 
 SMALLEST_SIDE_PX = 16
@@ -50,10 +50,10 @@ def _colour(pixels: Pixels) -> dict[str, Value]:
 
 def _sums(pixels: Pixels) -> tuple[float, ...]:
     """Of pixels (h, w, 3): how many; sums of L*, a*, b* and chroma; sum of squared deviations of L* from its mean."""
-    lightness, a, b = (plane.ravel() for plane in cv2.split(lab(pixels)))
+    lightness, a, b = lab_planes(pixels)
     # The chroma is numpy's: OpenCV's magnitude differs in the last digits with where the array lies in memory.
-    sums = [float(plane.sum(dtype=np.float64)) for plane in (lightness, a, b, np.sqrt(a * a + b * b))]
-    deviations = lightness.astype(np.float64) - sums[0] / lightness.size
+    sums = [cv2.sumElems(plane)[0] for plane in (lightness, a, b, np.sqrt(a * a + b * b))]  # in double precision
+    deviations = lightness.ravel().astype(np.float64) - sums[0] / lightness.size
     return lightness.size, *sums, float(deviations @ deviations)
 
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import SMALLEST_IRIS_PX, polygon_depth_px, quantile
+from detectors.geometry import SMALLEST_IRIS_PX, median, polygon_depth_px, quantile
 from detectors.trait import OK, Circle, Pixels, Points
 
 _Floats = NDArray[np.float64]
@@ -378,7 +378,7 @@ def _brightens(patch: _Patch, circle: _Floats, visible: NDArray[np.bool_], least
     inside, outside = (red[pair].mean(axis=0)[between] for pair in (slice(0, 2), slice(2, 4)))
     step = outside - inside
     least = max(_LEAST_STEP, least_share * float(outside.mean()))
-    return bool(np.median(step) >= least and (step > 0.5 * least).mean() >= _LEAST_STEP_SHARE)
+    return bool(median(step) >= least and (step > 0.5 * least).mean() >= _LEAST_STEP_SHARE)
 
 
 def _frac_open(patch: _Patch, circle: _Floats) -> float:
