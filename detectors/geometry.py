@@ -141,11 +141,11 @@ def polygon_mask(points: Points, height: int, width: int) -> NDArray[np.bool_]:
         return mask
     rows, columns = np.arange(y0, y1 + 1, dtype=np.float64)[:, None], np.arange(x0, x1 + 1, dtype=np.float64)
     inside = mask[y0 : y1 + 1, x0 : x1 + 1]
-    for (ax, ay), (bx, by) in zip(points.tolist(), np.roll(points, -1, axis=0).tolist(), strict=True):
-        if ay != by:
-            first, last = np.searchsorted(rows[:, 0], (min(ay, by), max(ay, by)))
-            crossed = rows[first:last]
-            inside[first:last] ^= columns < ax + (crossed - ay) * (bx - ax) / (by - ay)
+    (ax, ay), (bx, by) = points.T, np.roll(points, -1, axis=0).T
+    crossings = ax + (rows - ay) * (bx - ax) / np.where(by == ay, 1.0, by - ay)  # of each row and edge, (h, n)
+    reached = np.ceil([np.minimum(ay, by), np.maximum(ay, by)]) - y0
+    for edge, (first, last) in enumerate(np.clip(reached, 0, len(rows)).astype(int).T.tolist()):
+        inside[first:last] ^= columns < crossings[first:last, edge, None]
     return mask
 
 

@@ -15,8 +15,8 @@ from detectors.geometry import lab_planes, median_of, spread_of
 from detectors.trait import OK, Face, Family, Hand, Measurement, Pixels, Reading, Trait, Value, View
 
 SMALLEST_SIDE_PX = 16
-STRIP_PX = 64
-"""Rows that are taken together where colours are summed."""
+STRIP_PIXELS = 16_384
+"""So many, in whole rows, are taken together where colours are summed."""
 LARGEST_SAMPLE_PX = 2_000_000
 """Above this, colour is read on every k-th row and column, and sharpness on the central part: it bounds memory."""
 
@@ -35,7 +35,8 @@ def _colour(pixels: Pixels) -> dict[str, Value]:
 
     They are summed strip by strip: new memory of a whole image's size takes longer than the arithmetic.
     """
-    strips = np.array([_sums(pixels[row : row + STRIP_PX]) for row in range(0, len(pixels), STRIP_PX)])
+    height = max(1, STRIP_PIXELS // pixels.shape[1])
+    strips = np.array([_sums(pixels[row : row + height]) for row in range(0, len(pixels), height)])
     n_pixels, lightness, a, b, chroma = strips[:, :5].sum(axis=0) / (1.0, *[pixels[..., 0].size] * 4)
     # The variance within strips and that between them.
     own, n = strips[:, 1] / strips[:, 0], strips[:, 0]

@@ -40,7 +40,7 @@ def landmark_error_px(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_landmarks_come_out_of_their_message_as_they_went_in() -> None:
-    from mediapipe.framework.formats import landmark_pb2  # noqa: PLC0415  # loads slowly
+    from mediapipe.framework.formats import landmark_pb2  # loads slowly
 
     points = np.array([[0.0, -0.0, 1.5], [0.25, 1e-8, -3e4], [1.0, 0.1, 0.0]], dtype=np.float32)
     marks = [landmark_pb2.NormalizedLandmark(x=x, y=y, z=z) for x, y, z in points]
