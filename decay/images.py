@@ -160,7 +160,7 @@ def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> Pixels:
     transparent = False
     out = np.empty((image.height, image.width, 3), dtype=np.uint8)
     for top, strip in _strips(image):
-        plain = to_8_bit(strip) if to_8_bit else strip.convert(mode)
+        plain = to_8_bit(strip) if to_8_bit else _in_mode(strip, mode)
         colours = np.asarray(convert(_without_alpha(plain)))
         alpha = np.asarray(plain.getchannel("A")) if mode.endswith("A") else None
         if alpha is not None and alpha.min() < 255:
@@ -175,7 +175,13 @@ def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> Pixels:
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     height = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, height):
-        yield top, image.crop((0, top, image.width, min(top + height, image.height)))
+        whole = height >= image.height
+        yield top, image if whole else image.crop((0, top, image.width, min(top + height, image.height)))
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The image converted, itself where nothing has to be: Pillow would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _plain_mode(image: Image.Image) -> str:
@@ -241,12 +247,12 @@ def _colour_conversion(image: Image.Image, mode: str, notes: list[str]) -> Calla
             notes.append("profile_ignored")
         else:
             if transform is None:
-                return lambda strip: strip.convert("RGB")
+                return lambda strip: _in_mode(strip, "RGB")
             notes.append("profile_converted")
             return lambda strip: _apply(transform, strip)
     if mode == "CMYK":
         notes.append("cmyk_without_profile")
-    return lambda strip: strip.convert("RGB")
+    return lambda strip: _in_mode(strip, "RGB")
 
 
 def _apply(transform: ImageCms.ImageCmsTransform, strip: Image.Image) -> Image.Image:

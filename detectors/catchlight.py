@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import signal
 
 from detectors.geometry import (
     EYE_STATES,
@@ -28,6 +28,7 @@ from detectors.geometry import (
     iris_patch_of,
     lab,
     mean_of,
+    median,
     median_of,
     quantile,
     resultant_length,
@@ -96,6 +97,8 @@ _LEAST_INSIDE = 0.6
 _LEAST_DARK_RING = 0.82
 _LEAST_ENERGY_SHARE = 0.05  # of the main glint, to be counted beside it
 _FEWEST_PIXELS = 12
+_SQUARE = np.ones((3, 3), dtype=np.uint8)  # a pixel and its neighbours
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -218,10 +221,10 @@ def _find_glints(
     belongs to that spot.
     """
     linear = gain * srgb_to_linear(patch.rgb)
-    excess = (linear - np.median(linear[visible], axis=0)).min(axis=2)
+    excess = (linear - [median(plane) for plane in linear[visible].T]).min(axis=2)
     light = gain * patch.light
-    base = float(np.median(light[visible])) + _FLARE
-    peaks = np.argwhere((excess >= ndimage.maximum_filter(excess, 3)) & visible & (excess >= _LEAST[0][0]))
+    base = median(light[visible]) + _FLARE
+    peaks = np.argwhere((excess >= cv2.dilate(excess, _SQUARE)) & visible & (excess >= _LEAST[0][0]))
     order = sorted(peaks.tolist(), key=lambda at: -float(excess[at[0], at[1]]))
     grown = np.zeros(visible.shape, dtype=np.bool_)
     glints = []
@@ -229,7 +232,7 @@ def _find_glints(
         if grown[row, column]:
             continue
         height = float(excess[row, column])
-        parts, _ = ndimage.label(excess >= 0.5 * height)
+        _, parts = cv2.connectedComponents((excess >= 0.5 * height).view(np.uint8), connectivity=4)
         mask = parts == parts[row, column]
         seen_before = bool((mask & grown).any())
         grown |= mask
@@ -260,7 +263,8 @@ def _is_catchlight(
     """Whether a spot is a glint on the cornea: compact, inside the iris, dark around, on no wet lid margin."""
     if (glint.mask & visible).sum() < _LEAST_INSIDE * glint.area_px or glint.area_px > _LARGEST_FRAC * visible.sum():
         return False
-    distance = ndimage.distance_transform_edt(~glint.mask) / iris.radius
+    outside = (~glint.mask).view(np.uint8)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64) / iris.radius
     pixel = 1.0 / iris.radius
     ring = (distance > max(pixel, 0.06)) & (distance <= max(2.5 * pixel, 0.18))
     if (excess[ring] < 0.35 * glint.excess).mean() < _LEAST_DARK_RING:
@@ -283,8 +287,8 @@ def _skin_below(glint: _Glint, patch: IrisPatch, excess: NDArray[np.float64], ir
     if not near.any() or not skin.any():
         return False
     steps = np.floor((along[near] - bottom) * iris.radius).astype(int)
-    darkest = min(float(np.median(excess[near][steps == step])) for step in np.unique(steps))
-    return darkest > max(0.5 * float(np.median(excess[skin])), 0.03)
+    darkest = min(median(excess[near][steps == step]) for step in np.unique(steps))
+    return darkest > max(0.5 * median(excess[skin]), 0.03)
 
 
 def _aspect(glint: _Glint, patch: IrisPatch) -> float:
@@ -307,7 +311,7 @@ def _eye_values(
     u, v = _offset(main, iris, roll_deg)
     colour = _mean_colour(patch, main)
     lightness, a, b = (float(channel) for channel in lab(colour[None, None])[0, 0])
-    near = ndimage.binary_dilation(main.mask, iterations=1)
+    near = cv2.dilate(main.mask.view(np.uint8), _CROSS).view(np.bool_)
     return {
         "catchlight_clock_deg": clock_deg(u, v),
         "catchlight_rho": math.hypot(u, v),
@@ -329,7 +333,7 @@ def _eye_values(
 def _mean_colour(patch: IrisPatch, glint: _Glint) -> NDArray[np.uint8]:
     """Mean colour in linear light of the spot's brighter half, which mixes least with iris, as sRGB uint8 (3,)."""
     light = patch.light
-    core = glint.mask & (light >= np.median(light[glint.mask]))
+    core = glint.mask & (light >= median(light[glint.mask]))
     linear = srgb_to_linear(patch.rgb[core]).mean(axis=0)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.asarray(np.clip(np.round(255 * encoded), 0, 255), dtype=np.uint8)

@@ -83,6 +83,8 @@ def _cut_off(view: View, hand: Hand, patch: HandPatch) -> bool:
 def _of_one_colour(patch: HandPatch, seen: Sighting) -> bool:
     """False where an extra digit has none of the other digits' colours: a pen in the hand is no finger."""
     extra = [digit for digit in seen.digits if digit.names == (EXTRA,)]
+    if not extra:
+        return True
     others = [_colour(patch, digit) for digit in seen.digits if digit.names != (EXTRA,)]
     return not others or all(
         min(float(np.linalg.norm(_colour(patch, digit) - other)) for other in others) <= OWN_COLOUR for digit in extra

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import lab, median_of, spread_of
+from detectors.geometry import lab_planes, median_of, spread_of
 from detectors.trait import OK, Face, Family, Hand, Measurement, Pixels, Reading, Trait, Value, View
 
 SMALLEST_SIDE_PX = 16
-STRIP_PX = 64
-"""Rows that are taken together where colours are summed."""
+STRIP_PIXELS = 16_384
+"""So many, in whole rows, are taken together where colours are summed."""
 LARGEST_SAMPLE_PX = 2_000_000
 """Above this, colour is read on every k-th row and column, and sharpness on the central part: it bounds memory."""
 
@@ -35,7 +35,8 @@ def _colour(pixels: Pixels) -> dict[str, Value]:
 
     They are summed strip by strip: new memory of a whole image's size takes longer than the arithmetic.
     """
-    strips = np.array([_sums(pixels[row : row + STRIP_PX]) for row in range(0, len(pixels), STRIP_PX)])
+    height = max(1, STRIP_PIXELS // pixels.shape[1])
+    strips = np.array([_sums(pixels[row : row + height]) for row in range(0, len(pixels), height)])
     n_pixels, lightness, a, b, chroma = strips[:, :5].sum(axis=0) / (1.0, *[pixels[..., 0].size] * 4)
     # The variance within strips and that between them.
     own, n = strips[:, 1] / strips[:, 0], strips[:, 0]
@@ -50,10 +51,10 @@ def _colour(pixels: Pixels) -> dict[str, Value]:
 
 def _sums(pixels: Pixels) -> tuple[float, ...]:
     """Of pixels (h, w, 3): how many; sums of L*, a*, b* and chroma; sum of squared deviations of L* from its mean."""
-    lightness, a, b = (plane.ravel() for plane in cv2.split(lab(pixels)))
+    lightness, a, b = lab_planes(pixels)
     # The chroma is numpy's: OpenCV's magnitude differs in the last digits with where the array lies in memory.
-    sums = [float(plane.sum(dtype=np.float64)) for plane in (lightness, a, b, np.sqrt(a * a + b * b))]
-    deviations = lightness.astype(np.float64) - sums[0] / lightness.size
+    sums = [cv2.sumElems(plane)[0] for plane in (lightness, a, b, np.sqrt(a * a + b * b))]  # in double precision
+    deviations = lightness.ravel().astype(np.float64) - sums[0] / lightness.size
     return lightness.size, *sums, float(deviations @ deviations)
 
 

@@ -7,7 +7,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import EYE_STATES, IrisPatch, eye_gate, iris_patch_of, lab, median_of, quantile, spread_of
+from detectors.geometry import (
+    EYE_STATES,
+    IrisPatch,
+    eye_gate,
+    iris_patch_of,
+    lab_planes,
+    median,
+    median_of,
+    quantile,
+    spread_of,
+)
 from detectors.trait import OK, Eye, Face, Family, Hand, Measurement, Reading, Trait, Value, View
 
 YAW_LIMIT_DEG = 40.0
@@ -55,8 +65,8 @@ def _read_eye(view: View, face: Face, eye: Eye) -> Measurement:
         return Measurement("no_sclera")
     light = patch.light
     matte = ring & (light <= quantile(light[ring], 1.0 - _BRIGHTEST_SHARE))
-    lightness, a, b = (float(channel) for channel in np.median(lab(patch.rgb)[matte], axis=0))
-    white = float(np.median(light[sclera])) + 0.005
+    lightness, a, b = (median(plane) for plane in lab_planes(patch.rgb[matte]))
+    white = median(light[sclera]) + 0.005
     return Measurement(
         OK,
         {
@@ -68,7 +78,7 @@ def _read_eye(view: View, face: Face, eye: Eye) -> Measurement:
             "iris_a": a,
             "iris_b": b,
             "iris_hue_deg": math.degrees(math.atan2(b, a)) % 360.0,
-            "iris_contrast_stops": math.log2(white / (float(np.median(light[matte])) + 0.005)),
+            "iris_contrast_stops": math.log2(white / (median(light[matte]) + 0.005)),
         },
     )
 

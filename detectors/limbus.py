@@ -18,8 +18,9 @@ from functools import cached_property
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
-from detectors.geometry import SMALLEST_IRIS_PX, polygon_depth_px, quantile
+from detectors.geometry import SMALLEST_IRIS_PX, median, polygon_depth_px, quantile
 from detectors.trait import OK, Circle, Pixels, Points
 
 _Floats = NDArray[np.float64]
@@ -274,14 +275,25 @@ def _rough_arc_means(patch: _Patch, circles: _Floats) -> NDArray[np.float32]:
     edge, seen = np.zeros_like(x), np.full_like(x, _EMPTY_SHARE * _N_ANGLES / _EVERY)
     for angles in _ROUGH_ANGLES if len(circles) else ():
         cos, sin = patch.directions[:, angles, None].astype(np.float32)
-        points = (x + cos * radii, y + sin * radii)
-        sampled = cv2.remap(patch.rough_fields, *points, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        gx, gy, depth = cv2.split(sampled)
+        points_x, points_y = cos * radii, sin * radii
+        points_x += x
+        points_y += y
+        sampled = cv2.remap(patch.rough_fields, points_x, points_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        gx, gy, depth = (np.asarray(plane, dtype=np.float32) for plane in cv2.split(sampled))
         trust = _TRUST[angles].astype(np.float32)
-        openness = np.minimum(np.maximum(depth, 0.0), 1.0)
-        edge += trust @ (openness * np.minimum(np.maximum(gx * cos + gy * sin, -1.0), 1.0))
+        openness = _limit(depth, 0.0)
+        gx *= cos
+        gy *= sin
+        gx += gy
         seen += trust @ openness
+        edge += trust @ np.multiply(openness, _limit(gx, -1.0), out=openness)
     return np.asarray(edge / seen, dtype=np.float32)
+
+
+def _limit(values: NDArray[np.float32], least: float) -> NDArray[np.float32]:
+    """From ``least`` to 1, in place."""
+    np.maximum(values, least, out=values)
+    return np.asarray(np.minimum(values, 1.0, out=values))
 
 
 def _pulls(patch: _Patch, circles: _Floats) -> _Floats:
@@ -323,6 +335,7 @@ def _fit(patch: _Patch, circle: _Floats) -> _Floats:
     expected = np.append(patch.start[:2] - _START_UP * patch.start[2] * patch.down, _START_RADIUS * patch.start[2])
     stiffness = np.diag([0.0, 0.0, (_CAUCHY / _RADIUS_SD) ** 2])
     stiffness[:2, :2] += (_CAUCHY / _HEIGHT_SD) ** 2 * np.outer(patch.down, patch.down)
+    regular = stiffness + _REGULAR
     rows = np.ones((4, _N_ANGLES))  # derivatives of the circle's distance by x, y and radius; the edge's distance
     for _ in range(2):
         edges, strength = _edge_points(patch, circle)
@@ -335,7 +348,8 @@ def _fit(patch: _Patch, circle: _Floats) -> _Floats:
             weights = trust / (1.0 + np.square(residual / scale))
             normal = (weights * rows[:3]) @ rows.T
             pull = stiffness @ (expected - circle)
-            circle = circle + np.linalg.solve(normal[:, :3] + stiffness + _REGULAR, normal[:, 3] + pull)
+            _, _, step, _ = lapack.dgesv(normal[:, :3] + regular, normal[:, 3] + pull)  # as numpy's solve has it
+            circle = circle + step
     return circle
 
 
@@ -378,7 +392,7 @@ def _brightens(patch: _Patch, circle: _Floats, visible: NDArray[np.bool_], least
     inside, outside = (red[pair].mean(axis=0)[between] for pair in (slice(0, 2), slice(2, 4)))
     step = outside - inside
     least = max(_LEAST_STEP, least_share * float(outside.mean()))
-    return bool(np.median(step) >= least and (step > 0.5 * least).mean() >= _LEAST_STEP_SHARE)
+    return bool(median(step) >= least and (step > 0.5 * least).mean() >= _LEAST_STEP_SHARE)
 
 
 def _frac_open(patch: _Patch, circle: _Floats) -> float:

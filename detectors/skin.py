@@ -14,6 +14,7 @@ from detectors.geometry import (
     PATCH_STATES,
     SkinPatches,
     face_gate,
+    median,
     median_of,
     patch_state,
     resultant_length,
@@ -56,7 +57,7 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     state = patch_state(patches.cheek_left, patches.cheek_right)
     if state != OK:
         return Measurement(state)
-    lightness, a, b = (float(value) for value in np.median(_skin_pixels(patches), axis=0))
+    lightness, a, b = (median(plane) for plane in _skin_pixels(patches).T)
     return Measurement(
         OK,
         {
@@ -101,7 +102,7 @@ def _has_hue(sample: Sample) -> NDArray[np.bool_]:
 def _skin_pixels(patches: SkinPatches) -> NDArray[np.float32]:
     """CIELAB (n, 3) of the pixels that look like the cheeks: glints, strands of hair and rims are left out."""
     cheeks = np.concatenate([patches.cheek_left.lab, patches.cheek_right.lab])
-    centre = np.median(cheeks, axis=0)
+    centre = np.array([median(plane) for plane in cheeks.T], dtype=np.float32)
     widths = [max(robust_deviation(cheeks[:, i]), _SMALLEST_DEVIATION[i]) for i in range(3)]
     pixels = np.concatenate([cheeks, patches.forehead.lab]) if len(patches.forehead.rgb) else cheeks
     alike = (np.abs(pixels - centre) <= _SKIN_DEVIATIONS * np.array(widths)).all(axis=1)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from detectors.geometry import (
     PATCH_STATES,
+    SkinPatches,
     face_gate,
-    lab,
+    lab_planes,
     median_of,
     outer_canthal_px,
     patch_state,
@@ -50,8 +51,7 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     if state != OK:
         return Measurement(state)
     sigma = BAND * outer_canthal_px(subject.landmarks_px)
-    # A robust deviation: a few glints, hairs or freckles with sharp rims are not the texture of the skin.
-    skin = robust_deviation(band_pass(lab(patches.crop)[..., 0], patches.cheeks, sigma)[patches.cheeks])
+    skin = _cheek_energy(patches, sigma)
     edges = float(np.mean([_edge_energy(view.pixels, eye, sigma) for eye in subject.eyes]))
     if not edges >= SMALLEST_EDGE:
         return Measurement("no_edges")
@@ -74,6 +74,14 @@ def _smooth(values: NDArray[np.float32], weight: NDArray[np.float32], sigma: flo
     return cast(NDArray[np.float32], above / np.maximum(below, np.float32(1e-3)))
 
 
+def _cheek_energy(patches: SkinPatches, sigma: float) -> float:
+    """Robust deviation of the band over both cheeks, L*: a few glints, hairs or freckles are not the skin's texture."""
+    rows = np.flatnonzero(patches.cheeks.any(axis=1))
+    cheeks = slice(rows[0], rows[-1] + 1)
+    mask = patches.cheeks[cheeks]
+    return robust_deviation(band_pass(lab_planes(patches.crop[cheeks])[0], mask, sigma)[mask])
+
+
 def _edge_energy(pixels: Pixels, eye: Eye, sigma: float) -> float:
     """Root mean square of the same band over one eye, L*; NaN where the eye lies outside the image."""
     centre = eye.lid_px.mean(axis=0)
@@ -85,7 +93,7 @@ def _edge_energy(pixels: Pixels, eye: Eye, sigma: float) -> float:
     mask = polygon_mask(outline - (x0, y0), *crop.shape[:2])
     if not mask.any():
         return math.nan
-    band = band_pass(lab(crop)[..., 0], np.ones(mask.shape, dtype=np.bool_), sigma)[mask]
+    band = band_pass(lab_planes(crop)[0], np.ones(mask.shape, dtype=np.bool_), sigma)[mask]
     return float(np.sqrt(np.mean(band**2)))
 
 

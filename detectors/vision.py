@@ -543,6 +543,11 @@ node {
   output_stream: "HANDEDNESS:handedness"
 }
 """
+# One NormalizedLandmark in a NormalizedLandmarkList as protobuf writes it: the list's tag and the length of what
+# follows, then each coordinate's tag and its little-endian float.
+_LANDMARK_WIRE = np.dtype(
+    {"names": ["x", "y", "z"], "formats": ["<f4", "<f4", "<f4"], "offsets": [3, 8, 13], "itemsize": 17}
+)
 _MESH_SCORE = "facelandmarkcpu__face_presence_score"
 _HAND_SCORE = "handlandmarkcpu__hand_presence_score"
 
@@ -597,14 +602,14 @@ class _Graphs:
     def mesh(self, patch: Pixels) -> tuple[Points, float]:
         """Landmarks (478, 3) in units of the patch's side, and the model's probability that it is a face."""
         out = self._mesh.process({"image": patch, "roi": _whole()})
-        return _to_points(out.landmarks.landmark), float(getattr(out, _MESH_SCORE))
+        return _to_points(out.landmarks), float(getattr(out, _MESH_SCORE))
 
     def hand(self, patch: Pixels) -> tuple[Points, float, str]:
         """Landmarks (21, 3) in units of the patch's side, the probability of a hand, and the hand's own side."""
         out = self._hand.process({"image": patch, "roi": _whole()})
         # The model was trained on mirrored (selfie) pictures: its "Left" is a right hand of ours.
         side = {"Left": "right", "Right": "left"}[out.handedness.classification[0].label]
-        return _to_points(out.landmarks.landmark), float(getattr(out, _HAND_SCORE)), side
+        return _to_points(out.landmarks), float(getattr(out, _HAND_SCORE)), side
 
 
 def _detector(calculator: str, prefix: str) -> Any:
@@ -647,7 +652,9 @@ def _to_detections(found: Any, pixels: Pixels) -> list[_Detection]:
 
 
 def _to_points(landmarks: Any) -> Points:
-    return np.array([[mark.x, mark.y, mark.z] for mark in landmarks], dtype=np.float64)
+    """x, y and z of a list of landmarks: (n, 3). Taken from its bytes: to ask each landmark takes 10 times as long."""
+    wire = np.frombuffer(landmarks.SerializeToString(), dtype=_LANDMARK_WIRE)
+    return np.column_stack([wire["x"], wire["y"], wire["z"]]).astype(np.float64)
 
 
 @contextlib.contextmanager

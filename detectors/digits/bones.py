@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -192,8 +192,15 @@ def claimed(landmarks: Points) -> tuple[str, ...]:
 
 
 def finger_poses(landmarks: Points) -> dict[str, bool | None]:
-    """Per finger: stretched out, folded, or None where neither is clear."""
-    return {name: (_thumb_pose if name == "thumb" else _finger_pose)(landmarks, name) for name in FINGERS}
+    """Per finger: stretched out, folded, or None where neither is clear. ``landmarks``: float64 (21, 2)."""
+    return dict(_poses(np.asarray(landmarks, dtype=np.float64).tobytes()))
+
+
+@lru_cache(maxsize=4)
+def _poses(landmarks: bytes) -> tuple[tuple[str, bool | None], ...]:
+    """The same from the landmarks' bytes: of one hand they are asked for four times and more."""
+    points = np.frombuffer(landmarks, dtype=np.float64).reshape(-1, 2)
+    return tuple((name, (_thumb_pose if name == "thumb" else _finger_pose)(points, name)) for name in FINGERS)
 
 
 def _chain(landmarks: Points, name: str) -> Points:

@@ -10,6 +10,7 @@ import pytest
 
 from detectors.geometry import (
     lab,
+    median,
     patch_state,
     polygon_depth_px,
     polygon_mask,
@@ -100,6 +101,13 @@ def test_the_quantile_is_that_of_numpy(n: int) -> None:
     values = np.round(np.random.default_rng(n).normal(size=n), 1)  # with ties
     for share in (0.0, 0.25, 0.5, 0.85, 1.0):
         assert quantile(values, share) == np.quantile(values, share)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 12, 13])
+def test_the_median_is_that_of_numpy(n: int, kind: type) -> None:
+    values = np.random.default_rng(n).normal(size=n).astype(kind)
+    assert median(values) == float(np.median(values))
 
 
 def test_depth_in_a_polygon_is_the_distance_to_its_edge_also_beyond_its_corners() -> None:

@@ -39,6 +39,14 @@ def landmark_error_px(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a[:, :2] - b[:, :2], axis=1).mean())
 
 
+def test_landmarks_come_out_of_their_message_as_they_went_in() -> None:
+    from mediapipe.framework.formats import landmark_pb2  # loads slowly
+
+    points = np.array([[0.0, -0.0, 1.5], [0.25, 1e-8, -3e4], [1.0, 0.1, 0.0]], dtype=np.float32)
+    marks = [landmark_pb2.NormalizedLandmark(x=x, y=y, z=z) for x, y, z in points]
+    assert np.array_equal(vision._to_points(landmark_pb2.NormalizedLandmarkList(landmark=marks)), points)
+
+
 def test_a_face_is_found_with_its_eyes_and_irises(eyes: Vision, portrait: Pixels) -> None:
     face = only_face(eyes.look(portrait))
     assert face.state == OK
