@@ -26,11 +26,12 @@ from decay.journal import Journal
 from decay.lineage import Generation, ImageRecord, Lineage, load_lineage
 from decay.loop.reading import protocol_from_record, read_protocol, resolved
 from decay.metadata import EXPECTABLE
+from decay.outcome import Outcome
 from decay.phantom import load_plan
 from decay.provenance.chain import LOG_NAME
 from decay.provenance.trace import ancestry_text, trace
 from decay.provenance.verify import verification_text, verify
-from decay.tables import Outcome, build_tables
+from decay.tables import build_tables
 
 MAX_PIXELS = 1_000_000
 """Of the pictures that are fuzzed: time and memory of decoding grow with the pixels, small ones show as much."""
