@@ -171,11 +171,16 @@ class Hand:
 
 @dataclass(frozen=True)
 class View:
-    """All that the detectors see of one image: sRGB uint8 (h, w, 3), RGB order, with everything found in it."""
+    """All that the detectors see of one image: sRGB uint8 (h, w, 3), RGB order, with everything found in it.
+
+    ``features``: vectors that large networks made of the whole picture, by the extractor's name; empty where their
+    weights are not at hand.
+    """
 
     pixels: Pixels
     faces: tuple[Face, ...] = ()
     hands: tuple[Hand, ...] = ()
+    features: Mapping[str, Vector] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
@@ -271,6 +276,31 @@ class ResampledStatistic:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A statistic that sets a generation beside the reference, and so means something only against what chance shows.
+
+    ``once``: (generation, reference) -> value.
+    ``over``: (generation, reference, counts (B, n), counts (B, m)) -> (B,), the value with the n subjects of the
+    generation and the m of the reference drawn as often as the counts say, exactly or to first order.
+    ``itself``: (reference, rng) -> what the reference is held to: the value that another sample of its own population,
+    of its size, would show. Compared with itself a sample is nearer than any other can be.
+    ``floor``: reference -> the value at which nothing is left; ``floor_in_words``: what that is.
+    ``most``: more subjects than these are not compared, for want of memory; None for no limit.
+    """
+
+    once: Callable[[Sample, Sample], float]
+    over: Callable[[Sample, Sample, Counts, Counts], NDArray[np.float64]]
+    itself: Callable[[Sample, np.random.Generator], float]
+    floor: Callable[[Sample], float]
+    floor_in_words: str
+    most: int | None = None
+
+    def __call__(self, sample: Sample, reference: Sample) -> float:
+        """The value of one generation against the reference."""
+        return self.once(sample, reference)
+
+
+@dataclass(frozen=True)
 class ErrorRates:
     """How often a yes/no reading errs: counts on labelled material that the detector was not tuned on.
 
@@ -310,9 +340,10 @@ class Trait:
 
     ``readings``: the columns the statistic uses (a ``<family>_state`` column is allowed).
     ``measured_states``: states that count as measured (``no_highlight`` is a measured zero).
-    ``floor``: the value at which nothing is left (unused for ``location``). ``n_min``: below this many
-    measured subjects no value is given. ``expects``: only images that are expected to show this subject count.
-    ``equal_n``: the value depends on sample size; compare generations at the size of the smallest.
+    ``floor``: the value at which nothing is left (unused for ``location``; NaN for a ``Comparison``, which tells it
+    from the reference). ``n_min``: below this many measured subjects no value is given. ``expects``: only images that are expected to show this subject count.
+    ``equal_n``: the value depends on sample size; compare generations at the size of the smallest. A ``Comparison``
+    brings the reference to that size too.
     ``resolution``: for ``location``, the error of one reading; a reference that varies by less is taken to vary by
     this much, so that noise is not counted in units of next to nothing.
     ``limits``: in words, where the trait stops meaning anything.
@@ -357,8 +388,18 @@ class Trait:
         is_scale = isinstance(self.statistic, ResampledStatistic) and self.statistic.is_scale
         if self.is_share and (is_scale or not of_subjects or self.bounds != (0.0, 1.0)):
             raise ValueError(f"{self.name}: a share of subjects is a level within 0..1, resampled, and no spread")
+        if isinstance(self.statistic, Comparison) and self.kind != "level":
+            raise ValueError(f"{self.name}: a comparison is a level")
         if self.errors and not self.is_share:
             raise ValueError(f"{self.name}: error rates are for shares of a yes/no reading (see is_share)")
+
+
+    @property
+    def floor_in_words(self) -> str:
+        """Where nothing is left: a number, or what it follows from."""
+        if isinstance(self.statistic, Comparison):
+            return self.statistic.floor_in_words
+        return "1 spread away" if self.kind == "location" else f"{self.floor:g}"
 
 
 Measure = Callable[[View, Face | Hand | None], Measurement]
@@ -371,6 +412,9 @@ class Family:
 
     ``subject`` is what ``measure`` is called with, once each: ``image``, ``face`` or ``hand``. Eyes are
     measured with their face. ``states``: every state ``measure`` can return, each with its meaning.
+    ``features``: the extractor whose vectors it reads in place of pixels, "" for none.
+    ``lender``: the family of the same subject whose readings and states its traits use, "" for its own;
+    ``borrowed``: those readings.
     """
 
     name: str
@@ -380,6 +424,9 @@ class Family:
     states: Mapping[str, str]
     measure: Measure
     traits: tuple[Trait, ...]
+    features: str = ""
+    lender: str = ""
+    borrowed: tuple[Reading, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -388,7 +435,7 @@ class Family:
         prefix = self.name.split("_")[0]
         if prefix not in FAMILY_PREFIXES:
             raise ValueError(f"{self.name}: a family's name begins with one of {', '.join(FAMILY_PREFIXES)}")
-        known = {reading.name for reading in self.readings} | {self.state_column}
+        known = {reading.name for reading in (*self.readings, *self.borrowed)} | {self.state_column}
         for trait in self.traits:
             if not trait.name.startswith(prefix + "_"):
                 raise ValueError(f"{trait.name}: trait names of family {self.name} begin with {prefix}_")
@@ -401,7 +448,7 @@ class Family:
     @property
     def state_column(self) -> str:
         """The column that holds what became of each subject."""
-        return f"{self.name}_state"
+        return f"{self.lender or self.name}_state"
 
     @property
     def reads_eyes(self) -> bool:
