@@ -38,6 +38,7 @@ from decay.lineage import REFERENCE_INDEX
 from decay.metadata import EXPECTABLE
 from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_unit
 from decay.tables import EMBEDDING, Tables
+from decay.vectors import stacked
 from detectors.registry import families
 from detectors.trait import (
     OK,
@@ -305,8 +306,8 @@ def _series(
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
     if isinstance(trait.statistic, Comparison):
         sides = [Sides(c.sample, c.slots) for c in everyone]
-        compared = compare_all(trait, trait.statistic, sides, draws.of(trait.resampling), size, rng, same_subjects)
-        trait, value, drawn = replace(trait, floor=compared.floor), compared.value, compared.draws
+        found = compare_all(trait, trait.statistic, sides, draws.of(trait.resampling), size, rng, same_subjects)
+        trait, value, drawn = replace(trait, floor=found.floor), found.value, found.draws
     else:
         value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
         drawn = _drawn(trait, everyone, draws.of(trait.resampling), size, rng)
@@ -656,7 +657,7 @@ def _column(column: pd.Series, family: Family, name: str) -> NDArray[np.generic]
         return np.asarray(column, dtype=np.float64)
     if kind == "word":
         return np.asarray(column, dtype=object)
-    return np.stack(list(column)).astype(np.float32) if len(column) else np.zeros((0, 0), np.float32)
+    return stacked(list(column))
 
 
 def _n_expected(images: pd.DataFrame, trait: Trait) -> int:

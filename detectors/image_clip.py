@@ -67,6 +67,7 @@ FAMILY = Family(
         OK: "measured",
         "no_weights": "the weights of CLIP are not at hand (`decay models fetch clip`)",
         "no_prompt": "the picture's prompt is not known",
+        "failed": "the network could not read the picture",
     },
     measure=measure,
     features=PICTURE,

@@ -23,7 +23,11 @@ FAMILY = Family(
     group="image",
     subject="image",
     readings=(Reading(COLUMN, "image", "DINOv2's features of the whole picture (class token)", "", kind="vector"),),
-    states={OK: "measured", "no_weights": "the weights of DINOv2 are not at hand (`decay models fetch dinov2`)"},
+    states={
+        OK: "measured",
+        "no_weights": "the weights of DINOv2 are not at hand (`decay models fetch dinov2`)",
+        "failed": "the network could not read the picture",
+    },
     measure=measure,
     features=EXTRACTOR,
     traits=(

@@ -58,7 +58,11 @@ FAMILY = Family(
     group="image",
     subject="image",
     readings=(Reading(COLUMN, "image", "Inception-v3's pooled features", "", kind="vector"),),
-    states={OK: "measured", "no_weights": "the weights of Inception-v3 are not at hand (`decay models fetch inception`)"},
+    states={
+        OK: "measured",
+        "no_weights": "the weights of Inception-v3 are not at hand (`decay models fetch inception`)",
+        "failed": "the network could not read the picture",
+    },
     measure=measure,
     features=EXTRACTOR,
     traits=(

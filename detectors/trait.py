@@ -40,6 +40,8 @@ Vector = NDArray[np.float32]
 Value = float | str | Vector
 
 OK = "ok"
+PAIRED = ("own", "other")
+"""After an extractor's name: its vector of the reference's picture of the same slot, and of the next slot."""
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
 FAMILY_PREFIXES = (
     "catchlight",
@@ -247,6 +249,10 @@ class Sample:
         """A column of numbers as float64 (n,)."""
         return np.asarray(self.columns[name], dtype=np.float64)
 
+    def vectors(self, name: str) -> NDArray[np.float32]:
+        """A column of vectors as float32 (n, d)."""
+        return np.asarray(self.columns[name], dtype=np.float32)
+
     def take(self, rows: NDArray[np.intp]) -> Sample:
         """The subjects at these positions, in this order, as often as they are named."""
         return Sample({name: column[rows] for name, column in self.columns.items()}, self.groups[rows])
@@ -392,7 +398,6 @@ class Trait:
             raise ValueError(f"{self.name}: a comparison is a level")
         if self.errors and not self.is_share:
             raise ValueError(f"{self.name}: error rates are for shares of a yes/no reading (see is_share)")
-
 
     @property
     def floor_in_words(self) -> str:

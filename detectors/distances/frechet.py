@@ -17,7 +17,7 @@ from scipy.linalg import eigh
 from detectors.trait import Comparison, Counts, Sample
 
 Floats = NDArray[np.float64]
-Vectors = NDArray[np.floating]
+Vectors = NDArray[np.float32] | NDArray[np.float64]
 
 BLOCK = 512
 """Vectors that are taken to float64 at a time: a set may be larger than memory."""
@@ -95,17 +95,17 @@ def compared_by_frechet(name: str) -> Comparison:
     """Statistic: the distance of the vectors ``name`` of a generation from the reference's."""
 
     def once(sample: Sample, reference: Sample) -> float:
-        return frechet_distance(_of(sample, name), _of(reference, name))
+        return frechet_distance(sample.vectors(name), reference.vectors(name))
 
     def over(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> Floats:
-        value, by_one, by_other = frechet_influence(_of(sample, name), _of(reference, name))
+        value, by_one, by_other = frechet_influence(sample.vectors(name), reference.vectors(name))
         return value + to_first_order(counts, by_one) + to_first_order(others, by_other)
 
     return Comparison(
         once=once,
         over=over,
-        itself=lambda reference, rng: frechet_by_chance(_of(reference, name), rng),
-        floor=lambda reference: total_variance(_of(reference, name)),
+        itself=lambda reference, rng: frechet_by_chance(reference.vectors(name), rng),
+        floor=lambda reference: total_variance(reference.vectors(name)),
         floor_in_words="the reference's total variance: as far as one single picture at its mean",
     )
 
@@ -118,11 +118,6 @@ def to_first_order(counts: Counts, influence: Floats) -> Floats:
 
 
 # --------------------------------------------------------------------------- parts
-
-
-def _of(sample: Sample, name: str) -> Vectors:
-    column: Vectors = np.asarray(sample[name])
-    return column
 
 
 def _blocks(vectors: Vectors) -> Iterator[Floats]:

@@ -15,7 +15,7 @@ from detectors.distances.frechet import to_first_order
 from detectors.trait import Comparison, Counts, Sample
 
 Floats = NDArray[np.float64]
-Vectors = NDArray[np.floating]
+Vectors = NDArray[np.float32] | NDArray[np.float64]
 
 BLOCK = 512
 """Rows of the kernel's matrix that are held at a time."""
@@ -46,15 +46,15 @@ def compared_by_kernel(name: str) -> Comparison:
     """Statistic: the distance of the vectors ``name`` of a generation from the reference's."""
 
     def once(sample: Sample, reference: Sample) -> float:
-        return kernel_distance(np.asarray(sample[name]), np.asarray(reference[name]))
+        return kernel_distance(sample.vectors(name), reference.vectors(name))
 
     def over(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> Floats:
-        value, by_one, by_other = kernel_influence(np.asarray(sample[name]), np.asarray(reference[name]))
+        value, by_one, by_other = kernel_influence(sample.vectors(name), reference.vectors(name))
         return value + to_first_order(counts, by_one) + to_first_order(others, by_other)
 
     def floor(reference: Sample) -> float:
         """Of two pictures alike, at the mean: their own pair is the kernel of the mean with itself."""
-        vectors = np.asarray(reference[name], dtype=np.float64)
+        vectors = reference.vectors(name).astype(np.float64)
         mean = np.repeat(vectors.mean(axis=0, keepdims=True), 2, axis=0)
         return kernel_distance(mean, vectors)
 

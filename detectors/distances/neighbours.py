@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detectors.trait import Comparison, Counts, Sample
 
 Floats = NDArray[np.float64]
-Vectors = NDArray[np.floating]
+Vectors = NDArray[np.float32] | NDArray[np.float64]
 Which = Literal["precision", "recall", "density", "coverage"]
 
 NEIGHBOURS = 5
@@ -69,7 +69,7 @@ def compared_by_neighbours(name: str, which: Which) -> Comparison:
     """Statistic: one of the four, of the vectors ``name`` of a generation against the reference's."""
 
     def pairs(sample: Sample, reference: Sample) -> Pairs:
-        return pairs_of(np.asarray(sample[name]), np.asarray(reference[name]))
+        return pairs_of(sample.vectors(name), reference.vectors(name))
 
     def over(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> Floats:
         every = pairs(sample, reference)
@@ -96,7 +96,7 @@ def _of_halves(which: Which, pairs: Pairs, rng: np.random.Generator) -> float:
 def _distances(one: Floats, other: Floats) -> Floats:
     sizes = np.sum(one**2, axis=1)[:, None] + np.sum(other**2, axis=1)[None, :]
     squared = sizes - 2.0 * one @ other.T
-    return np.sqrt(np.where(squared > ROUNDING * sizes, squared, 0.0))
+    return np.asarray(np.sqrt(np.where(squared > ROUNDING * sizes, squared, 0.0)), dtype=np.float64)
 
 
 def _radii(distances: Floats, neighbours: int) -> Floats:
