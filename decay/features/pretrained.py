@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ from decay.errors import ModelError
 # transformers says at every start that torchvision is absent, which nothing here needs.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+from transformers.utils import logging  # noqa: E402
+
 
 def open_part(kind: Any, folder: Path, what: str) -> Any:
     """What the transformers class ``kind`` makes of ``folder``. ``what``: it in words. Raises ModelError."""
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
+        with _quiet():
+            return kind.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # a damaged folder raises whatever transformers, safetensors or json hit first
         said = str(error).strip().splitlines()
         raise ModelError(
@@ -29,7 +34,8 @@ def open_model(kind: Any, folder: Path, what: str) -> Any:
     """The same of a network: on the CPU, in single precision, not in training. Of its weights only safetensors are
     read: other formats can run code."""
     try:
-        return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True).float().eval()
+        with _quiet():
+            return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True).float().eval()
     except Exception as error:
         said = str(error).strip().splitlines()
         raise ModelError(
@@ -37,3 +43,15 @@ def open_model(kind: Any, folder: Path, what: str) -> Any:
             f"({said[0] if said else type(error).__name__}). Remove the folder and fetch it again with "
             "`decay models fetch`."
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own progress bar, which would run through ours."""
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
