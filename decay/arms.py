@@ -49,7 +49,8 @@ class Arm:
     ``compared_with_pictures``: whether that is a folder of its own, not the first generation.
 
     ``control``: the run whose drift was taken off when it was measured, "" for none. ``n_repeated``: pictures of the
-    reference that were read again. ``networks``: fingerprint of each network that made vectors of its pictures. ``plan``: what lineage.json says of how it was made, value by dotted path.
+    reference that were read again. ``networks``: fingerprint of each network that made vectors of its pictures.
+    ``plan``: what lineage.json says of how it was made, value by dotted path.
     """
 
     name: str

@@ -44,8 +44,8 @@ def conclude(
 
 
 def load_control(path: Path, lineage: Lineage, version: str, networks: Mapping[str, str]) -> Arm:
-    """The control arm. Raises DecayError unless it was measured by the same reader (``version``, ``networks``), against the same kind
-    of reference, and none of its own drift was taken off."""
+    """The control arm. Raises DecayError unless it was measured by the same reader (``version``) and ``networks``,
+    against the same kind of reference, and none of its own drift was taken off."""
     control = load_arm(path, path.resolve().name)
     if path.resolve() == lineage.root.resolve():
         raise DecayError(f"{path}: expected another run as the control; this is the run itself.")

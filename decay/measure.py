@@ -28,7 +28,6 @@ from decay.workers.job import ReaderSpec
 from detectors.embedder import embedder_name
 from detectors.trait import OK
 
-
 AnyProgress = Callable[[int | str, int, int], None]
 """(what, images done, images in it); what: see ``decay.read.Progress``, or the name of a network."""
 

@@ -109,7 +109,7 @@ def models_text(models: Sequence[ModelFile]) -> str:
 
 
 def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Path:
-    """Download a network of ``decay.features``, or else an insightface pack, and check its SHA-256; returns where it is.
+    """Download a network of ``decay.features``, or else an insightface pack, check its SHA-256; returns where it is.
 
     ``root``: where it goes, by default ``~/.cache/decay``, or ``~/.insightface`` for a pack. What is there already is
     left alone. ``sha256`` (64 hex digits) is needed where ``KNOWN_SHA256``

@@ -347,7 +347,8 @@ class Trait:
     ``readings``: the columns the statistic uses (a ``<family>_state`` column is allowed).
     ``measured_states``: states that count as measured (``no_highlight`` is a measured zero).
     ``floor``: the value at which nothing is left (unused for ``location``; NaN for a ``Comparison``, which tells it
-    from the reference). ``n_min``: below this many measured subjects no value is given. ``expects``: only images that are expected to show this subject count.
+    from the reference). ``n_min``: below this many measured subjects no value is given. ``expects``: only images that
+    are expected to show this subject count.
     ``equal_n``: the value depends on sample size; compare generations at the size of the smallest. A ``Comparison``
     brings the reference to that size too.
     ``resolution``: for ``location``, the error of one reading; a reference that varies by less is taken to vary by

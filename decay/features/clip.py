@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import AutoTokenizer, CLIPModel  # after pretrained, which quietens it
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from decay.features.pretrained import open_model, open_part
 from detectors.trait import Pixels, Vector
-
-from transformers import AutoTokenizer, CLIPModel  # noqa: I001  # after pretrained, which quietens it
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 N_TEXTS = 4096
 """Prompts whose vectors are kept: a run has the same few in every generation."""

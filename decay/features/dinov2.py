@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import Dinov2Model  # after pretrained, which quietens it
 
 from decay.features.pretrained import open_model
 from decay.features.resize import resized
 from detectors.trait import Pixels, Vector
-
-from transformers import Dinov2Model  # noqa: I001  # after pretrained, which quietens it
 
 SIDE_PX = 224
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

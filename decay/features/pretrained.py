@@ -13,7 +13,7 @@ from decay.errors import ModelError
 # transformers says at every start that torchvision is absent, which nothing here needs.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from transformers.utils import logging  # noqa: E402
+from transformers.utils import logging
 
 
 def open_part(kind: Any, folder: Path, what: str) -> Any:

@@ -13,7 +13,7 @@ def resized_exactly(pixels: Pixels, side_px: int) -> NDArray[np.float32]:
     """Bicubic and antialiased, channel by channel in floating point, never rounded to whole levels.
 
     ``pixels``: sRGB uint8 (h, w, 3). Gives float32 (side, side, 3), 0..255. As the "clean" mode of Parmar, Zhang & Zhu
-    2022, arXiv:2104.11222, has it: rounding, or a filter without antialiasing, moves FID by more than generators differ.
+    2022, arXiv:2104.11222, has it: rounding, or a filter without antialiasing, moves FID as much as generators differ.
     """
     channels = [Image.fromarray(pixels[..., c].astype(np.float32)) for c in range(3)]
     scaled = [np.asarray(c.resize((side_px, side_px), Image.Resampling.BICUBIC)) for c in channels]
