@@ -104,5 +104,5 @@ def _compare(
         return math.nan, np.full(len(counts), math.nan)
     few = counts[:N_COSTLY] if trait.resampling == "half" else counts
     here, there = (few[:, each.slots].astype(np.float64) for each in (side, reference))
-    draws = comparison.over(side.sample, reference.sample, here, there)
-    return comparison(side.sample, reference.sample), np.resize(draws, len(counts))
+    value, draws = comparison.over(side.sample, reference.sample, here, there)
+    return value, np.resize(draws, len(counts))

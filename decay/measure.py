@@ -84,7 +84,7 @@ def _measure(
     # Imported here: a measurement that finds nothing changed has no use for statistics and charts.
     from decay.conclude import conclude, load_control  # noqa: PLC0415
     from decay.journal import Journal  # noqa: PLC0415
-    from decay.read_features import with_features  # noqa: PLC0415
+    from decay.read_features import notes_on_rank, with_features  # noqa: PLC0415
     from decay.results import publish  # noqa: PLC0415
 
     started = time.perf_counter()
@@ -102,6 +102,7 @@ def _measure(
     timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
     models = [*models, *list_networks(settings.features_root)]
     record = _run_record(lineage, outcomes, settings, models, version, timings)
+    record["notes"] += notes_on_rank(results.tables.images)
     results = replace(results, run=record | {"networks": networks, "repeat": repeats.record, "inputs": inputs})
     publish(results, lineage.root)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())

@@ -26,6 +26,8 @@ from detectors.registry import families
 from detectors.trait import PAIRED, Family, Measurement, Vector, View
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from decay.journal import Journal
 
 NOT_READ = "failed"
@@ -33,6 +35,9 @@ NOT_READ = "failed"
 
 NetworkProgress = Callable[[str, int, int], None]
 """(network, images done, images in all)."""
+
+FRECHET = {"image_inception": "FID", "image_dinov2": "FD on DINOv2"}
+"""Frechet distances by the column of vectors that they rest on."""
 
 _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
 
@@ -59,6 +64,23 @@ def with_features(
     return dict(outcomes) | {
         name: replace(outcome, readings=_added(outcome, name, found, pairs.get(name))) for name, outcome in read.items()
     }
+
+
+def notes_on_rank(images: pd.DataFrame) -> list[str]:
+    """What is to be said of Frechet distances where pictures are fewer than the numbers in their vectors.
+
+    ``images``: the table of images, with its vectors.
+    """
+    notes = []
+    for name, distance in FRECHET.items():
+        lengths = images[name].map(len)
+        measured = images.loc[lengths > 0, "generation"].value_counts()
+        if len(measured) and (fewest := int(measured.min())) <= (d := int(lengths.max())):
+            notes.append(
+                f"{distance}: {fewest} pictures in the smallest generation, for vectors of {d} numbers. Covariances "
+                "lack rank: the number is large by chance alone, and comparable only with one of as many pictures."
+            )
+    return notes
 
 
 def _of_network(

@@ -49,9 +49,9 @@ def _mean(sample: Sample, reference: Sample) -> float:
     return float(np.mean(sample.numbers(SCORE))) if len(sample) else math.nan
 
 
-def _means(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> Floats:
+def _means(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> tuple[float, Floats]:
     drawn = counts.sum(axis=1)
-    return np.asarray(counts @ sample.numbers(SCORE) / np.where(drawn > 0.0, drawn, np.nan), dtype=np.float64)
+    return _mean(sample, reference), counts @ sample.numbers(SCORE) / np.where(drawn > 0.0, drawn, np.nan)
 
 
 FAMILY = Family(
@@ -75,7 +75,7 @@ FAMILY = Family(
         Trait(
             name="image_clip_score",
             subject="image",
-            label="how well pictures match their prompts (CLIP score)",
+            label="match with the prompt (CLIP score)",
             unit="CLIP score",
             direction="higher",
             floor=math.nan,

@@ -50,9 +50,9 @@ def _mean(sample: Sample, reference: Sample) -> float:
     return float(np.mean(sample.numbers("image_sifid"))) if len(sample) else math.nan
 
 
-def _means(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> NDArray[np.float64]:
+def _means(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> tuple[float, NDArray[np.float64]]:
     drawn = counts.sum(axis=1)
-    return np.asarray(counts @ sample.numbers("image_sifid") / np.where(drawn > 0.0, drawn, np.nan), dtype=np.float64)
+    return _mean(sample, reference), counts @ sample.numbers("image_sifid") / np.where(drawn > 0.0, drawn, np.nan)
 
 
 def _apart(reference: Sample) -> float:
@@ -79,7 +79,7 @@ FAMILY = Family(
         Trait(
             name="image_sifid",
             subject="image",
-            label="distance of pictures from their own real ones (SIFID)",
+            label="distance from its own picture (SIFID)",
             unit="SIFID",
             direction="lower",
             floor=math.nan,

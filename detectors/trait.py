@@ -286,8 +286,8 @@ class Comparison:
     """A statistic that sets a generation beside the reference, and so means something only against what chance shows.
 
     ``once``: (generation, reference) -> value.
-    ``over``: (generation, reference, counts (B, n), counts (B, m)) -> (B,), the value with the n subjects of the
-    generation and the m of the reference drawn as often as the counts say, exactly or to first order.
+    ``over``: (generation, reference, counts (B, n), counts (B, m)) -> the value, and (B,) the value with the n subjects
+    of the generation and the m of the reference drawn as often as the counts say, exactly or to first order.
     ``itself``: (reference, rng) -> what the reference is held to: the value that another sample of its own population,
     of its size, would show. Compared with itself a sample is nearer than any other can be.
     ``floor``: reference -> the value at which nothing is left; ``floor_in_words``: what that is.
@@ -295,7 +295,7 @@ class Comparison:
     """
 
     once: Callable[[Sample, Sample], float]
-    over: Callable[[Sample, Sample, Counts, Counts], NDArray[np.float64]]
+    over: Callable[[Sample, Sample, Counts, Counts], tuple[float, NDArray[np.float64]]]
     itself: Callable[[Sample, np.random.Generator], float]
     floor: Callable[[Sample], float]
     floor_in_words: str

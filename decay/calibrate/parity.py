@@ -89,11 +89,11 @@ def parity_section() -> str:
     return (
         "\n## The yardsticks that others publish\n\n"
         "On fixed vectors from a seeded generator. *theirs* is what the package named gave on the same vectors,\n"
-        "*difference* is relative. Below full rank (fewer vectors than numbers in each) the published codes add up the\n"
-        "roots of eigenvalues that should be 0; ours takes singular values of the vectors themselves. torch-fidelity takes\n"
-        "means in single precision; vendi-score's examples are printed cut off after four digits. What the networks make of\n"
-        "a picture (resizing, normalising, forward) is held to its makers' steps by tests, on tiny networks with random\n"
-        "weights; the published weights themselves were not at hand.\n\n"
+        "*difference* is relative. Below full rank (fewer vectors than numbers in each) the published codes add up\n"
+        "the roots of eigenvalues that should be 0; ours takes singular values of the vectors themselves.\n"
+        "torch-fidelity takes means in single precision; vendi-score prints its examples cut off after four digits.\n\n"
+        "What the networks make of a picture (resizing, normalising, forward) is held to their makers' steps by\n"
+        "tests, on tiny networks with random weights; the published weights were not at hand.\n\n"
         f"{markdown(head, rows)}"
     )
 

@@ -49,9 +49,9 @@ def open_model(kind: Any, folder: Path, what: str) -> Any:
 def _quiet() -> Iterator[None]:
     """Without transformers' own progress bar, which would run through ours."""
     was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if was_shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

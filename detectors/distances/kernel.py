@@ -59,9 +59,9 @@ def compared_by_kernel(name: str) -> Comparison:
     def once(sample: Sample, reference: Sample) -> float:
         return kernel_distance(sample.vectors(name), reference.vectors(name))
 
-    def over(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> Floats:
+    def over(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> tuple[float, Floats]:
         value, by_one, by_other = kernel_influence(sample.vectors(name), reference.vectors(name))
-        return value + to_first_order(counts, by_one) + to_first_order(others, by_other)
+        return value, value + to_first_order(counts, by_one) + to_first_order(others, by_other)
 
     return Comparison(
         once=once,

@@ -71,10 +71,11 @@ def compared_by_neighbours(name: str, which: Which) -> Comparison:
     def pairs(sample: Sample, reference: Sample) -> Pairs:
         return pairs_of(sample.vectors(name), reference.vectors(name))
 
-    def over(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> Floats:
+    def over(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> tuple[float, Floats]:
         every = pairs(sample, reference)
         drawn = zip(counts, others, strict=True)
-        return np.array([share_of(which, every.some(np.flatnonzero(a), np.flatnonzero(b))) for a, b in drawn])
+        draws = [share_of(which, every.some(np.flatnonzero(a), np.flatnonzero(b))) for a, b in drawn]
+        return share_of(which, every), np.array(draws)
 
     return Comparison(
         once=lambda sample, reference: share_of(which, pairs(sample, reference)),

@@ -23,7 +23,7 @@ from decay.measure import measure
 from decay.models import list_models
 from decay.outcome import Outcome
 from decay.read import hash_lineage, read_lineage
-from decay.read_features import with_features
+from decay.read_features import notes_on_rank, with_features
 from decay.reader_version import reader_version
 from decay.settings import MeasureSettings
 from decay.tables import build_tables, load_tables
@@ -224,6 +224,10 @@ def test_the_same_command_again_reads_nothing_and_other_weights_count_as_a_chang
     assert measure(measured, settings_with(tiny_weights)).n_read == 0
     record = json.loads((measured / "measures" / "run.json").read_text())
     assert set(record["networks"]) == set(NETWORKS)
+    # Tiny vectors of 10 numbers have full rank with 26 pictures; those of DINOv2, of 16, too.
+    assert not [note for note in record["notes"] if "rank" in note]
+    few = load_tables(measured / "measures").images.groupby("generation").head(10)
+    assert [note.partition(":")[0] for note in notes_on_rank(few)] == ["FID", "FD on DINOv2"]
     weights = [model for model in record["models"] if model["purpose"] == "yardstick"]
     assert all(len(model["sha256"]) == 64 and model["licence"] for model in weights)
 

@@ -73,6 +73,6 @@ def test_the_interval_covers() -> None:
         sides = (features(3 * s, n, d, 0.7, 0.2), features(3 * s + 1, n, d))
         counts = [rng.multinomial(n, np.full(n, 1 / n), size=400).astype(float) for _ in range(2)]
         sample, reference = (Sample({"v": v}, np.full(n, "", dtype=object)) for v in sides)
-        low, high = np.quantile(comparison.over(sample, reference, counts[0], counts[1]), (0.025, 0.975))
+        low, high = np.quantile(comparison.over(sample, reference, counts[0], counts[1])[1], (0.025, 0.975))
         n_covered += bool(low <= truth <= high)
     assert n_covered >= 134  # 150 intervals of 95 %: 142.5 on average, 134 or more in all but half a percent of cases

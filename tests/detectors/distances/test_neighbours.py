@@ -41,7 +41,8 @@ def test_a_draw_is_the_same_as_the_statistic_of_what_was_drawn(which: Which) -> 
     sample, reference = (Sample({"v": v}, np.full(len(v), "", dtype=object)) for v in (one, other))
     counts, others = np.zeros((1, 40)), np.zeros((1, 50))
     counts[0, ::2], others[0, ::2] = 1.0, 1.0
-    drawn = comparison.over(sample, reference, counts, others)
+    value, drawn = comparison.over(sample, reference, counts, others)
+    assert value == comparison(sample, reference)
     assert drawn[0] == pytest.approx(share_of(which, pairs_of(one[::2], other[::2])))
     itself = comparison.itself(reference, np.random.default_rng(0))
     assert 0.3 < itself < 1.6
