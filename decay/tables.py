@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Tables:
     def named(self) -> dict[str, pd.DataFrame]:
         """File stem -> table as written; vectors stand in files of their own, not among the images and faces."""
         return {
-            "images": self.images.drop(columns=vector_columns()),
+            "images": self.images.drop(columns=list(vector_columns())),
             "faces": self.faces.drop(columns=[EMBEDDING, "embedder"]),
             "eyes": self.eyes,
             "hands": self.hands,
@@ -70,10 +71,11 @@ def build_tables(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> Tables:
     )
 
 
-def vector_columns() -> list[str]:
+@cache
+def vector_columns() -> tuple[str, ...]:
     """The columns of images that hold vectors."""
     readings = (reading for family in families() for reading in family.readings_of("image"))
-    return [reading.name for reading in readings if reading.kind == "vector"]
+    return tuple(reading.name for reading in readings if reading.kind == "vector")
 
 
 def write_image_vectors(images: pd.DataFrame, folder: Path) -> None:
@@ -143,6 +145,7 @@ def _image_columns(record: ImageRecord, outcome: Outcome) -> dict[str, Any]:
         "n_hands": pd.NA,
     }
     columns |= {f"says_{what}": _declared(record, what) for what in EXPECTABLE}
+    columns |= dict.fromkeys(vector_columns(), np.empty(0, np.float32))
     if outcome.readings:
         columns |= outcome.readings.image
     return columns
