@@ -9,6 +9,7 @@ from pathlib import Path
 
 from decay.lineage import Generation, Lineage, load_lineage
 from decay.metadata import read_settings
+from decay.storage import is_remote
 
 _MARK = ":"
 """Between a run's name and a path in it."""
@@ -18,8 +19,11 @@ def ancestors_of(run: Path) -> list[tuple[Path, int]]:
     """The runs that ``run`` goes on from, the nearest first, each with the last of its generations that counts.
 
     ``parent`` of the protocol in lineage.json names them, as ``decay run --heal`` writes it. Ends before a run that is
-    not there, and before one that it has been through. Raises LineageError where a lineage.json is damaged.
+    not there, and before one that it has been through. Runs in storage are not followed. Raises LineageError where a
+    lineage.json is damaged.
     """
+    if is_remote(run):
+        return []
     found: list[tuple[Path, int]] = []
     place = Path(os.path.realpath(run))
     seen = {place}

@@ -72,7 +72,13 @@ def streams() -> None:
 
 @app.command()
 def measure(
-    run: Run,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A folder whose subfolders are generations: gen_00/, gen_01/, ...; or one in storage, as s3://bucket/run.",
+        ),
+    ],
     embedder_pack: Pack = None,
     embedder_root: Root = None,
     reference: Annotated[
@@ -110,6 +116,10 @@ def measure(
     ] = MeasureSettings.n_resamples,
     seed: Seed = 0,
     workers: Workers = None,
+    out_folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write measures/ there, and leave RUN alone.", metavar="DIR", show_default="RUN"),
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(help="Read on a dask cluster: its scheduler's address, as tcp://host:8786, or local."),
@@ -133,7 +143,9 @@ def measure(
             cluster=cluster,
             features_root=features_root,
         )
-        _measure_and_print(run, settings)
+        from decay.storage import place
+
+        _measure_and_print(place(run), settings, out_folder)
 
 
 @app.command()
@@ -534,12 +546,12 @@ def _found(runs: Sequence[Path]) -> tuple[DataFrame, DataFrame, Mapping[str, Any
     return results.traits, results.erosion, results.verdict
 
 
-def _measure_and_print(run: Path, settings: MeasureSettings) -> None:
+def _measure_and_print(run: Path, settings: MeasureSettings, out_folder: Path | None = None) -> None:
     from decay.measure import measure as measure_lineage
     from reports.terminal import summary
 
     with _bars("read") as advance:
-        measured = measure_lineage(run, settings, progress=advance)
+        measured = measure_lineage(run, settings, progress=advance, out=out_folder)
     found = measured.finding
     out.print(summary(found.traits, found.erosion, found.verdict), markup=False)
     out.print(f"\nImages: {measured.n_read} read, {measured.n_kept} known already, {measured.n_bad} not readable.")

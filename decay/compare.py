@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from decay.arms import Arm, arms_to_traits, check_comparable, common_generations, left_aside
 from decay.erosion import (
@@ -298,7 +298,7 @@ def _rows(
     }
     known = [d for d in differences.values() if not np.isnan(d.value).all()]
     apart = critical_value(known, rule.coverage)
-    tail = float(norm.sf(apart)) if math.isfinite(apart) else (1.0 - rule.coverage) / 2
+    tail = float(ndtr(-apart)) if math.isfinite(apart) else (1.0 - rule.coverage) / 2
     onset_draws = {
         (arm, name): _onset_draws(course, generations, 1.0 - rule.margin)
         for arm, own in arms.items()

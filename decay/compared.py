@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from decay.erosion import Array, level_retention
 from detectors.trait import Comparison, Sample, Trait
 
+SlotCounts = NDArray[np.integer[Any]]
+"""How often each slot is drawn, (B, n_slots)."""
 N_COSTLY = 200
 """Draws in which a comparison that must be made anew for each is told; the others repeat them."""
 N_SPLITS = 12
@@ -53,7 +56,7 @@ def compare_all(
     trait: Trait,
     comparison: Comparison,
     everyone: Sequence[Sides],
-    counts: NDArray[np.intp],
+    counts: SlotCounts,
     size: int,
     rng: np.random.Generator,
     same_subjects: bool,
@@ -67,7 +70,7 @@ def compare_all(
     whole = everyone[0]
     if len(whole) < max(trait.n_min, 1):
         return Compared(np.full(len(everyone), math.nan), np.full((len(counts), len(everyone)), math.nan), math.nan)
-    limit = min(size, comparison.most or size) if trait.equal_n else max(map(len, everyone))
+    limit = size if trait.equal_n else max(map(len, everyone))
     order = rng.permutation(counts.shape[1])
     reference = whole.cut(limit, order)
     value, drawn = [], []
@@ -81,23 +84,21 @@ def compare_all(
     return Compared(np.array(value), np.stack(drawn, axis=1), comparison.floor(reference.sample))
 
 
-def losses_by_chance(
-    trait: Trait, comparison: Comparison, reference: Sides, halves: NDArray[np.intp], floor: float
-) -> Array:
+def losses_by_chance(trait: Trait, comparison: Comparison, reference: Sides, halves: SlotCounts, floor: float) -> Array:
     """How far the comparison of one half of the reference with the other scatters about its mean, as a share of what
     can be lost: (``N_SPLITS``,). ``halves``: 0 or 1, (B, n_slots)."""
     found = []
     for half in halves[:N_SPLITS]:
         drawn = half[reference.slots] > 0
         one, other = (reference.sample.take(np.flatnonzero(part)) for part in (drawn, ~drawn))
-        size = min(len(one), len(other), comparison.most or len(one))
+        size = min(len(one), len(other))
         found.append(comparison(other.take(np.arange(size)), one.take(np.arange(size))))
     values = np.array(found)
     return 1.0 - level_retention(values, float(np.mean(values)), floor)
 
 
 def _compare(
-    trait: Trait, comparison: Comparison, side: Sides, reference: Sides, counts: NDArray[np.intp]
+    trait: Trait, comparison: Comparison, side: Sides, reference: Sides, counts: SlotCounts
 ) -> tuple[float, Array]:
     """The value and its draws (B,)."""
     if len(side) < max(trait.n_min, 1):

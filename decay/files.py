@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
@@ -19,13 +20,14 @@ import socket
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
+from decay import storage
 from decay.errors import FileProblem, OutputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ASIDE_PREFIX = ".aside-"
 LOCK_NAME = ".lock"
@@ -194,9 +196,11 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 def safe_csv(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy whose texts cannot act as spreadsheet formulas: ``=1+1`` becomes ``'=1+1``. Numbers stay numbers."""
+    from pandas.api.types import is_numeric_dtype  # noqa: PLC0415  # 70 MB that workers, which write no table, spare
+
     safe = frame.copy()
     for column in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[column]):
+        if not is_numeric_dtype(safe[column]):
             safe[column] = safe[column].map(_defuse)
     return safe
 
@@ -320,27 +324,33 @@ def read_regular(path: Path, *, within: Path | None, max_bytes: int) -> bytes:
     ``within``: a folder that the file, links followed, must lie in. Raises FileProblem with state
     ``outside``, ``missing``, ``not_a_file``, ``no_permission``, ``too_large`` or ``unreadable``.
     """
-    with _opened(path, within, max_bytes) as stream:
-        return stream.read(os.fstat(stream.fileno()).st_size)
+    with _opened(path, within, max_bytes) as (stream, n_bytes):
+        return stream.read(n_bytes)
 
 
 def hash_regular(path: Path, *, within: Path | None, max_bytes: int) -> str:
     """The sha256 of a regular file, 64 hex digits, without holding it in memory. Raises what ``read_regular`` does."""
-    with _opened(path, within, max_bytes) as stream:
+    with _opened(path, within, max_bytes) as (stream, _):
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
-def _opened(path: Path, within: Path | None, max_bytes: int) -> Iterator[BufferedReader]:
+def _opened(path: Path, within: Path | None, max_bytes: int) -> Iterator[tuple[io.BufferedReader | io.BytesIO, int]]:
+    """The stream of a file that may be read, and how many bytes it had when it was opened."""
     try:
-        if within is not None and not lies_within(path, within):
+        if within is not None and not storage.lies_within(path, within):
             raise FileProblem(
                 "outside",
                 f"{path}: expected a file inside {within}; this is a link that leads out of it. "
                 "Put a copy of the file in its place.",
             )
-        with _open_checked(path, max_bytes) as stream:
-            yield stream
+        if storage.is_remote(path):
+            _check_length(path, storage.size_in_storage(path), max_bytes)
+            data = storage.fetch(path)
+            yield io.BytesIO(data), len(data)
+        else:
+            with _open_checked(path, max_bytes) as stream:
+                yield stream, os.fstat(stream.fileno()).st_size
     except FileNotFoundError as error:
         raise FileProblem(
             "missing", f"{path}: expected a file; found nothing, or a link to nothing. Put it back."
@@ -355,12 +365,7 @@ def _opened(path: Path, within: Path | None, max_bytes: int) -> Iterator[Buffere
         ) from error
 
 
-def lies_within(path: Path, folder: Path) -> bool:
-    """Whether ``path`` lies in ``folder`` once every link is followed. Raises OSError (a loop of links)."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _open_checked(path: Path, max_bytes: int) -> BufferedReader:
+def _open_checked(path: Path, max_bytes: int) -> io.BufferedReader:
     _check_kind(path, path.stat())  # before opening: opening a device can act on it
     # O_NONBLOCK: if a pipe took the file's place in between, do not wait for its writer.
     stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")

@@ -9,7 +9,6 @@ the file system.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -19,8 +18,8 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
+from decay import storage
 from decay.errors import LineageError
-from decay.files import lies_within
 from decay.images import SUFFIXES
 from decay.metadata import Known, natural_key, read_metadata, read_settings, relative_to_root
 from decay.prompts import expects_from_prompt
@@ -143,9 +142,9 @@ def read_folder(folder: Path) -> tuple[Generation, list[str]]:
 
     As a generation it has the index of the reference. Raises LineageError.
     """
-    if not _is_folder(folder):
+    if not storage.is_folder(folder):
         raise LineageError(f"{folder}: expected a folder of images; found none. Check the spelling.")
-    root = Path(os.path.abspath(folder))  # noqa: PTH100  links are followed when a file is read, not in its name
+    root = storage.absolute(folder)
     notes: list[str] = []
     scan = _scan(root, root, notes)
     if not scan.images:
@@ -174,22 +173,24 @@ class _Entries:
 
 
 def _folders_and_images(root: Path) -> _Entries:
-    if not os.path.exists(root):  # noqa: PTH110  Path.exists raises where a parent may not be entered
+    if not storage.exists(root):
         raise LineageError(
             f"{root}: expected a folder of generations; there is nothing here. Check the spelling, or make one with "
             f"`decay demo {root}`."
         )
-    if not _is_folder(root):
+    if not storage.is_folder(root):
         raise LineageError(f"{root}: expected a folder of generations; found a file. Give the folder it should lie in.")
     paths = _list(root)
-    folders = [path for path in paths if _is_folder(path)]
+    folders = [path for path in paths if storage.is_folder(path)]
     return _Entries(folders, [path for path in set(paths).difference(folders) if _is_image(path)])
 
 
 def _list(folder: Path) -> list[Path]:
     """What lies in a folder, hidden names left out, in natural order. Raises LineageError."""
     try:
-        return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: natural_key(p.name))
+        return sorted(
+            (p for p in storage.entries(folder) if not p.name.startswith(".")), key=lambda p: natural_key(p.name)
+        )
     except OSError as error:
         raise LineageError(
             f"{folder}: expected a folder that can be read; found: {error.strerror}. Run chmod u+rx on it, or move it "
@@ -200,7 +201,7 @@ def _list(folder: Path) -> list[Path]:
 def _inside(root: Path, folders: Iterable[Path], notes: list[str]) -> list[Path]:
     kept = []
     for folder in folders:
-        if lies_within(folder, root):
+        if storage.lies_within(folder, root):
             kept.append(folder)
         else:
             notes.append(
@@ -250,7 +251,7 @@ def _says_generation(text: str) -> bool:
 
 
 def _holds_image(folder: Path) -> bool:
-    return any(_is_image(Path(name)) for _, _, names in os.walk(folder) for name in names)
+    return any(_is_image(Path(name)) for name in storage.file_names(folder))
 
 
 def _numbered(series: list[tuple[Path, int]], notes: list[str]) -> list[tuple[Path, int]]:
@@ -296,7 +297,7 @@ def _loose(entries: _Entries) -> str:
 
 
 def _looks_like_lineage(folder: Path) -> bool:
-    subfolders = [path.name for path in _list(folder) if _is_folder(path)]
+    subfolders = [path.name for path in _list(folder) if storage.is_folder(path)]
     return any(
         (numbered := _template_and_number(name)) is not None and _says_generation(numbered[0]) for name in subfolders
     )
@@ -340,10 +341,6 @@ class _Scan:
     folders: list[Path]
 
 
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises where the parent may not be entered
-
-
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
@@ -356,12 +353,12 @@ def _scan(root: Path, top: Path, notes: list[str]) -> _Scan:
     waiting = [top]
     while waiting:
         folder = waiting.pop()
-        if (real := os.path.realpath(folder)) in seen:
+        if (real := storage.real_name(folder)) in seen:
             continue
         seen.add(real)
         scan.folders.append(folder)
         paths = _list(folder)
-        subfolders = [path for path in paths if _is_folder(path) and not path.name.startswith("__")]
+        subfolders = [path for path in paths if storage.is_folder(path) and not path.name.startswith("__")]
         waiting.extend(reversed(_inside(root, subfolders, notes)))
         scan.images.extend(path for path in set(paths).difference(subfolders) if _is_image(path))
         others.update(path.suffix.lower() for path in paths if path.suffix.lower() in _OTHER_IMAGES)
@@ -382,7 +379,7 @@ def _generation(
         within = PurePosixPath(relative).relative_to(relative_to_root(root, folder))
         records.append(
             ImageRecord(
-                path=path.absolute(),
+                path=storage.absolute(path),
                 relative=relative,
                 slot=about.slot or unicodedata.normalize("NFC", within.with_suffix("").as_posix()),
                 prompt=about.prompt,
@@ -393,7 +390,7 @@ def _generation(
                 columns=about.columns,
             )
         )
-    return Generation(index, folder.absolute(), tuple(_with_own_slots(records, known, folder, notes)))
+    return Generation(index, storage.absolute(folder), tuple(_with_own_slots(records, known, folder, notes)))
 
 
 def _with_own_slots(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from decay.ancestors import with_ancestors
-from decay.errors import LineageError
+from decay.errors import DecayError, LineageError
 from decay.features import versions_at_hand
 from decay.files import run_lock
 from decay.lineage import Lineage, load_lineage, with_reference
@@ -20,6 +20,7 @@ from decay.outcome import Outcome
 from decay.read import Hashed, hash_lineage, read_again, read_lineage
 from decay.reader_version import package_versions, reader_version
 from decay.settings import FORMAT_VERSION, MeasureSettings
+from decay.storage import absolute, is_remote, real_name
 from decay.unchanged import inputs_digest, is_unchanged
 from decay.vectors import VectorStore
 from decay.verdict import Finding, read_finding
@@ -43,9 +44,13 @@ class Measured:
     n_bad: int
 
 
-def measure(run: Path, settings: MeasureSettings | None = None, progress: AnyProgress | None = None) -> Measured:
-    """Measure a lineage and write ``<run>/measures/``. Where nothing has changed since, nothing is done.
+def measure(
+    run: Path, settings: MeasureSettings | None = None, progress: AnyProgress | None = None, out: Path | None = None
+) -> Measured:
+    """Measure a lineage and write ``measures/`` into ``out``, or into the lineage itself. Where nothing has changed
+    since, nothing is done.
 
+    ``run``: a folder, or a place in storage (``decay.storage.place``), which is only read: ``out`` must be given.
     Raises DecayError when the folder, the models or the disk are at fault; earlier results are kept then.
     """
     settings = settings or MeasureSettings()
@@ -56,13 +61,26 @@ def measure(run: Path, settings: MeasureSettings | None = None, progress: AnyPro
     require_models(models)
     version = reader_version(models, embedder_name(settings.embedder_pack))
     networks = versions_at_hand(settings.features_root)
-    folder = lineage.root / "measures"
-    with run_lock(folder):
+    home = _home(run, out)
+    with run_lock(home / "measures"):
         images = hash_lineage(lineage)
         inputs = inputs_digest(lineage, images, settings, ";".join([version, *networks.values()]))
-        if is_unchanged(folder, inputs):
-            return _kept(lineage.root)
-        return _measure(lineage, images, settings, models, version, networks, inputs, progress)
+        if is_unchanged(home / "measures", inputs):
+            return _kept(home)
+        return _measure(lineage, images, home, settings, models, version, networks, inputs, progress)
+
+
+def _home(run: Path, out: Path | None) -> Path:
+    if out is not None:
+        return out
+    if is_remote(run):
+        raise DecayError(f"{run}: nothing is written into storage. Say where the results go, with --out DIR.")
+    return run
+
+
+def _elsewhere(lineage: Lineage, home: Path) -> str | None:
+    """Where the pictures lie, if not beside the results."""
+    return None if real_name(lineage.root) == real_name(home) else str(absolute(lineage.root))
 
 
 def _kept(run: Path) -> Measured:
@@ -74,6 +92,7 @@ def _kept(run: Path) -> Measured:
 def _measure(
     lineage: Lineage,
     images: Sequence[Hashed],
+    home: Path,
     settings: MeasureSettings,
     models: Sequence[ModelFile],
     version: str,
@@ -88,7 +107,7 @@ def _measure(
     from decay.results import publish  # noqa: PLC0415
 
     started = time.perf_counter()
-    folder = lineage.root / "measures"
+    folder = home / "measures"
     control = load_control(settings.control, lineage, version, networks) if settings.control else None
     spec = ReaderSpec(settings.embedder_pack, settings.embedder_root, version)
     with Journal(folder / "journal.sqlite") as journal:
@@ -103,8 +122,9 @@ def _measure(
     models = [*models, *list_networks(settings.features_root)]
     record = _run_record(lineage, outcomes, settings, models, version, timings)
     record["notes"] += notes_on_rank(results.tables.images)
-    results = replace(results, run=record | {"networks": networks, "repeat": repeats.record, "inputs": inputs})
-    publish(results, lineage.root)
+    record |= {"networks": networks, "repeat": repeats.record, "inputs": inputs, "pictures": _elsewhere(lineage, home)}
+    results = replace(results, run=record)
+    publish(results, home)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())
     n_read = sum(outcome.fresh for outcome in outcomes.values())
     finding = Finding(results.traits, results.erosion, results.verdict, results.run)

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import Literal
 
+from decay import storage
 from decay.errors import FileProblem, LineageError
 from decay.files import read_regular
 
@@ -88,7 +89,7 @@ def read_table(path: Path) -> Iterator[tuple[str, str | None, dict[str, str]]]:
 def _rows_of(root: Path, folders: Iterable[Path], notes: list[str]) -> Iterator[tuple[Path, str, Known]]:
     """(folder, file_name, row) of every metadata file, those of deeper folders last."""
     for folder in sorted(set(folders), key=lambda f: (len(f.parts), natural_key(str(f)))):
-        present = [folder / name for name in METADATA_NAMES if os.path.lexists(folder / name)]
+        present = [folder / name for name in METADATA_NAMES if storage.is_entry(folder / name)]
         if len(present) > 1:
             notes.append(f"{relative_to_root(root, present[1])}: ignored, metadata.jsonl beside it is read.")
         for path in present[:1]:
@@ -234,7 +235,7 @@ def json_lines(rows: Iterable[Mapping[str, object]]) -> str:
 def read_settings(root: Path) -> Mapping[str, object]:
     """The object in ``lineage.json``; empty where there is none. Raises LineageError."""
     path = root / "lineage.json"
-    if not os.path.lexists(path):
+    if not storage.is_entry(path):
         return {}
     return _json_object(str(path), _read_text(path, root, MAX_SETTINGS_BYTES))
 

@@ -19,6 +19,7 @@ from decay.errors import DecayError
 from decay.files import check_folder, csv_text, move_files, run_lock, scratch_folder, write_bytes, write_text
 from decay.printing import find_browser, print_page
 from decay.settings import ReportForm
+from decay.storage import place
 from decay.tables import Tables, load_tables
 from decay.verdict import Finding, damaged, names_of, read_finding
 from decay.xray import open_strips
@@ -83,8 +84,10 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
     """The page of one run, with its charts as they lie in the folder ``charts``. Opens the run's pictures."""
     settings = found.run.get("settings", {})
     reference = settings.get("reference")
+    pictures = found.run.get("pictures")  # where they lie, if not beside the results
     texts = {chart_name(clean(name)): _numbers(part) for name, part in found.traits.groupby("trait", sort=False)}
-    texts[OVERVIEW] = csv_text(_overview_numbers(found))
+    in_order = _in_page_order(found)
+    texts[OVERVIEW] = csv_text(_overview_numbers(found, in_order))
     named = tables.named()
     return render_page(
         found.traits,
@@ -93,9 +96,9 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
         found.run,
         chart_files(charts, texts),
         strips=open_strips(
-            run,
+            place(str(pictures)) if pictures else run,
             tables,
-            _in_page_order(found),
+            in_order,
             int(settings.get("seed", 0)),
             Path(reference) if reference else None,
             _named_first(found.verdict),
@@ -104,10 +107,9 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
     )
 
 
-def _overview_numbers(found: Finding) -> pd.DataFrame:
+def _overview_numbers(found: Finding, onsets: pd.DataFrame) -> pd.DataFrame:
     """What the overview shows: for each trait and generation its retention, and the trait's row of erosion.csv."""
     shown = [name for name in ("generation", "retention", "retention_low", "retention_high") if name in found.traits]
-    onsets = _in_page_order(found)
     rows = onsets.merge(found.traits[["trait", *shown]], on="trait", how="left", validate="one_to_many")
     first = [name for name in ("trait", "label") if name in onsets]
     return rows[[*first, *shown, *onsets.columns.drop(first)]]

@@ -16,14 +16,11 @@ from decay.compare import Comparison
 from decay.erosion import NEVER, Ranking, Verdict, first_below, judge, rank
 from decay.errors import DecayError
 from decay.files import csv_text, move_files, scratch_folder, to_json
-from decay.report import page_of
 from decay.settings import FORMAT_VERSION, MeasureSettings, Rule
 from decay.tables import FEATURES, Tables, write_image_vectors
 from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
 from decay.unchanged import RUN_RECORD, files_digests
 from decay.verdict import Finding
-from reports.charts import write_charts
-from reports.panels import write_comparison_chart
 
 N_NAMED = 3
 """Traits that the flat rule's sentence names."""
@@ -192,6 +189,9 @@ def publish(results: Results, run: Path) -> None:
 
 
 def _write_page(results: Results, run: Path, folder: Path) -> None:
+    from decay.report import page_of  # noqa: PLC0415  what draws takes half a second to import
+    from reports.charts import write_charts  # noqa: PLC0415
+
     write_charts(results.traits, results.erosion, results.verdict, folder / "charts")
     found = Finding(results.traits, results.erosion, results.verdict, results.run)
     page = page_of(found, results.tables, run, folder / "charts")
@@ -219,6 +219,8 @@ def publish_comparison(comparison: Comparison, folder: Path) -> list[str]:
 
     Raises OutputError when the disk is full or the folder read-only; what stood there before stays then.
     """
+    from reports.panels import write_comparison_chart  # noqa: PLC0415  as in _write_page
+
     with scratch_folder(folder, folder) as scratch:
         for stem, frame in (("compare", comparison.table), ("compare_courses", comparison.courses)):
             (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")

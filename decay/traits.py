@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,10 @@ from detectors.trait import (
     Comparison,
     ErrorRates,
     Family,
+    PreparedStatistic,
     ResampledStatistic,
     Resampling,
+    Rows,
     Sample,
     Subject,
     Trait,
@@ -68,6 +71,12 @@ BY_CHANCE = 1e-3
 AT_FLOOR = 0.025
 """A share has no retention where more than this of the reference's draws lie at the floor: there may be nothing to
 lose, and a ratio to next to nothing is noise."""
+
+
+SlotCounts = NDArray[np.integer[Any]]
+"""How often each slot was drawn: (n_slots,), or (B, n_slots) in B draws."""
+Teller = Callable[[Rows, Rows], float]
+"""(rows of the generation, rows of the reference) -> the statistic of these subjects."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +111,14 @@ class Counted:
         counts = Counter(tuple(r.tobytes() if np.ndim(r) else r for r in readings) for readings in subjects)
         return max(counts.values(), default=0) / max(len(self), 1)
 
-    def drawn(self, counts: NDArray[np.intp]) -> Sample:
-        """The sample with each subject repeated as often as its slot was drawn. ``counts``: (n_slots,)."""
-        return self.sample.take(np.repeat(np.arange(len(self)), counts[self.slots]))
+    def drawn(self, counts: SlotCounts) -> Rows:
+        """The rows of the sample, each as often as its slot was drawn. ``counts``: (n_slots,)."""
+        return np.repeat(np.arange(len(self)), counts[self.slots])
+
+    def first(self, n: int, places: NDArray[np.intp]) -> Counted:
+        """At most ``n`` of the subjects, of the slots with the lowest ``places`` (n_slots,), in the same order."""
+        rows = np.sort(np.argsort(places[self.slots], kind="stable")[:n])
+        return replace(self, sample=self.sample.take(rows), slots=self.slots[rows], units=self.units[rows])
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,7 @@ class TraitSeries:
     ``noise_floor``, ``if_selected``: see the functions of that name. ``most_kept``: see ``Retention``.
     ``repeat_loss``: what it loses when the same pictures are read again, NaN where that is not known;
     ``repeat_worst``: after which change (``decay.repeat``).
+    ``is_part``: whether in some generation only ``trait.n_most`` of the measured subjects stand for all.
     """
 
     trait: Trait
@@ -146,6 +161,7 @@ class TraitSeries:
     repeat_worst: str = ""
     n_lineages: int = 1
     bounds: Bounds | None = None
+    is_part: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,28 +179,34 @@ class Subjects:
 
 
 class Draws:
-    """Slot counts per draw: int (B, n_slots), the same for every trait of a resampling kind.
+    """Slot counts per draw, (B, n_slots), the same for every trait of a resampling kind.
 
-    ``clusters`` (n_slots,): which slots are drawn together.
+    ``clusters`` (n_slots,): which slots are drawn together. Counts are small, and kept in as few bytes as they need.
     """
 
     clusters: NDArray[np.intp]
+    bootstrap: SlotCounts
+    half: SlotCounts
 
     def __init__(self, clusters: NDArray[np.intp], n_resamples: int, rng: np.random.Generator) -> None:
         n = int(clusters.max()) + 1 if len(clusters) else 0
         self.clusters = clusters
-        self.bootstrap = rng.multinomial(n, np.full(max(n, 1), 1 / max(n, 1)), size=n_resamples)[:, clusters]
-        halves = np.zeros((n_resamples, n), dtype=np.intp)
-        for row in halves:
-            row[rng.permutation(n)[: (n + 1) // 2]] = 1
-        self.half = halves[:, clusters]
+        self.bootstrap = np.empty((n_resamples, len(clusters)), dtype=np.min_scalar_type(n), order="F")
+        for row in self.bootstrap:
+            row[:] = rng.multinomial(n, np.full(max(n, 1), 1 / max(n, 1)))[clusters]
+        self.half = np.empty((n_resamples, len(clusters)), dtype=np.uint8, order="F")
+        for row in self.half:
+            drawn = np.zeros(n, dtype=np.uint8)
+            drawn[rng.permutation(n)[: (n + 1) // 2]] = 1
+            row[:] = drawn[clusters]
 
     @classmethod
     def joined(cls, parts: Sequence[Draws], places: Sequence[NDArray[np.intp]], n_slots: int) -> Draws:
         """Draws of several sets of slots put together; ``places``: where the slots of each part belong."""
         whole = cls.__new__(cls)
-        whole.bootstrap = np.zeros((len(parts[0].bootstrap), n_slots), dtype=np.intp)
-        whole.half = np.zeros_like(whole.bootstrap)
+        kind = np.result_type(*(part.bootstrap for part in parts))
+        whole.bootstrap = np.zeros((len(parts[0].bootstrap), n_slots), dtype=kind)
+        whole.half = np.zeros(whole.bootstrap.shape, dtype=np.uint8)
         whole.clusters = np.zeros(n_slots, dtype=np.intp)
         for part, columns in zip(parts, places, strict=True):
             whole.clusters[columns] = part.clusters + whole.clusters.max(initial=-1) + 1
@@ -198,9 +220,9 @@ class Draws:
         part.clusters = self.clusters[places]
         return part
 
-    def of(self, kind: Resampling) -> NDArray[np.intp]:
+    def of(self, kind: Resampling) -> SlotCounts:
         """The counts for one kind of resampling."""
-        return np.asarray(self.bootstrap if kind == "bootstrap" else self.half, dtype=np.intp)
+        return self.bootstrap if kind == "bootstrap" else self.half
 
 
 def readings_to_traits(
@@ -301,8 +323,14 @@ def _series(
     embedder: str,
     same_subjects: bool,
 ) -> TraitSeries:
+    compared = slice(1 if own_reference else 0, None)
+    counted, measured = everyone[compared], _still_measured(everyone[0], everyone[compared])
+    is_part = trait.n_most is not None and max(map(len, everyone)) > trait.n_most
+    if trait.n_most is not None and is_part:
+        places = rng.permutation(len(draws.clusters))
+        everyone = [c.first(trait.n_most, places) for c in everyone]
     # The reference comes first, once: where it is generation 0 itself, both are the same number, not two estimates.
-    reference, counted = everyone[0], everyone[1 if own_reference else 0 :]
+    reference = everyone[0]
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
     if isinstance(trait.statistic, Comparison):
         sides = [Sides(c.sample, c.slots) for c in everyone]
@@ -320,8 +348,6 @@ def _series(
     if trait.kind == "level" and not trait.is_share:
         drawn = _with_one_unlike(value, drawn, everyone, rng)
     retention, retention_draws = _retentions(trait, everyone, value, drawn, draws, rng, same_subjects)
-    compared = slice(1 if own_reference else 0, None)
-    measured = _still_measured(reference, counted)
     return TraitSeries(
         trait=trait,
         family=family,
@@ -335,12 +361,13 @@ def _series(
         n_measured=np.array([len(c) for c in counted], dtype=np.intp),
         measured=measured,
         n_slots=reference.n_slots,
-        n_units=np.array([min(c.n_units, reference.n_units) for c in counted], dtype=np.intp),
+        n_units=np.array([min(c.n_units, reference.n_units) for c in everyone[compared]], dtype=np.intp),
         uncorrected=uncorrected[compared],
         embedder=embedder,
         noise_floor=noise_floor(trait, reference, value[0], draws, rng),
         if_selected=if_selected(trait, reference, value[0], measured),
         most_kept=_most_kept(trait, value[0]),
+        is_part=is_part,
     )
 
 
@@ -412,9 +439,23 @@ def _corrected(errors: ErrorRates, value: Array, drawn: Array, rng: np.random.Ge
 
 def _value(trait: Trait, sample: Sample, reference: Sample, size: int, rng: np.random.Generator) -> float:
     """The statistic, at the common size where it depends on size; NaN below ``n_min`` subjects."""
-    if len(sample) < trait.n_min or len(reference) < trait.n_min:
+    if min(len(sample), len(reference)) < max(trait.n_min, 1):
         return math.nan
-    return _at_size(trait, sample, reference, size, rng, SUBSETS)
+    tell, rows, others = _teller(trait, sample, reference), np.arange(len(sample)), np.arange(len(reference))
+    if not trait.equal_n or len(sample) <= size:
+        return tell(rows, others)
+    return float(np.mean([tell(_at_most(size, rows, rng), others) for _ in range(SUBSETS)]))
+
+
+def _teller(trait: Trait, sample: Sample, reference: Sample) -> Teller:
+    statistic = trait.statistic
+    if isinstance(statistic, PreparedStatistic):
+        return statistic.prepare(sample, reference)
+    return lambda rows, others: float(statistic(sample.take(rows), reference.take(others)))
+
+
+def _at_most(size: int, rows: Rows, rng: np.random.Generator) -> Rows:
+    return rows if len(rows) <= size else rows[rng.permutation(len(rows))[:size]]
 
 
 def _still_measured(reference: Counted, counted: Sequence[Counted]) -> Array:
@@ -423,9 +464,7 @@ def _still_measured(reference: Counted, counted: Sequence[Counted]) -> Array:
     return np.array([min(len(c) / max(c.n_expected, 1) / max(before, 1e-12), 1.0) for c in counted])
 
 
-def _drawn(
-    trait: Trait, everyone: Sequence[Counted], counts: NDArray[np.intp], size: int, rng: np.random.Generator
-) -> Array:
+def _drawn(trait: Trait, everyone: Sequence[Counted], counts: SlotCounts, size: int, rng: np.random.Generator) -> Array:
     """The statistic in every resample, (B, N), the reference first.
 
     A statistic of vectors costs too much to be told two thousand times: it is told for the first ``N_COSTLY`` draws,
@@ -436,44 +475,47 @@ def _drawn(
         return np.stack([_over(statistic, trait, c, counts) for c in everyone], axis=1)
     wide = any(column.ndim > 1 and column.shape[1] > MANY for c in everyone for column in c.sample.columns.values())
     few = counts[:N_COSTLY] if trait.equal_n or wide else counts
-    drawn = np.array([_draw(trait, everyone, row, size, rng) for row in few]).reshape(len(few), len(everyone))
-    return np.resize(drawn, (len(counts), len(everyone)))
+    reference = everyone[0]
+    if trait.equal_n:  # what is left out is drawn resample by resample
+        resamples = zip(*(_at_common_size(trait, everyone, row, size, rng) for row in few), strict=True)
+        drawn = [_told(trait, c, reference, rows) for c, rows in zip(everyone, resamples, strict=True)]
+    else:
+        drawn = [_told(trait, c, reference, ((c.drawn(row), reference.drawn(row)) for row in few)) for c in everyone]
+    return np.resize(np.stack(drawn, axis=1), (len(counts), len(everyone)))
 
 
-def _over(statistic: ResampledStatistic, trait: Trait, c: Counted, counts: NDArray[np.intp]) -> Array:
+def _told(trait: Trait, c: Counted, reference: Counted, resamples: Iterable[tuple[Rows, Rows]]) -> Array:
+    """The statistic of each resample (rows of the generation, rows of the reference), (B,)."""
+    if len(c) < trait.n_min:
+        return np.array([math.nan for _ in resamples])
+    tell = _teller(trait, c.sample, reference.sample)
+    return np.array([tell(rows, others) if len(rows) and len(others) else math.nan for rows, others in resamples])
+
+
+def _at_common_size(
+    trait: Trait, everyone: Sequence[Counted], counts: SlotCounts, size: int, rng: np.random.Generator
+) -> list[tuple[Rows, Rows]]:
+    """One resample: of each generation, the reference first, its rows, and those of the reference."""
+    others = everyone[0].drawn(counts)
+    if trait.resampling == "half":
+        size = (size + 1) // 2
+    none = np.zeros(0, dtype=np.intp)
+    enough = [len(c) >= trait.n_min and len(others) > 0 for c in everyone]
+    return [
+        (_at_most(size, c.drawn(counts), rng) if e else none, others) for c, e in zip(everyone, enough, strict=True)
+    ]
+
+
+def _over(statistic: ResampledStatistic, trait: Trait, c: Counted, counts: SlotCounts) -> Array:
     if len(c) < trait.n_min:
         return np.full(len(counts), np.nan)
     parts = (statistic.over(c.sample, part[:, c.slots].astype(np.float64)) for part in _parts(counts))
     return np.concatenate(list(parts))
 
 
-def _parts(counts: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+def _parts(counts: SlotCounts) -> list[SlotCounts]:
     """Some hundred draws at a time: enough for speed, and little memory."""
     return [counts[start : start + 250] for start in range(0, len(counts), 250)]
-
-
-def _draw(
-    trait: Trait, everyone: Sequence[Counted], counts: NDArray[np.intp], size: int, rng: np.random.Generator
-) -> list[float]:
-    """One resample of all generations, the reference first."""
-    reference = everyone[0].drawn(counts)
-    if trait.resampling == "half":
-        size = (size + 1) // 2
-    return [
-        _at_size(trait, c.drawn(counts), reference, size, rng, 1) if len(c) >= trait.n_min else math.nan
-        for c in everyone
-    ]
-
-
-def _at_size(
-    trait: Trait, sample: Sample, reference: Sample, size: int, rng: np.random.Generator, n_subsets: int
-) -> float:
-    if len(sample) == 0 or len(reference) == 0:
-        return math.nan
-    if not trait.equal_n or len(sample) <= size:
-        return float(trait.statistic(sample, reference))
-    subsets = (rng.permutation(len(sample))[:size] for _ in range(n_subsets))
-    return float(np.mean([trait.statistic(sample.take(rows), reference) for rows in subsets]))
 
 
 def _retentions(
@@ -526,26 +568,32 @@ def noise_floor(trait: Trait, reference: Counted, value: float, draws: Draws, rn
 
 
 def _losses_of_halves(
-    trait: Trait, reference: Counted, halves: NDArray[np.intp], rng: np.random.Generator
+    trait: Trait, reference: Counted, halves: SlotCounts, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """The loss (of ``location`` traits: the distance) of the other half against each half, (B,)."""
     if trait.kind == "location":
         numbers = reference.sample.numbers(trait.readings[0])
-        one, other = (part[:, reference.slots].astype(np.float64) for part in (halves, 1 - halves))
+        one, other = (part[:, reference.slots] for part in (halves, 1 - halves))
         return resampled_distances(numbers, numbers, other, one, trait.resolution)
     statistic = trait.statistic
     if isinstance(statistic, ResampledStatistic) and not trait.equal_n:
         values = np.stack([_over(statistic, trait, reference, part) for part in (halves, 1 - halves)], axis=1)
     else:
-        values = np.array([_of_halves(trait, reference, half, rng) for half in halves])
+        tell = _teller(trait, reference.sample, reference.sample)
+        values = np.array([_of_halves(trait, tell, reference, half, rng) for half in halves])
     if trait.errors:
         values = corrected(values, trait.errors.sensitivity, trait.errors.specificity)
     return 1.0 - level_retention(values[:, 1], values[:, 0], trait.floor)
 
 
-def _of_halves(trait: Trait, reference: Counted, half: NDArray[np.intp], rng: np.random.Generator) -> list[float]:
+def _of_halves(
+    trait: Trait, tell: Teller, reference: Counted, half: SlotCounts, rng: np.random.Generator
+) -> list[float]:
     one, other = reference.drawn(half), reference.drawn(1 - half)
-    return [_at_size(trait, sample, one, min(len(one), len(other)), rng, 1) for sample in (one, other)]
+    size = min(len(one), len(other))
+    if size == 0:
+        return [math.nan, math.nan]
+    return [tell(_at_most(size, rows, rng) if trait.equal_n else rows, one) for rows in (one, other)]
 
 
 def if_selected(trait: Trait, reference: Counted, value: float, measured: Array) -> Array | None:
@@ -585,7 +633,7 @@ def _worst_part(trait: Trait, reference: Sample, value: float, share: float) -> 
     return min(float(np.min(level_retention(values, value, trait.floor))), 1.0)
 
 
-def _distances(trait: Trait, c: Counted, reference: Counted, counts: NDArray[np.intp]) -> Array:
+def _distances(trait: Trait, c: Counted, reference: Counted, counts: SlotCounts) -> Array:
     """How far a generation lies from the reference in each resample, (B,)."""
     name = trait.readings[0]
     if c is reference:
@@ -593,17 +641,7 @@ def _distances(trait: Trait, c: Counted, reference: Counted, counts: NDArray[np.
     if len(c) < 2 or len(reference) < 2:
         return np.full(len(counts), np.nan)
     numbers, others = c.sample.numbers(name), reference.sample.numbers(name)
-    parts = (
-        resampled_distances(
-            numbers,
-            others,
-            part[:, c.slots].astype(np.float64),
-            part[:, reference.slots].astype(np.float64),
-            trait.resolution,
-        )
-        for part in _parts(counts)
-    )
-    return np.concatenate(list(parts))
+    return resampled_distances(numbers, others, counts[:, c.slots], counts[:, reference.slots], trait.resolution)
 
 
 def _subjects(tables: Tables, generation: int, subject: Subject, slots: Mapping[str, int]) -> Subjects:
@@ -715,6 +753,8 @@ def _limits(series: TraitSeries) -> str:
     """The trait's limits, and what its retention and its correction rest on."""
     trait, errors = series.trait, series.trait.errors
     parts = [trait.limits, SIDED if trait.sided and not series.control else ""]
+    if series.is_part:
+        parts.append(f"Of more than {trait.n_most} measured in a generation so many, drawn by chance, stand for all.")
     if series.control:
         parts.append(f"From its retention the drift of the control arm {series.control} is taken off.")
     if errors is not None:

@@ -80,6 +80,8 @@ def _program_digest() -> str:
 
 def _folder_digest(folder: Path) -> Mapping[str, str]:
     """Of the tables and records of a measured run; the journal and the charts do not count."""
+    if not folder.is_dir():
+        return {}  # whoever loads it will say so
     wanted = {".csv", ".json", ".parquet"}
     return {path.name: _sha256(path, folder) for path in sorted(folder.iterdir()) if path.suffix in wanted}
 

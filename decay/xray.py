@@ -101,12 +101,13 @@ def open_strips(
     """
     found: list[Strip] = []
     notes: list[str] = []
+    pictures = _Pictures(run, tables, reference)
     for kind in _TITLES:
         choice = choose_slots(tables, erosion, kind, seed, named)
         if choice is None:
             notes.append(f"No strip of {_NOUNS[kind]}: too few could be read in the first generation.")
         else:
-            found.append(_strip(kind, choice, _Pictures(run, tables, reference), seed))
+            found.append(_strip(kind, choice, pictures, seed))
     return StripsSection(tuple(found), tuple(notes))
 
 

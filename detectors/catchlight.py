@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -25,19 +25,22 @@ from detectors.geometry import (
     angle_difference_deg,
     clock_deg,
     eye_gate,
-    iris_patch,
+    iris_patch_of,
     lab,
-    luminance,
     mean_of,
     median_of,
+    quantile,
     resultant_length,
+    resultants,
     rotate,
+    share_in_state,
     spread_of,
     srgb_to_linear,
 )
 from detectors.trait import (
     OK,
     Circle,
+    Counts,
     Eye,
     Face,
     Family,
@@ -45,6 +48,7 @@ from detectors.trait import (
     Measurement,
     Pixels,
     Reading,
+    ResampledStatistic,
     Sample,
     Statistic,
     Trait,
@@ -143,7 +147,7 @@ def _read_eye(view: View, face: Face, eye: Eye) -> _Reading:
     state = eye_gate(face, eye, YAW_LIMIT_DEG, PITCH_LIMITS_DEG)
     if state != OK or eye.limbus is None:
         return _Reading(Measurement(state))
-    patch = iris_patch(view.pixels, eye.limbus, eye.lid_px)
+    patch = iris_patch_of(view, eye)
     visible = (patch.rho <= _RIM) & (patch.depth >= _LID_MARGIN)
     state = _gate(patch, visible, eye.limbus.radius)
     if state != OK:
@@ -178,7 +182,7 @@ def _white(patch: IrisPatch) -> float:
     """Luminance of the white of the eye; where none shows, of what surrounds the iris."""
     around = patch.rho > 1.12
     white = around & (patch.rho < 1.45) & (patch.depth > 0.05)
-    return float(np.quantile(luminance(patch.rgb[white if white.sum() >= 4 else around]), 0.75))
+    return quantile(patch.light[white if white.sum() >= 4 else around], 0.75)
 
 
 def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
@@ -192,11 +196,11 @@ def blur_px(rgb: Pixels, where: NDArray[np.bool_]) -> float:
     codes = rgb.mean(axis=2)
     once = _gradient(codes)[where]
     twice = _gradient(np.asarray(cv2.GaussianBlur(codes, (0, 0), 1.0), dtype=np.float64))[where]
-    strong = once >= max(float(np.quantile(once, _STRONG_EDGES)), _LEAST_GRADIENT)
+    strong = once >= max(quantile(once, _STRONG_EDGES), _LEAST_GRADIENT)
     if not strong.any():
         return math.inf
     ratio = np.maximum(once[strong] / np.maximum(twice[strong], 1e-6), 1.0 + 1e-6)
-    total = float(np.quantile(1.0 / np.sqrt(ratio**2 - 1.0), _SHARP_EDGES))
+    total = quantile(1.0 / np.sqrt(ratio**2 - 1.0), _SHARP_EDGES)
     return math.sqrt(max(0.0, total**2 - _GRID_BLUR_PX**2))
 
 
@@ -215,7 +219,7 @@ def _find_glints(
     """
     linear = gain * srgb_to_linear(patch.rgb)
     excess = (linear - np.median(linear[visible], axis=0)).min(axis=2)
-    light = gain * luminance(patch.rgb)
+    light = gain * patch.light
     base = float(np.median(light[visible])) + _FLARE
     peaks = np.argwhere((excess >= ndimage.maximum_filter(excess, 3)) & visible & (excess >= _LEAST[0][0]))
     order = sorted(peaks.tolist(), key=lambda at: -float(excess[at[0], at[1]]))
@@ -317,14 +321,14 @@ def _eye_values(
         "catchlight_l": lightness,
         "catchlight_a": a,
         "catchlight_b": b,
-        "catchlight_gini": gini(luminance(patch.rgb)[near]),
+        "catchlight_gini": gini(patch.light[near]),
         "catchlight_cell": position_cell(u, v),
     }
 
 
 def _mean_colour(patch: IrisPatch, glint: _Glint) -> NDArray[np.uint8]:
     """Mean colour in linear light of the spot's brighter half, which mixes least with iris, as sRGB uint8 (3,)."""
-    light = luminance(patch.rgb)
+    light = patch.light
     core = glint.mask & (light >= np.median(light[glint.mask]))
     linear = srgb_to_linear(patch.rgb[core]).mean(axis=0)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
@@ -391,15 +395,19 @@ def _cropped(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 # --------------------------------------------------------------------------- a generation
 
 
-def _presence(sample: Sample, reference: Sample) -> float:
-    """Share of measured eyes with a catchlight."""
-    return float(np.mean(sample["catchlight_state"] == OK)) if len(sample) else math.nan
-
-
 def _clock_spread(sample: Sample, reference: Sample) -> float:
     """Circular variance of the clock position of glints that have one."""
-    clocks = sample.numbers("catchlight_clock_deg")[sample.numbers("catchlight_rho") >= NO_CLOCK_RHO]
+    clocks = sample.numbers("catchlight_clock_deg")[_has_clock(sample)]
     return 1.0 - resultant_length(clocks) if len(clocks) > 1 else math.nan
+
+
+def _clock_spreads(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+    has_clock = _has_clock(sample)
+    return 1.0 - resultants(sample.numbers("catchlight_clock_deg")[has_clock], counts[:, has_clock])
+
+
+def _has_clock(sample: Sample) -> NDArray[np.bool_]:
+    return np.asarray(sample.numbers("catchlight_rho") >= NO_CLOCK_RHO)
 
 
 def _cell_share(sample: Sample, reference: Sample) -> float:
@@ -419,13 +427,21 @@ def _modal_share(items: Iterable[Hashable]) -> float:
 
 def _median_of_given(name: str) -> Statistic:
     """The median of a reading that may be NaN within an ok measurement; NaN below three numbers."""
-    median: Callable[[Sample, Sample], float] = median_of(name)
+    median = median_of(name)
+
+    def given(sample: Sample) -> NDArray[np.intp]:
+        return np.flatnonzero(np.isfinite(sample.numbers(name)))
 
     def of_given(sample: Sample, reference: Sample) -> float:
-        given = np.flatnonzero(np.isfinite(sample.numbers(name)))
-        return median(sample.take(given), reference) if len(given) >= 3 else math.nan
+        rows = given(sample)
+        return median.once(sample.take(rows), reference) if len(rows) >= 3 else math.nan
 
-    return of_given
+    def of_given_over(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        rows = given(sample)
+        enough = counts[:, rows].sum(axis=1) >= 3
+        return np.where(enough, median.over(sample.take(rows), counts[:, rows]), np.nan)
+
+    return ResampledStatistic(of_given, of_given_over)
 
 
 _SMALL_IRIS = "Below 8 px iris radius position and colour follow the pixel grid; presence fades below 6 px."
@@ -515,7 +531,7 @@ FAMILY = Family(
             floor=0.0,
             source=_DECLARED,
             readings=("catchlight_state",),
-            statistic=_presence,
+            statistic=share_in_state("catchlight_state", OK),
             is_share=True,
             measured_states=(OK, "no_highlight"),
             expects="face",
@@ -562,7 +578,7 @@ FAMILY = Family(
             floor=0.0,
             source="1 - mean resultant length (Mardia & Jupp 2000, section 2.3)",
             readings=("catchlight_clock_deg", "catchlight_rho"),
-            statistic=_clock_spread,
+            statistic=ResampledStatistic(_clock_spread, _clock_spreads),
             expects="face",
             bounds=(0.0, 1.0),
             limits=f"Glints within {NO_CLOCK_RHO:g} iris radii of the centre have no clock position. {_SMALL_IRIS}",

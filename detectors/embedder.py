@@ -133,14 +133,23 @@ class PackGuesser:
 
 def _analyse(analysis: Any, pixels: Pixels, face: Face) -> Any:
     """What insightface says of ``face``; None where it does not find it."""
+    from insightface.app.common import Face as Found  # noqa: PLC0415  # loads slowly
+
     crop, box = _crop_around(pixels, face.box)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # insightface calls scikit-image by an old name
-        found = analysis.get(np.ascontiguousarray(crop[:, :, ::-1]))  # it wants BGR
-    overlaps = [_iou(box, item.bbox) for item in found]
+    picture = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
+    # FaceAnalysis.get would run every model on every face that SCRFD finds in the crop; one of them is asked for.
+    boxes, keys = analysis.det_model.detect(picture)
+    overlaps = [_iou(box, other[:4]) for other in boxes]
     if not overlaps or max(overlaps) < _SAME_FACE_IOU:
         return None
-    return found[int(np.argmax(overlaps))]
+    which = int(np.argmax(overlaps))
+    found = Found(bbox=boxes[which, :4], kps=keys[which], det_score=boxes[which, 4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # insightface calls scikit-image by an old name
+        for task, model in analysis.models.items():
+            if task != "detection":
+                model.get(picture, found)
+    return found
 
 
 def pack_folder(pack: str, root: Path | None) -> Path:
@@ -180,10 +189,18 @@ def _crop_around(pixels: Pixels, box: Box) -> tuple[Pixels, NDArray[np.float64]]
     x0 = round((box.x0 + box.x1 - side) / 2)
     y0 = round((box.y0 + box.y1 - side) / 2)
     height, width = pixels.shape[:2]
-    columns = np.clip(np.arange(x0, x0 + side), 0, width - 1)
-    rows = np.clip(np.arange(y0, y0 + side), 0, height - 1)
+    columns, left, right = _span(x0, side, width)
+    rows, top, bottom = _span(y0, side, height)
+    crop = cv2.copyMakeBorder(pixels[rows, columns], top, bottom, left, right, cv2.BORDER_REPLICATE)
     inside = np.array([box.x0 - x0, box.y0 - y0, box.x1 - x0, box.y1 - y0])
-    return pixels[rows[:, None], columns[None, :]], inside
+    return np.asarray(crop, dtype=np.uint8), inside
+
+
+def _span(first: int, n: int, length: int) -> tuple[slice, int, int]:
+    """Which of ``length`` pixels lie in the ``n`` from ``first`` on, at least one; and how many lack on either side."""
+    start, stop = min(max(first, 0), length - 1), max(min(first + n, length), 1)
+    before = min(max(-first, 0), n - 1)
+    return slice(start, stop), before, n - before - (stop - start)
 
 
 def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -9,9 +9,23 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from detectors.geometry import face_gate, frontal_landmarks, median_of
-from detectors.trait import OK, Face, Family, Hand, Measurement, Points, Reading, Sample, Trait, View
+from detectors.geometry import face_gate, frontal_landmarks, median_of, variances
+from detectors.trait import (
+    OK,
+    Counts,
+    Face,
+    Family,
+    Hand,
+    Measurement,
+    Points,
+    Reading,
+    ResampledStatistic,
+    Sample,
+    Trait,
+    View,
+)
 
 SMALLEST_CANTHAL_PX = 32.0
 """About 50 px of face width; below, the lids' aperture follows the mesh's prior."""
@@ -56,6 +70,12 @@ def portrait_spread(sample: Sample, reference: Sample) -> float:
         return math.nan
     variance = np.var(np.asarray(sample["expression"], dtype=np.float64), axis=0, ddof=1)
     return float(np.mean(variance / np.square(_PORTRAIT_SPREADS)))
+
+
+def _portrait_spreads(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+    features = np.asarray(sample["expression"], dtype=np.float64).reshape(-1, len(_PORTRAIT_SPREADS))
+    told = [variances(column, counts) / spread**2 for column, spread in zip(features.T, _PORTRAIT_SPREADS, strict=True)]
+    return np.asarray(np.mean(told, axis=0))
 
 
 def _smile(points: Points) -> float:
@@ -132,7 +152,7 @@ FAMILY = Family(
             floor=0.0,
             source="trace of the covariance of four features in units of real portraits; after FACS (Ekman 1978)",
             readings=("expression",),
-            statistic=portrait_spread,
+            statistic=ResampledStatistic(portrait_spread, _portrait_spreads),
             bounds=(0.0, math.inf),
             limits=f"Little spread is what readers call a vacant look. {_LIMITS}",
         ),

@@ -8,16 +8,36 @@ scatter, and would pass for variety: they are kept out by their state.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Sample, Trait, Value, View
+from detectors.geometry import largest_eigenvalue
+from detectors.trait import (
+    OK,
+    Face,
+    Family,
+    Hand,
+    Measurement,
+    PreparedStatistic,
+    Reading,
+    Rows,
+    Sample,
+    Trait,
+    Value,
+    View,
+)
 
 Floats = NDArray[np.float64]
 
 NEIGHBOURS = 5
+MOST_IN_PAIRS = 2000
+"""Faces of a generation that are compared one by one; of more, so many by chance."""
+LISTED = 48
+"""Nearest vectors kept of each: among the half that a resample draws there are nearly always enough of them."""
 
 
 def measure(view: View, subject: Face | Hand | None) -> Measurement:
@@ -55,10 +75,13 @@ def kernel_eigenvalues(vectors: Floats) -> Floats:
 
     The kernel X X' (n, n) and X' X (d, d) share their non-zero eigenvalues; the smaller one is solved.
     """
-    n, d = vectors.shape
-    matrix = vectors @ vectors.T if n <= d else vectors.T @ vectors
-    values = np.clip(np.linalg.eigvalsh(matrix / n)[::-1], 0.0, None)
+    values = np.clip(np.linalg.eigvalsh(_kernel(vectors))[::-1], 0.0, None)
     return np.asarray(values / values.sum(), dtype=np.float64)
+
+
+def _kernel(vectors: Floats) -> Floats:
+    n, d = vectors.shape
+    return np.asarray((vectors @ vectors.T if n <= d else vectors.T @ vectors) / n)
 
 
 def vendi_score(vectors: Floats) -> float:
@@ -74,7 +97,8 @@ def vendi_score_infinite(vectors: Floats) -> float:
 
     Pasarkar & Dieng 2024 (arXiv:2310.12952).
     """
-    return float(1.0 / kernel_eigenvalues(vectors)[0])
+    kernel = _kernel(vectors)
+    return float(np.trace(kernel) / largest_eigenvalue(kernel))
 
 
 def effective_rank(vectors: Floats) -> float:
@@ -88,16 +112,14 @@ def effective_rank(vectors: Floats) -> float:
 
 
 def nearest_distances(vectors: Floats) -> Floats:
-    """Cosine distance (n,) of each vector to the nearest other one."""
-    similarity = vectors @ vectors.T
-    np.fill_diagonal(similarity, -np.inf)
-    return np.asarray(np.clip(1.0 - similarity.max(axis=1), 0.0, 2.0), dtype=np.float64)
+    """Cosine distance (n,) of each vector to the nearest other one; inf where there is none."""
+    everyone = np.arange(len(vectors))
+    return _others(vectors).to_nearest(everyone, everyone, 1)
 
 
 def distinct_share(vectors: Floats, same_cosine: float) -> float:
     """Number of distinct identities over n, 1/n..1: faces are one identity when a chain of similar pairs joins them."""
-    n_identities, _ = connected_components(vectors @ vectors.T >= same_cosine, directed=False)
-    return float(n_identities / len(vectors))
+    return _share_of_chains(vectors @ vectors.T >= same_cosine)
 
 
 def coverage(vectors: Floats, reference: Floats, neighbours: int) -> float:
@@ -105,11 +127,7 @@ def coverage(vectors: Floats, reference: Floats, neighbours: int) -> float:
 
     Naeem et al. 2020 (arXiv:2002.09797), eq. 7. NaN if the reference has no more than ``neighbours`` vectors.
     """
-    if len(reference) <= neighbours:
-        return math.nan
-    radius = _neighbour_distances(reference, neighbours)
-    nearest = (1.0 - reference @ vectors.T).min(axis=1)
-    return float(np.mean(nearest <= radius + _ROUNDING))
+    return _covering(vectors, reference, neighbours)(np.arange(len(vectors)), np.arange(len(reference)))
 
 
 def recall(vectors: Floats, reference: Floats, neighbours: int) -> float:
@@ -117,21 +135,73 @@ def recall(vectors: Floats, reference: Floats, neighbours: int) -> float:
 
     Kynkaanniemi et al. 2019 (arXiv:1904.06991), eq. 2. NaN if there are no more than ``neighbours`` vectors.
     """
-    if len(vectors) <= neighbours:
-        return math.nan
-    radius = _neighbour_distances(vectors, neighbours)
-    inside = 1.0 - reference @ vectors.T <= radius[None, :] + _ROUNDING
-    return float(np.mean(inside.any(axis=1)))
+    return _reaching(vectors, reference, neighbours)(np.arange(len(vectors)), np.arange(len(reference)))
 
 
 _ROUNDING = 1e-6  # of float32 embeddings: a vector lies within its own ball of radius 0
 
 
-def _neighbour_distances(vectors: Floats, neighbours: int) -> Floats:
-    """Cosine distance (n,) to the k-th nearest other vector."""
-    distance = 1.0 - vectors @ vectors.T
+@dataclass(frozen=True)
+class _Nearby:
+    """Cosine distances (n, m) from each of n vectors to each of m, and the columns (n, ``LISTED``) of the nearest."""
+
+    distance: Floats
+    nearest: NDArray[np.intp]
+
+    def to_nearest(self, rows: Rows, among: Rows, nth: int) -> Floats:
+        """Distance from each of ``rows`` to the ``nth`` nearest (from 1) of the vectors ``among``; these are enough."""
+        drawn = np.zeros(self.distance.shape[1], dtype=bool)
+        drawn[among] = True
+        listed = self.nearest[rows]
+        place = (drawn[listed].cumsum(axis=1) < nth).sum(axis=1)
+        if (place < listed.shape[1]).all():
+            return np.asarray(self.distance[rows, listed[np.arange(len(rows)), place]])
+        return np.partition(self.distance[np.ix_(rows, among)], nth - 1, axis=1)[:, nth - 1]
+
+
+def _nearby(distance: Floats) -> _Nearby:
+    n_listed = min(LISTED, distance.shape[1])
+    nearest = np.argpartition(distance, n_listed - 1, axis=1)[:, :n_listed]
+    order = np.take_along_axis(distance, nearest, axis=1).argsort(axis=1)
+    return _Nearby(distance, np.take_along_axis(nearest, order, axis=1))
+
+
+def _others(vectors: Floats) -> _Nearby:
+    """The vectors among themselves, each infinitely far from itself."""
+    distance = np.clip(1.0 - vectors @ vectors.T, 0.0, 2.0)
     np.fill_diagonal(distance, np.inf)
-    return np.asarray(np.partition(distance, neighbours - 1, axis=1)[:, neighbours - 1], dtype=np.float64)
+    return _nearby(distance)
+
+
+def _covering(vectors: Floats, reference: Floats, neighbours: int) -> Callable[[Rows, Rows], float]:
+    within, across = _others(reference), _nearby(1.0 - reference @ vectors.T)
+
+    def told(rows: Rows, reference_rows: Rows) -> float:
+        if len(reference_rows) <= neighbours:
+            return math.nan
+        radius = within.to_nearest(reference_rows, reference_rows, neighbours)
+        return float(np.mean(across.to_nearest(reference_rows, rows, 1) <= radius + _ROUNDING))
+
+    return told
+
+
+def _reaching(vectors: Floats, reference: Floats, neighbours: int) -> Callable[[Rows, Rows], float]:
+    within = _others(vectors)
+    across = (1.0 - reference @ vectors.T).astype(np.float32)  # far finer than _ROUNDING
+
+    def told(rows: Rows, reference_rows: Rows) -> float:
+        if len(rows) <= neighbours:
+            return math.nan
+        reach = np.full(len(vectors), -np.inf, dtype=np.float32)
+        reach[rows] = within.to_nearest(rows, rows, neighbours) + _ROUNDING
+        return float(np.mean((across[reference_rows] <= reach).any(axis=1)))
+
+    return told
+
+
+def _share_of_chains(alike: NDArray[np.bool_]) -> float:
+    n_identities, _ = connected_components(alike, directed=False)
+    return float(n_identities / len(alike))
 
 
 def _exponential_entropy(shares: Floats) -> float:
@@ -146,51 +216,51 @@ def _vectors(sample: Sample) -> Floats:
     return np.asarray(sample["face_embedding"], dtype=np.float64)
 
 
-def _pairwise(sample: Sample, reference: Sample) -> float:
-    return mean_pairwise_distance(_vectors(sample))
+def _of_vectors(statistic: Callable[[Floats], float]) -> PreparedStatistic:
+    def prepare(sample: Sample, reference: Sample) -> Callable[[Rows, Rows], float]:
+        vectors = _vectors(sample)
+        return lambda rows, _: statistic(vectors[rows])
+
+    return PreparedStatistic(prepare)
 
 
-def _within_group(sample: Sample, reference: Sample) -> float:
+def _within_group(sample: Sample, reference: Sample) -> Callable[[Rows, Rows], float]:
     """Mean distance over all pairs that share a prompt group; NaN if there is none."""
     vectors = _vectors(sample)
-    total, n_pairs = 0.0, 0
-    for group in set(sample.groups):
-        members = vectors[sample.groups == group]
-        pairs = len(members) * (len(members) - 1) // 2
-        if pairs:
-            total += pairs * mean_pairwise_distance(members)
-            n_pairs += pairs
-    return total / n_pairs if n_pairs else math.nan
+    _, groups = np.unique(sample.groups.astype(str), return_inverse=True)
+
+    def told(rows: Rows, _: Rows) -> float:
+        rows = rows[np.argsort(groups[rows], kind="stable")]
+        _, starts, sizes = np.unique(groups[rows], return_index=True, return_counts=True)
+        pairs = sizes * (sizes - 1) / 2
+        if not pairs.any():
+            return math.nan
+        if len(sizes) == 1:  # to the last digit what it is over all pairs
+            return mean_pairwise_distance(vectors[rows])
+        totals = np.add.reduceat(vectors[rows], starts, axis=0)
+        alike = (np.square(totals).sum(axis=1) - sizes) / np.maximum(2 * pairs, 1)
+        return float(np.clip(1.0 - alike, 0.0, 2.0) @ pairs / pairs.sum())
+
+    return told
 
 
-def _vendi(sample: Sample, reference: Sample) -> float:
-    return vendi_score(_vectors(sample))
+def _nearest(sample: Sample, reference: Sample) -> Callable[[Rows, Rows], float]:
+    near = _others(_vectors(sample))
+    return lambda rows, _: float(np.median(near.to_nearest(rows, rows, 1))) if len(rows) > 1 else math.nan
 
 
-def _vendi_infinite(sample: Sample, reference: Sample) -> float:
-    return vendi_score_infinite(_vectors(sample))
+def _distinct(sample: Sample, reference: Sample) -> Callable[[Rows, Rows], float]:
+    vectors, same_cosine = _vectors(sample), sample.numbers("face_same_person_cosine")
+    alike = vectors @ vectors.T >= same_cosine[:1]
+    return lambda rows, _: _share_of_chains(alike[np.ix_(rows, rows)]) if len(rows) else math.nan
 
 
-def _effective_rank(sample: Sample, reference: Sample) -> float:
-    return effective_rank(_vectors(sample))
+def _coverage(sample: Sample, reference: Sample) -> Callable[[Rows, Rows], float]:
+    return _covering(_vectors(sample), _vectors(reference), NEIGHBOURS)
 
 
-def _nearest(sample: Sample, reference: Sample) -> float:
-    return float(np.median(nearest_distances(_vectors(sample)))) if len(sample) > 1 else math.nan
-
-
-def _distinct(sample: Sample, reference: Sample) -> float:
-    if len(sample) == 0:
-        return math.nan
-    return distinct_share(_vectors(sample), float(sample.numbers("face_same_person_cosine")[0]))
-
-
-def _coverage(sample: Sample, reference: Sample) -> float:
-    return coverage(_vectors(sample), _vectors(reference), NEIGHBOURS)
-
-
-def _recall(sample: Sample, reference: Sample) -> float:
-    return recall(_vectors(sample), _vectors(reference), NEIGHBOURS)
+def _recall(sample: Sample, reference: Sample) -> Callable[[Rows, Rows], float]:
+    return _reaching(_vectors(sample), _vectors(reference), NEIGHBOURS)
 
 
 _LIMITS = "Depends on the embedder: with the weights-free descriptor it is variety of appearance, not of persons."
@@ -228,7 +298,7 @@ FAMILY = Family(
             floor=0.0,
             source="mean cosine distance over all pairs (closed form); ArcFace, Deng et al. 2019",
             readings=("face_embedding",),
-            statistic=_pairwise,
+            statistic=_of_vectors(mean_pairwise_distance),
             resampling="half",
             bounds=(0.0, 2.0),
             limits=_LIMITS,
@@ -242,7 +312,7 @@ FAMILY = Family(
             floor=0.0,
             source="mean cosine distance over pairs that share a prompt group",
             readings=("face_embedding",),
-            statistic=_within_group,
+            statistic=PreparedStatistic(_within_group),
             resampling="half",
             bounds=(0.0, 2.0),
             limits=_LIMITS,
@@ -256,7 +326,7 @@ FAMILY = Family(
             floor=1.0,
             source="Friedman & Dieng 2023, arXiv:2210.02410, order 1, cosine kernel",
             readings=("face_embedding",),
-            statistic=_vendi,
+            statistic=_of_vectors(vendi_score),
             equal_n=True,
             resampling="half",
             bounds=(1.0, math.inf),
@@ -271,7 +341,7 @@ FAMILY = Family(
             floor=1.0,
             source="Pasarkar & Dieng 2024, arXiv:2310.12952, order infinity, cosine kernel",
             readings=("face_embedding",),
-            statistic=_vendi_infinite,
+            statistic=_of_vectors(vendi_score_infinite),
             equal_n=True,
             resampling="half",
             bounds=(1.0, math.inf),
@@ -286,7 +356,7 @@ FAMILY = Family(
             floor=1.0,
             source="Roy & Vetterli 2007, doi:10.5281/zenodo.40408",
             readings=("face_embedding",),
-            statistic=_effective_rank,
+            statistic=_of_vectors(effective_rank),
             equal_n=True,
             resampling="half",
             bounds=(1.0, math.inf),
@@ -301,8 +371,9 @@ FAMILY = Family(
             floor=0.0,
             source="median nearest-neighbour cosine distance: near-duplicates drive it to 0",
             readings=("face_embedding",),
-            statistic=_nearest,
+            statistic=PreparedStatistic(_nearest),
             equal_n=True,
+            n_most=MOST_IN_PAIRS,
             resampling="half",
             bounds=(0.0, 2.0),
             limits=_LIMITS,
@@ -316,8 +387,9 @@ FAMILY = Family(
             floor=0.0,
             source="connected components of pairs as similar as two pictures of one person (this file)",
             readings=("face_embedding", "face_same_person_cosine"),
-            statistic=_distinct,
+            statistic=PreparedStatistic(_distinct),
             equal_n=True,
+            n_most=MOST_IN_PAIRS,
             resampling="half",
             bounds=(0.0, 1.0),
             limits="Only with an identity network: the weights-free descriptor cannot tell persons. Chains of similar "
@@ -332,8 +404,9 @@ FAMILY = Family(
             floor=0.0,
             source=f"coverage, Naeem et al. 2020, arXiv:2002.09797, k = {NEIGHBOURS}",
             readings=("face_embedding",),
-            statistic=_coverage,
+            statistic=PreparedStatistic(_coverage),
             equal_n=True,
+            n_most=MOST_IN_PAIRS,
             resampling="half",
             bounds=(0.0, 1.0),
             limits=f"{_REFERENCE_LIMITS} {_LIMITS}",
@@ -347,8 +420,9 @@ FAMILY = Family(
             floor=0.0,
             source=f"recall, Kynkaanniemi et al. 2019, arXiv:1904.06991, k = {NEIGHBOURS}",
             readings=("face_embedding",),
-            statistic=_recall,
+            statistic=PreparedStatistic(_recall),
             equal_n=True,
+            n_most=MOST_IN_PAIRS,
             resampling="half",
             bounds=(0.0, 1.0),
             limits=f"One outlier with a wide ball can reach much. {_REFERENCE_LIMITS} {_LIMITS}",

@@ -5,11 +5,34 @@ Landmarks of the mesh are pose-normalised (``geometry.frontal_landmarks``) and r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import face_gate, frontal_landmarks, median_of, rotation_onto, spread_of, unit_shape
-from detectors.trait import OK, Face, Family, Hand, Measurement, Points, Reading, Sample, Trait, View
+from detectors.geometry import (
+    face_gate,
+    frontal_landmarks,
+    largest_eigenvalue,
+    median_of,
+    rotation_onto,
+    spread_of,
+    unit_shape,
+)
+from detectors.trait import (
+    OK,
+    Face,
+    Family,
+    Hand,
+    Measurement,
+    Points,
+    PreparedStatistic,
+    Reading,
+    Rows,
+    Sample,
+    Trait,
+    View,
+)
 
 SMALLEST_CANTHAL_PX = 32.0
 """About 50 px of face width. On portraits shrunk below this the readings move by half of the spread between people."""
@@ -81,22 +104,30 @@ def shape_variance(shapes: NDArray[np.float64]) -> float:
     shape is the leading eigenvector of sum z z^H, and the squared full Procrustes distances to it sum to n minus the
     leading eigenvalue (Kent 1994; Dryden & Mardia 2016, section 8.3). 0 = all alike, 1 = nothing in common.
     """
-    n = len(shapes)
-    if n < 2:
-        return float("nan")
+    return _variance_of_units(_unit_configurations(shapes))
+
+
+def _unit_configurations(shapes: NDArray[np.float64]) -> NDArray[np.complex128]:
     z = shapes[:, 0::2] + 1j * shapes[:, 1::2]
     z = z - z.mean(axis=1, keepdims=True)
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    return np.asarray(z / np.linalg.norm(z, axis=1, keepdims=True))
+
+
+def _variance_of_units(z: NDArray[np.complex128]) -> float:
+    n = len(z)
+    if n < 2:
+        return float("nan")
     gram = z @ z.conj().T if n <= z.shape[1] else z.T @ z.conj()
-    return float(max(n - np.linalg.eigvalsh(gram)[-1], 0.0) / (n - 1))
+    return max(n - largest_eigenvalue(gram), 0.0) / (n - 1)
 
 
 def _distance(points: Points, pair: tuple[int, int]) -> float:
     return float(np.linalg.norm(points[pair[0]] - points[pair[1]]))
 
 
-def _variance_of_generation(sample: Sample, reference: Sample) -> float:
-    return shape_variance(np.asarray(sample["face_shape"], dtype=np.float64))
+def _variance_of_generation(sample: Sample, reference: Sample) -> Callable[[Rows, Rows], float]:
+    z = _unit_configurations(np.asarray(sample["face_shape"], dtype=np.float64))
+    return lambda rows, _: _variance_of_units(z[rows])
 
 
 _MESH_NOISE = (
@@ -134,7 +165,7 @@ FAMILY = Family(
             floor=0.0,
             source="Kent 1994; Dryden & Mardia 2016, Statistical Shape Analysis, 8.3 (full Procrustes, per generation)",
             readings=("face_shape",),
-            statistic=_variance_of_generation,
+            statistic=PreparedStatistic(_variance_of_generation),
             bounds=(0.0, 1.0),
             limits=f"Expression counts as shape: lips and brows are among the landmarks. {_MESH_NOISE}",
         ),

@@ -15,8 +15,8 @@ import numpy as np
 from detectors.digits import bones, edges, network, silhouette
 from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch, cut_patch
 from detectors.digits.sighting import EXTRA, PAIRS, Digit, Sighting
-from detectors.geometry import lab, mean_of, share_above_zero
-from detectors.trait import OK, ErrorRates, Face, Family, Hand, Measurement, Points, Reading, Sample, Trait, Value, View
+from detectors.geometry import lab, mean_of, share_above_zero, share_in_state
+from detectors.trait import OK, ErrorRates, Face, Family, Hand, Measurement, Points, Reading, Trait, Value, View
 
 SMALLEST_PX = 48.0
 """Longer side of the hand's box below which no finger is counted."""
@@ -185,10 +185,6 @@ def _tips(seen: Sighting, patch: HandPatch) -> str:
     return ";".join(f"{x:.1f},{y:.1f}" for x, y in patch.to_image(tips))
 
 
-def _legible(sample: Sample, reference: Sample) -> float:
-    return float(np.mean(sample["finger_state"] == OK)) if len(sample) else math.nan
-
-
 _SOURCE = "agreement of two pixel cues (detectors/digits: bones, edges, silhouette, network)"
 _LIMITS = (
     "Errors are those of photographs of hands held up to the camera; generated hands may be read less well. Faulty "
@@ -314,7 +310,7 @@ FAMILY = Family(
             floor=0.0,
             source=_SOURCE,
             readings=("finger_state",),
-            statistic=_legible,
+            statistic=share_in_state("finger_state", OK),
             is_share=True,
             measured_states=(OK, "ambiguous"),
             bounds=(0.0, 1.0),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.trait import OK, Circle, Counts, Eye, Face, Pixels, Points, ResampledStatistic, Sample, Statistic
+from detectors.trait import OK, Circle, Counts, Eye, Face, Pixels, Points, ResampledStatistic, Sample, Statistic, View
 
 
 def clock_deg(dx: float, dy: float) -> float:
@@ -39,17 +40,31 @@ def rotate(points: Points, degrees: float) -> Points:
 def polygon_depth_px(polygon: Points, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """How deep points lie inside a simple polygon: distance to its edge in pixels, negative outside.
 
-    ``polygon``: float64 (n, 2), closed by itself. ``x``, ``y``: any one shape, which the result has.
+    ``polygon``: float64 (n, 2), closed by itself. ``x``, ``y``: of shapes that broadcast to the result's. Give of a
+    grid its columns (1, w) and its rows (h, 1): whole planes take n times their memory.
     """
-    distance2 = np.full(x.shape, np.inf)
-    inside = np.zeros(x.shape, dtype=np.bool_)
-    for (ax, ay), (bx, by) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        ex, ey = bx - ax, by - ay
-        length2 = ex * ex + ey * ey
-        along = np.clip(((x - ax) * ex + (y - ay) * ey) / length2, 0.0, 1.0) if length2 > 0 else np.zeros(x.shape)
-        distance2 = np.minimum(distance2, (x - ax - along * ex) ** 2 + (y - ay - along * ey) ** 2)
-        if ay != by:
-            inside ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * ex / ey)
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    lengths = np.hypot(*edges.T)
+    each = (-1, *(1,) * max(x.ndim, y.ndim))  # edges first, then the points' own axes
+    ux, uy = np.where(lengths > 0, edges.T, [[1.0], [0.0]]) / np.where(lengths > 0, lengths, 1.0)
+    ux, uy, ax, ay, by = (value.reshape(each) for value in (ux, uy, *polygon.T, np.roll(polygon[:, 1], -1)))
+    dx, dy = x - ax, y - ay
+    crossing = ax + dy * np.divide(ux, uy, out=np.zeros_like(ux), where=uy != 0)
+    crossing = np.where((ay > y) != (by > y), crossing, -np.inf)
+    distance2 = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf)
+    inside = np.zeros(distance2.shape, dtype=np.bool_)
+    parts = (dx * ux, dy * uy, dx * uy, dy * ux, crossing)
+    for length, along_x, along_y, across_x, across_y, edge_x in zip(lengths.tolist(), *parts, strict=True):
+        along = along_x + along_y
+        beyond = np.maximum(along, 0.0)
+        np.minimum(beyond, length, out=beyond)
+        beyond -= along
+        beyond *= beyond
+        across = across_x - across_y
+        across *= across
+        across += beyond
+        np.minimum(distance2, across, out=distance2)
+        inside ^= x < edge_x
     return np.asarray(np.where(inside, 1.0, -1.0) * np.sqrt(distance2))
 
 
@@ -70,6 +85,7 @@ def luminance(pixels: Pixels) -> NDArray[np.float64]:
     return np.asarray(_LINEAR[pixels] @ np.array([0.2126, 0.7152, 0.0722]))
 
 
+_SHARES = np.arange(256, dtype=np.float32) / np.float32(255)
 _CODES = np.arange(256) / 255.0
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4)
 
@@ -123,12 +139,13 @@ def polygon_mask(points: Points, height: int, width: int) -> NDArray[np.bool_]:
     x1, y1 = np.minimum(np.floor(points.max(axis=0)), (width - 1, height - 1)).astype(int)
     if x1 < x0 or y1 < y0:
         return mask
-    rows, columns = np.mgrid[y0 : y1 + 1, x0 : x1 + 1]
+    rows, columns = np.arange(y0, y1 + 1, dtype=np.float64)[:, None], np.arange(x0, x1 + 1, dtype=np.float64)
     inside = mask[y0 : y1 + 1, x0 : x1 + 1]
-    for (ax, ay), (bx, by) in zip(points, np.roll(points, -1, axis=0), strict=True):
+    for (ax, ay), (bx, by) in zip(points.tolist(), np.roll(points, -1, axis=0).tolist(), strict=True):
         if ay != by:
-            crosses = (rows >= min(ay, by)) & (rows < max(ay, by))
-            inside ^= crosses & (columns < ax + (rows - ay) * (bx - ax) / (by - ay))
+            first, last = np.searchsorted(rows[:, 0], (min(ay, by), max(ay, by)))
+            crossed = rows[first:last]
+            inside[first:last] ^= columns < ax + (crossed - ay) * (bx - ax) / (by - ay)
     return mask
 
 
@@ -165,7 +182,8 @@ class IrisPatch:
     """An iris and its surroundings in native pixels; all fields share one shape (h, w).
 
     ``rgb``: sRGB uint8 (h, w, 3). ``x``, ``y``: image coordinates of the pixel centres. ``rho``: distance from the
-    iris centre and ``depth``: distance inside the lids (negative outside), both in iris radii.
+    iris centre and ``depth``: distance inside the lids (negative outside), both in iris radii. ``light``: relative
+    luminance.
     """
 
     rgb: Pixels
@@ -173,6 +191,21 @@ class IrisPatch:
     y: NDArray[np.float64]
     rho: NDArray[np.float64]
     depth: NDArray[np.float64]
+
+    @cached_property
+    def light(self) -> NDArray[np.float64]:
+        """Of ``luminance``."""
+        return luminance(self.rgb)
+
+
+def iris_patch_of(view: View, eye: Eye) -> IrisPatch:
+    """The ``iris_patch`` of an eye whose limbus was found, cut once for all families."""
+    return view.once(_iris_patch, eye)
+
+
+def _iris_patch(pixels: Pixels, eye: Eye) -> IrisPatch:
+    assert eye.limbus is not None
+    return iris_patch(pixels, eye.limbus, eye.lid_px)
 
 
 def iris_patch(pixels: Pixels, iris: Circle, lid_px: Points, reach: float = 1.5) -> IrisPatch:
@@ -182,13 +215,14 @@ def iris_patch(pixels: Pixels, iris: Circle, lid_px: Points, reach: float = 1.5)
     x0, x1 = min(width, max(0, math.floor(iris.x - half))), min(width - 1, math.ceil(iris.x + half))
     y0, y1 = min(height, max(0, math.floor(iris.y - half))), min(height - 1, math.ceil(iris.y + half))
     x1, y1 = max(x1, x0 - 1), max(y1, y0 - 1)
-    y, x = np.mgrid[y0 : y1 + 1, x0 : x1 + 1].astype(np.float64)
+    rows, columns = np.arange(y0, y1 + 1, dtype=np.float64)[:, None], np.arange(x0, x1 + 1, dtype=np.float64)[None]
+    x, y = np.broadcast_arrays(columns, rows)
     return IrisPatch(
         rgb=pixels[y0 : y1 + 1, x0 : x1 + 1],
         x=x,
         y=y,
-        rho=np.hypot(x - iris.x, y - iris.y) / iris.radius,
-        depth=polygon_depth_px(lid_px, x, y) / iris.radius,
+        rho=np.hypot(columns - iris.x, rows - iris.y) / iris.radius,
+        depth=polygon_depth_px(lid_px, columns, rows) / iris.radius,
     )
 
 
@@ -226,7 +260,34 @@ def share_above_zero(name: str) -> Statistic:
     return ResampledStatistic(share, shares)
 
 
-def median_of(name: str) -> Statistic:
+def share_in_state(column: str, state: str) -> Statistic:
+    """Statistic: the share of subjects in this state; NaN for an empty sample."""
+
+    def share(sample: Sample, reference: Sample) -> float:
+        return float(np.mean(sample[column] == state)) if len(sample) else math.nan
+
+    def shares(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+        return _ratio(counts @ (sample[column] == state), counts.sum(axis=1))
+
+    return ResampledStatistic(share, shares)
+
+
+def resultants(degrees: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
+    """``resultant_length`` of directions (n,) in every resample, (B,); NaN below two directions."""
+    turns = counts @ np.exp(1j * np.radians(degrees))
+    n = counts.sum(axis=1)
+    return np.where(n > 1, _ratio(np.abs(turns), n), np.nan)
+
+
+def variances(values: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
+    """Variance (n - 1) of numbers (n,) in every resample, (B,); NaN below two."""
+    n = counts.sum(axis=1)
+    off = values - (np.mean(values) if len(values) else 0.0)
+    squares = counts @ np.square(off) - np.square(counts @ off) / np.maximum(n, 1.0)
+    return _ratio(np.maximum(squares, 0.0), np.maximum(n - 1.0, 0.0))
+
+
+def median_of(name: str) -> ResampledStatistic:
     """Statistic: the median of a number reading; NaN for an empty sample."""
 
     def median(sample: Sample, reference: Sample) -> float:
@@ -256,15 +317,33 @@ def spread_of(*names: str, root: bool = True) -> Statistic:
         return math.sqrt(variance) if root else variance
 
     def spreads(sample: Sample, counts: Counts) -> NDArray[np.float64]:
-        n = counts.sum(axis=1)
         total = np.zeros(len(counts))
         for name in names:
-            values = sample.numbers(name) - (np.mean(sample.numbers(name)) if len(sample) else 0.0)
-            squares = counts @ np.square(values) - np.square(counts @ values) / np.maximum(n, 1.0)
-            total += _ratio(np.maximum(squares, 0.0), np.maximum(n - 1.0, 0.0))
+            total += variances(sample.numbers(name), counts)
         return np.sqrt(total) if root else total
 
     return ResampledStatistic(spread, spreads, is_scale=True)
+
+
+def largest_eigenvalue(matrix: NDArray[Any]) -> float:
+    """Largest eigenvalue of a Hermitian matrix (n, n) without negative ones, n > 0.
+
+    By powers of the matrix: what decays makes things alike, and then one eigenvalue holds more than half of the trace,
+    hence more than all the others, and shows itself in a few steps. Any other matrix is solved whole.
+    """
+    trace = float(np.trace(matrix).real)
+    vector = matrix[:, np.diagonal(matrix).real.argmax()]
+    for _ in range(_POWER_STEPS):
+        vector = vector / (np.linalg.norm(vector) or 1.0)
+        image = matrix @ vector
+        value = float(np.vdot(vector, image).real)
+        if value > trace / 2 and np.linalg.norm(image - value * vector) <= 1e-9 * value:
+            return value  # the error of the value is as the square of that of the vector
+        vector = image
+    return float(np.linalg.eigvalsh(matrix)[-1])
+
+
+_POWER_STEPS = 16
 
 
 def _ratio(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -282,6 +361,32 @@ class SkinPatch:
     rgb: Pixels
     frac_inside: float
 
+    @cached_property
+    def light(self) -> NDArray[np.float64]:
+        """Relative luminance of its pixels, (n,)."""
+        return luminance(self.rgb)
+
+    @cached_property
+    def lab(self) -> NDArray[np.float32]:
+        """CIELAB of its pixels, (n, 3)."""
+        return lab(self.rgb)
+
+    @cached_property
+    def median_luminance(self) -> float:
+        """In [0, 1]."""
+        return float(np.median(self.light))
+
+    @cached_property
+    def deviation_stops(self) -> float:
+        """Robust deviation of its luminance."""
+        return robust_deviation(np.log2(np.maximum(self.light, _DARK_LUMINANCE / 8)))
+
+    @cached_property
+    def hue_deg(self) -> float | None:
+        """CIELAB hue of its median colour; None where that is next to grey."""
+        a, b = np.median(self.lab[:, 1:], axis=0)
+        return math.degrees(math.atan2(b, a)) if math.hypot(a, b) >= _LEAST_CHROMA else None
+
 
 @dataclass(frozen=True)
 class SkinPatches:
@@ -295,6 +400,15 @@ class SkinPatches:
     forehead: SkinPatch
     crop: Pixels
     cheeks: NDArray[np.bool_]
+
+
+def skin_patches_of(view: View, face: Face) -> SkinPatches:
+    """The ``skin_patches`` of a face, cut once for all families."""
+    return view.once(_skin_patches, face)
+
+
+def _skin_patches(pixels: Pixels, face: Face) -> SkinPatches:
+    return skin_patches(pixels, face.landmarks_px)
 
 
 def skin_patches(pixels: Pixels, landmarks_px: Points) -> SkinPatches:
@@ -311,7 +425,7 @@ def skin_patches(pixels: Pixels, landmarks_px: Points) -> SkinPatches:
     crop = pixels[y0 : max(y1, y0), x0 : max(x1, x0)]
     masks = [polygon_mask(outline - (x0, y0), *crop.shape[:2]) for outline in outlines]
     patches = [
-        SkinPatch(crop[mask], float(mask.sum()) / max(_n_centres(outline), 1))
+        SkinPatch(crop[mask], _frac_inside(mask, outline, pixels))
         for mask, outline in zip(masks, outlines, strict=True)
     ]
     return SkinPatches(patches[0], patches[1], patches[2], crop, masks[0] | masks[1])
@@ -325,23 +439,29 @@ def patch_state(*patches: SkinPatch) -> str:
         return "too_small"
     if max(float((patch.rgb[:, 1] >= _SATURATED_CODE).mean()) for patch in patches) > _SATURATED_SHARE:
         return "saturated"
-    lights = [luminance(patch.rgb) for patch in patches]
-    if min(float(np.median(light)) for light in lights) < _DARK_LUMINANCE:
+    if min(patch.median_luminance for patch in patches) < _DARK_LUMINANCE:
         return "too_dark"
-    if (
-        max(_deviation_stops(light) for light in lights) > _OCCLUDED_STOPS
-        or _hue_range_deg(patches) > _OCCLUDED_HUE_DEG
-    ):
+    if max(patch.deviation_stops for patch in patches) > _OCCLUDED_STOPS or _hue_range_deg(patches) > _OCCLUDED_HUE_DEG:
         return "occluded"
     return OK
 
 
 def lab(rgb: Pixels) -> NDArray[np.float32]:
     """CIELAB (D65) of sRGB uint8 (..., 3): float32 (..., 3), L* in [0, 100] (CIE 15:2018)."""
-    flat = np.ascontiguousarray(rgb).reshape(1, -1, 3).astype(np.float32) / np.float32(255)
+    flat = cv2.LUT(np.ascontiguousarray(rgb).reshape(1, -1, 3), _SHARES)
     colours = np.asarray(cv2.cvtColor(flat, cv2.COLOR_RGB2LAB), dtype=np.float32).reshape(rgb.shape)
-    colours[..., 0] = np.clip(colours[..., 0], 0, 100)  # the library's white is 100.00001
+    np.clip(colours[..., 0], 0, 100, out=colours[..., 0])  # the library's white is 100.00001
     return colours
+
+
+def quantile(values: NDArray[np.floating[Any]], share: float) -> float:
+    """What ``np.quantile`` gives of numbers (n,), n > 0, between two of them linearly, for a fraction of its time."""
+    place = share * (len(values) - 1)
+    low = min(int(place), max(len(values) - 2, 0))
+    ordered = np.partition(values, (low, min(low + 1, len(values) - 1)))
+    below, above, part = float(ordered[low]), float(ordered[min(low + 1, len(values) - 1)]), place - low
+    # From the nearer of the two, as there: the last digits are the same.
+    return below + (above - below) * part if part < 0.5 else above - (above - below) * (1.0 - part)
 
 
 def robust_deviation(values: NDArray[np.floating[Any]]) -> float:
@@ -349,22 +469,20 @@ def robust_deviation(values: NDArray[np.floating[Any]]) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
-def _deviation_stops(light: NDArray[np.float64]) -> float:
-    return robust_deviation(np.log2(np.maximum(light, _DARK_LUMINANCE / 8)))
-
-
 def _hue_range_deg(patches: tuple[SkinPatch, ...]) -> float:
     """Largest difference of CIELAB hue between patches that have a hue at all, 0..180."""
-    colours = [np.median(lab(patch.rgb)[:, 1:], axis=0) for patch in patches]
-    hues = [math.degrees(math.atan2(b, a)) for a, b in colours if math.hypot(a, b) >= 5.0]
+    hues = [patch.hue_deg for patch in patches if patch.hue_deg is not None]
     return max((angle_difference_deg(one, other) for one in hues for other in hues), default=0.0)
 
 
-def _n_centres(outline: Points) -> int:
-    """How many pixel centres a polygon holds, the image's edge set aside."""
-    low = np.floor(outline.min(axis=0))
-    width, height = (int(side) + 2 for side in np.ceil(outline.max(axis=0) - low))
-    return int(polygon_mask(outline - low, height, width).sum())
+def _frac_inside(mask: NDArray[np.bool_], outline: Points, pixels: Pixels) -> float:
+    """How many of the pixel centres that a polygon holds are in its mask, which ends at the image's edge, 0..1."""
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    if (low >= 0).all() and (high <= np.array(pixels.shape[1::-1]) - 1).all():
+        return float(mask.any())
+    low = np.floor(low)
+    width, height = (int(side) + 2 for side in np.ceil(high - low))
+    return float(mask.sum()) / max(int(polygon_mask(outline - low, height, width).sum()), 1)
 
 
 def _cheek(points: Points, outline: tuple[int, ...]) -> Points:
@@ -388,6 +506,7 @@ _SATURATED_CODE = 254
 _SATURATED_SHARE = 0.1
 _DARK_LUMINANCE = 0.002  # about sRGB code 7: one code is a sixth of a stop there, and JPEG moves it
 _OCCLUDED_STOPS = 1.0  # within one patch shaded skin stays below, hair and spectacle frames do not
+_LEAST_CHROMA = 5.0  # of a colour that has a hue
 _OCCLUDED_HUE_DEG = 30.0  # between patches; coloured light reaches 19 degrees on portraits
 
 # MediaPipe's landmark numbers; second and third of a cheek lie beside the nose.

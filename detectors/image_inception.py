@@ -10,12 +10,13 @@ import math
 
 from detectors.distances.frechet import compared_by_frechet
 from detectors.distances.kernel import compared_by_kernel
-from detectors.distances.neighbours import MOST, NEIGHBOURS, Which, compared_by_neighbours
+from detectors.distances.neighbours import NEIGHBOURS, Which, compared_by_neighbours
 from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Trait, View
 
 EXTRACTOR = "inception"
 COLUMN = "image_inception"
 N_MIN = 24
+N_MOST = 2000
 
 
 def measure(view: View, subject: Face | Hand | None) -> Measurement:
@@ -45,11 +46,11 @@ def _neighbours(which: Which, label: str, source: str, limits: str) -> Trait:
         readings=(COLUMN,),
         statistic=compared_by_neighbours(COLUMN, which),
         n_min=N_MIN,
+        n_most=N_MOST,
         equal_n=True,
         resampling="half",
         bounds=(0.0, math.inf if which == "density" else 1.0),
-        limits=f"{limits} {_EQUAL} At most {MOST:,}. The reference is held to what one half of it shows against the "
-        f"other. {_RESIZE}",
+        limits=f"{limits} {_EQUAL} The reference is held to what one half of it shows against the other. {_RESIZE}",
     )
 
 

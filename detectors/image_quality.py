@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.geometry import lab, median_of, spread_of
-from detectors.trait import OK, Face, Family, Hand, Measurement, Pixels, Reading, Trait, View
+from detectors.trait import OK, Face, Family, Hand, Measurement, Pixels, Reading, Trait, Value, View
 
 SMALLEST_SIDE_PX = 16
+STRIP_PX = 64
+"""Rows that are taken together where colours are summed."""
 LARGEST_SAMPLE_PX = 2_000_000
 """Above this, colour is read on every k-th row and column, and sharpness on the central part: it bounds memory."""
 
@@ -25,18 +27,34 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     if min(height, width) < SMALLEST_SIDE_PX:
         return Measurement("too_small")
     step = math.ceil(math.sqrt(height * width / LARGEST_SAMPLE_PX))
-    lightness, a, b = cv2.split(lab(view.pixels[::step, ::step]))
+    return Measurement(OK, {**_colour(view.pixels[::step, ::step]), "image_sharpness": sharpness(_centre(view.pixels))})
+
+
+def _colour(pixels: Pixels) -> dict[str, Value]:
+    """What the colours of sRGB uint8 (h, w, 3) are on the whole.
+
+    They are summed strip by strip: new memory of a whole image's size takes longer than the arithmetic.
+    """
+    strips = np.array([_sums(pixels[row : row + STRIP_PX]) for row in range(0, len(pixels), STRIP_PX)])
+    n_pixels, lightness, a, b, chroma = strips[:, :5].sum(axis=0) / (1.0, *[pixels[..., 0].size] * 4)
+    # The variance within strips and that between them.
+    own, n = strips[:, 1] / strips[:, 0], strips[:, 0]
+    variance = (strips[:, 5].sum() + (n * np.square(own - lightness)).sum()) / n_pixels
+    return {
+        "image_lightness": float(lightness),
+        "image_contrast": math.sqrt(variance),
+        "image_saturation": float(chroma),
+        "image_colour_cast": math.hypot(a, b),
+    }
+
+
+def _sums(pixels: Pixels) -> tuple[float, ...]:
+    """Of pixels (h, w, 3): how many; sums of L*, a*, b* and chroma; sum of squared deviations of L* from its mean."""
+    lightness, a, b = (plane.ravel() for plane in cv2.split(lab(pixels)))
     # The chroma is numpy's: OpenCV's magnitude differs in the last digits with where the array lies in memory.
-    return Measurement(
-        OK,
-        {
-            "image_lightness": float(lightness.mean(dtype=np.float64)),
-            "image_contrast": float(lightness.std(dtype=np.float64)),
-            "image_saturation": float(np.sqrt(a * a + b * b).mean(dtype=np.float64)),
-            "image_colour_cast": math.hypot(a.mean(dtype=np.float64), b.mean(dtype=np.float64)),
-            "image_sharpness": sharpness(_centre(view.pixels)),
-        },
-    )
+    sums = [float(plane.sum(dtype=np.float64)) for plane in (lightness, a, b, np.sqrt(a * a + b * b))]
+    deviations = lightness.astype(np.float64) - sums[0] / lightness.size
+    return lightness.size, *sums, float(deviations @ deviations)
 
 
 def sharpness(pixels: Pixels) -> float:
@@ -47,8 +65,15 @@ def sharpness(pixels: Pixels) -> float:
     spectrum, and a change of gain leaves it alone. 0 for a picture without any variation.
     """
     grey: NDArray[np.float32] = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    deviation = float(grey.std())
-    return float(cv2.Laplacian(grey, cv2.CV_32F).std()) / deviation if deviation > 0 else 0.0
+    edges = np.asarray(cv2.Laplacian(grey, cv2.CV_32F), dtype=np.float32)
+    deviation = _deviation(grey)
+    return _deviation(edges) / deviation if deviation > 0 else 0.0
+
+
+def _deviation(values: NDArray[np.float32]) -> float:
+    """Standard deviation, worked out in place."""
+    values -= values.mean()
+    return float(np.sqrt(np.square(values, out=values).mean()))
 
 
 def _centre(pixels: Pixels) -> Pixels:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import EYE_STATES, IrisPatch, eye_gate, iris_patch, lab, luminance, median_of, spread_of
+from detectors.geometry import EYE_STATES, IrisPatch, eye_gate, iris_patch_of, lab, median_of, quantile, spread_of
 from detectors.trait import OK, Eye, Face, Family, Hand, Measurement, Reading, Trait, Value, View
 
 YAW_LIMIT_DEG = 40.0
@@ -45,7 +45,7 @@ def _read_eye(view: View, face: Face, eye: Eye) -> Measurement:
     state = eye_gate(face, eye, YAW_LIMIT_DEG, PITCH_LIMITS_DEG)
     if state != OK or eye.limbus is None:
         return Measurement(state)
-    patch = iris_patch(view.pixels, eye.limbus, eye.lid_px)
+    patch = iris_patch_of(view, eye)
     open_disc = (patch.rho <= 1.0) & (patch.depth > 0)
     ring = _ring(patch, eye.limbus.y, eye.limbus.radius)
     sclera = (patch.rho > 1.12) & (patch.rho < 1.45) & (patch.depth > _LID_MARGIN)
@@ -53,8 +53,8 @@ def _read_eye(view: View, face: Face, eye: Eye) -> Measurement:
         return Measurement("occluded")
     if sclera.sum() < _FEWEST_SCLERA_PIXELS:
         return Measurement("no_sclera")
-    light = luminance(patch.rgb)
-    matte = ring & (light <= np.quantile(light[ring], 1.0 - _BRIGHTEST_SHARE))
+    light = patch.light
+    matte = ring & (light <= quantile(light[ring], 1.0 - _BRIGHTEST_SHARE))
     lightness, a, b = (float(channel) for channel in np.median(lab(patch.rgb)[matte], axis=0))
     white = float(np.median(light[sclera])) + 0.005
     return Measurement(

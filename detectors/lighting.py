@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import PATCH_STATES, face_gate, luminance, median_of, patch_state, skin_patches, spread_of
-from detectors.trait import OK, Face, Family, Hand, Measurement, Pixels, Reading, Trait, View
+from detectors.geometry import PATCH_STATES, face_gate, median_of, patch_state, skin_patches_of, spread_of
+from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Trait, View
 
 SMALLEST_CANTHAL_PX = 24.0
 YAW_LIMIT_DEG = 20.0
@@ -26,18 +26,18 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     state = face_gate(subject, SMALLEST_CANTHAL_PX, YAW_LIMIT_DEG, PITCH_LIMITS_DEG)
     if state != OK:
         return Measurement(state)
-    patches = skin_patches(view.pixels, subject.landmarks_px)
+    patches = skin_patches_of(view, subject)
     state = patch_state(patches.cheek_left, patches.cheek_right)
     if state != OK:
         return Measurement(state)
-    left, right = (math.log2(float(np.median(luminance(p.rgb)))) for p in (patches.cheek_left, patches.cheek_right))
+    left, right = (math.log2(patch.median_luminance) for patch in (patches.cheek_left, patches.cheek_right))
     return Measurement(
         OK,
         {
             "lighting_ratio_stops": left - right,
             "lighting_unevenness_stops": abs(left - right),
             "lighting_uniformity": histogram_intersection(
-                _luma(patches.cheek_left.rgb), _luma(patches.cheek_right.rgb)
+                _luma(patches.cheek_left.light), _luma(patches.cheek_right.light)
             ),
         },
     )
@@ -53,9 +53,8 @@ def histogram_intersection(left: NDArray[np.uint8], right: NDArray[np.uint8]) ->
     return float(np.minimum(shares[0], shares[1]).sum())
 
 
-def _luma(rgb: Pixels) -> NDArray[np.uint8]:
-    """Rec. 709 luminance coded back to sRGB 8 bit, (n,)."""
-    light = luminance(rgb)
+def _luma(light: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Relative luminance in [0, 1] coded back to sRGB 8 bit, (n,)."""
     coded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
     return np.asarray(np.rint(coded * 255), dtype=np.uint8)
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from detectors.geometry import PATCH_STATES, face_gate, luminance, median_of, patch_state, skin_patches, spread_of
+from detectors.geometry import PATCH_STATES, face_gate, median_of, patch_state, skin_patches_of, spread_of
 from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Trait, View
 
 SMALLEST_CANTHAL_PX = 24.0
@@ -25,12 +23,12 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     state = face_gate(subject, SMALLEST_CANTHAL_PX, YAW_LIMIT_DEG, PITCH_LIMITS_DEG)
     if state != OK:
         return Measurement(state)
-    patches = skin_patches(view.pixels, subject.landmarks_px)
+    patches = skin_patches_of(view, subject)
     parts = (patches.cheek_left, patches.cheek_right, patches.forehead)
     state = patch_state(*parts)
     if state != OK:
         return Measurement(state)
-    left, right, top = (math.log2(float(np.median(luminance(part.rgb)))) for part in parts)
+    left, right, top = (math.log2(part.median_luminance) for part in parts)
     return Measurement(OK, {"lighting_vertical_stops": top - (left + right) / 2})
 
 

@@ -11,23 +11,27 @@ doi:10.1080/03610927708827533).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.geometry import SMALLEST_IRIS_PX, polygon_depth_px
+from detectors.geometry import SMALLEST_IRIS_PX, polygon_depth_px, quantile
 from detectors.trait import OK, Circle, Pixels, Points
 
 _Floats = NDArray[np.float64]
 
 _GX, _GY, _DEPTH, _RED = range(4)
+_EDGES_AND_DEPTH, _DEPTH_AND_RED = slice(_GX, _RED), slice(_DEPTH, None)
 
 _N_ANGLES = 72
 _THETA = np.arange(_N_ANGLES) * 2.0 * np.pi / _N_ANGLES
 _COS, _SIN = np.cos(_THETA), np.sin(_THETA)
+_EVERY = 3  # angle is looked at first, a few at a time: what they need then stays in the processor's cache
+_ROUGH_ANGLES = [slice(first, first + 12 * _EVERY, _EVERY) for first in range(0, _N_ANGLES, 12 * _EVERY)]
 # Trust by direction: full within 40 degrees of the line through the eye's corners, less where lids lie.
 _LATERAL = np.clip(
     (math.sin(math.radians(60)) - np.abs(_SIN)) / (math.sin(math.radians(60)) - math.sin(math.radians(40))), 0, 1
@@ -47,11 +51,12 @@ _START_RADIUS = 1.05  # and its radius tried larger by this first
 _START_SD = (0.25, 0.14, 0.10)  # of x, y, radius; the model errs in height by 0.1 about its bias
 _START_WEIGHT = 0.05
 _EMPTY_SHARE = 2.0 / _N_ANGLES  # of all angles; keeps a circle with few visible angles from winning
-_EDGE_SPAN = 0.12  # edge points are sought this far from the circle
+_EDGE_STEPS = np.linspace(-0.12, 0.12, 25)  # edge points are sought this far from the circle
 _EDGE_LEAST, _EDGE_CLEAR = 0.3, 0.45  # of the typical strong gradient: to be fitted, to count as support
 _CAUCHY = 0.02
 _RADIUS_SD, _HEIGHT_SD = 0.04, 0.08
-_BRIGHT_PERCENTILE = 92  # brighter pixels (glints) are cut to this level of the opening
+_REGULAR = 1e-6 * np.eye(3)
+_BRIGHT_SHARE = 0.92  # of the opening's pixels are darker than this level, to which brighter ones (glints) are cut
 
 
 def _grid(*axes: tuple[float, float, float]) -> _Floats:
@@ -62,6 +67,7 @@ def _grid(*axes: tuple[float, float, float]) -> _Floats:
 
 _COARSE = _grid((-0.42, 0.42, 0.06), (-0.48, 0.30, 0.06), (-0.16, 0.36, 0.04))
 _N_LIKELY = 64  # of a grid's circles are scored precisely
+_NEAR_PULL = 0.2  # circles with a weaker pull are looked at first
 _FINE = _grid(*[(-0.06, 0.06, 0.02)] * 3)
 
 _LEAST_OPEN = 0.25  # share of the iris disc between the lids
@@ -78,43 +84,63 @@ _LEAST_IN_IMAGE = 0.8
 class _Patch:
     """The eye's surroundings in native pixels, in a frame whose x axis runs along the eye's corners.
 
-    ``fields``: (h, w, 4), its layers ``_GX``, ``_GY``: smoothed gradient of red in the image's axes; ``_DEPTH``:
-    pixels inside the lids; ``_RED``: sRGB codes; sclera and skin are bright in red, and irises of any colour dark.
+    ``fields``: (4, h, w), its layers ``_GX``, ``_GY``: smoothed gradient of red in the image's axes; ``_DEPTH``:
+    pixels inside the lids, negative outside; ``_RED``: sRGB codes; sclera and skin are bright in red, and irises of
+    any colour dark. Of single precision, held in double, in which they are sampled.
     ``start``: x, y, radius. ``right``, ``down``: unit vectors of the eye's frame. ``strong``: a typical strong
     gradient near the limbus. ``origin``: the image's coordinates of the patch's first pixel.
     """
 
-    fields: NDArray[np.float32]
+    fields: _Floats
     start: _Floats
     right: _Floats
     down: _Floats
     strong: float
     origin: _Floats
 
+    @cached_property
     def directions(self) -> _Floats:
-        """Unit vectors of the sampled angles in image axes, (72, 2)."""
-        return np.asarray(_COS[:, None] * self.right + _SIN[:, None] * self.down)
+        """Unit vectors of the sampled angles in image axes, (2, 72)."""
+        return np.asarray(self.right[:, None] * _COS + self.down[:, None] * _SIN)
 
-    def sample(self, points: _Floats) -> _Floats:
-        """Bilinear samples of the fields at points (..., 2): (4, ...)."""
-        height, width, n_fields = self.fields.shape
-        x, y = np.clip(points[..., 0], 0, width - 1), np.clip(points[..., 1], 0, height - 1)
-        column, row = np.minimum(x.astype(int), width - 2), np.minimum(y.astype(int), height - 2)
-        across, along = (x - column)[..., None], (y - row)[..., None]
-        flat, at = self.fields.reshape(-1, n_fields), row * width + column
-        upper = (1.0 - across) * flat[at] + across * flat[at + 1]
-        lower = (1.0 - across) * flat[at + width] + across * flat[at + width + 1]
-        return np.moveaxis((1.0 - along) * upper + along * lower, -1, 0)
+    @cached_property
+    def rough_fields(self) -> NDArray[np.float32]:
+        """``_GX`` and ``_GY`` in units of ``strong`` and ``_DEPTH`` in units of ``margin_px``, (h, w, 3)."""
+        units = np.array([self.strong, self.strong, self.margin_px])
+        return np.ascontiguousarray(self.fields[_EDGES_AND_DEPTH].transpose(1, 2, 0) / units, dtype=np.float32)
 
-    def sample_roughly(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The same at points (n, m, 2) rounded to 1/32 px: (4, n, m), in a fraction of the time."""
-        x, y = np.ascontiguousarray(points[..., 0]), np.ascontiguousarray(points[..., 1])
-        sampled = cv2.remap(self.fields, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.moveaxis(np.asarray(sampled, dtype=np.float32), -1, 0)
+    def on_rim(self, circle: _Floats, factor: float = 1.0) -> _Floats:
+        """Points (2, 72) at the sampled angles, ``factor`` radii from the circle's centre."""
+        return np.asarray(circle[:2, None] + factor * circle[2] * self.directions)
+
+    def sample(self, points: _Floats, fields: slice) -> list[_Floats]:
+        """Bilinear samples of these fields at points (2, ...)."""
+        _, height, width = self.fields.shape
+        x, y = np.minimum(np.maximum(points[0], 0.0), width - 1.0), np.minimum(np.maximum(points[1], 0.0), height - 1.0)
+        column, row = np.minimum(x.astype(np.intp), width - 2), np.minimum(y.astype(np.intp), height - 2)
+        at = row * width + column
+        x -= column
+        y -= row
+        both = x * y
+        corners = ((at, 1.0 - x - y + both), (at + 1, x - both), (at + width, y - both), (at + width + 1, both))
+        return [_weighted_sum(plane, corners) for plane in self.fields[fields]]
 
     def openness(self, depth: _Floats) -> _Floats:
         """From a depth inside the lids in pixels: 0 at the lid margin or beyond, 1 inside."""
-        return np.asarray(np.clip(depth / (_MARGIN * self.start[2] + 0.5), 0.0, 1.0))
+        return np.asarray(np.clip(depth / self.margin_px, 0.0, 1.0))
+
+    @property
+    def margin_px(self) -> float:
+        """How deep inside the lids an arc counts fully."""
+        return float(_MARGIN * self.start[2] + 0.5)
+
+
+def _weighted_sum(plane: _Floats, terms: Iterable[tuple[NDArray[np.intp], _Floats]]) -> _Floats:
+    """Sum of a plane's values at these indices times these weights, in place: new memory would take half the time."""
+    total, *others = (np.multiply(values := plane.take(at), weights, out=values) for at, weights in terms)
+    for other in others:
+        total += other
+    return total
 
 
 def refine(pixels: Pixels, mesh_iris_px: Points, lid_px: Points) -> tuple[Circle | None, str]:
@@ -163,20 +189,35 @@ def _cut(pixels: Pixels, centre: Points, radius: float, lid_px: Points) -> _Patc
     x1, y1 = np.minimum(np.ceil(centre + reach), (width - 1, height - 1)).astype(int)
     origin = np.array([x0, y0], dtype=np.float64)
     red = pixels[y0 : y1 + 1, x0 : x1 + 1, 0].astype(np.float64)
-    rows, columns = np.indices(red.shape, dtype=np.float64)
-    depth = polygon_depth_px(lid_px - origin, columns, rows)
+    rows, columns = _grid_of(red.shape)
+    depth = _depth(lid_px - origin, rows, columns, radius)
     start = np.array([*(centre - origin), radius])
     opening = depth > 0
-    ceiling = float(np.percentile(red[opening], _BRIGHT_PERCENTILE)) if opening.any() else 255.0
+    ceiling = quantile(red[opening], _BRIGHT_SHARE) if opening.any() else 255.0
     smooth = cv2.GaussianBlur(np.minimum(red, ceiling), (0, 0), max(0.6, _SMOOTHING * radius))
     gx = np.asarray(cv2.Sobel(smooth, cv2.CV_64F, 1, 0, ksize=3, scale=1 / 8), dtype=np.float64)
     gy = np.asarray(cv2.Sobel(smooth, cv2.CV_64F, 0, 1, ksize=3, scale=1 / 8), dtype=np.float64)
     from_centre = np.hypot(columns - start[0], rows - start[1]) / radius
     ring = opening & (from_centre > 0.7) & (from_centre < 1.3)
-    strong = float(np.percentile(np.hypot(gx, gy)[ring], 75)) if ring.any() else 0.0
+    strong = quantile(np.hypot(gx[ring], gy[ring]), 0.75) if ring.any() else 0.0
     right, down = _eye_axes(lid_px)
-    fields = np.dstack([gx, gy, depth, red]).astype(np.float32)
+    fields = np.stack([gx, gy, depth, red]).astype(np.float32).astype(np.float64)
     return _Patch(fields, start, right, down, max(strong, 0.5), origin)
+
+
+def _depth(lid: Points, rows: _Floats, columns: _Floats, radius: float) -> _Floats:
+    """Pixels inside the lids, negative outside; no farther from them than edges are looked for is it worked out."""
+    far = float(_BELOW_LID.max()) * radius + 2.0  # an edge's reach, and a pixel for the samples between pixels
+    depth = np.full((len(rows), columns.size), -far)
+    x0, y0 = np.maximum(np.floor(lid.min(axis=0) - far), 0).astype(int)
+    x1, y1 = np.maximum(np.ceil(lid.max(axis=0) + far), 0).astype(int) + 1
+    depth[y0:y1, x0:x1] = polygon_depth_px(lid, columns[:, x0:x1], rows[y0:y1])
+    return depth
+
+
+def _grid_of(shape: tuple[int, ...]) -> tuple[_Floats, _Floats]:
+    """Rows (h, 1) and columns (1, w) of a patch (h, w)."""
+    return np.arange(shape[0], dtype=np.float64)[:, None], np.arange(shape[1], dtype=np.float64)[None]
 
 
 def _eye_axes(lid_px: Points) -> tuple[_Floats, _Floats]:
@@ -196,52 +237,80 @@ def _search(patch: _Patch) -> _Floats:
     """The best circle (x, y, radius) on a coarse grid about the start, then on a fine one about that."""
     best = patch.start
     for grid in (_COARSE, _FINE):
-        circles = best + patch.start[2] * grid
-        likely = circles[np.argpartition(-_scores(patch, circles, rough=True), _N_LIKELY)[:_N_LIKELY]]
-        best = likely[int(np.argmax(_scores(patch, likely)))]
+        likely = _likely(patch, best + patch.start[2] * grid)
+        best = likely[int(np.argmax(_arc_means(patch, likely) - _pulls(patch, likely)))]
     return np.asarray(best)
 
 
-def _scores(patch: _Patch, circles: _Floats, rough: bool = False) -> _Floats:
-    """Mean clipped outward gradient on the visible arc of each circle (n, 3), less a weak pull to the start.
+def _likely(patch: _Patch, circles: _Floats) -> _Floats:
+    """Those of the circles (n, 3) that score best when looked at roughly."""
+    pulls = _pulls(patch, circles)
+    scores = np.full(len(circles), -np.inf)
+    near = pulls < _NEAR_PULL
+    scores[near] = _rough_arc_means(patch, circles[near]) - pulls[near]
+    # No mean reaches 1: farther circles are worth a look only where that would bring them among the likely ones.
+    least = np.partition(scores, -_N_LIKELY)[-_N_LIKELY]
+    far = ~near & (1.0 - pulls > least)
+    scores[far] = _rough_arc_means(patch, circles[far]) - pulls[far]
+    return np.asarray(circles[np.argpartition(-scores, _N_LIKELY)[:_N_LIKELY]])
 
-    ``rough``: at every third angle, in single precision.
+
+def _arc_means(patch: _Patch, circles: _Floats) -> _Floats:
+    """Mean clipped outward gradient on the visible arc of each circle (n, 3), below 1."""
+    cos, sin = patch.directions[:, :, None]
+    x, y, radii = circles.T
+    gx, gy, depth = patch.sample(np.stack([x + cos * radii, y + sin * radii]), _EDGES_AND_DEPTH)
+    openness = patch.openness(depth)
+    edge = _TRUST @ (openness * np.clip((gx * cos + gy * sin) / patch.strong, -1.0, 1.0))
+    return np.asarray(edge / (_TRUST @ openness + _EMPTY_SHARE * _N_ANGLES))
+
+
+def _rough_arc_means(patch: _Patch, circles: _Floats) -> NDArray[np.float32]:
+    """The same at every third angle, in single precision and at points rounded to 1/32 px, for a fraction of the time.
+
+    ``circles``: (n, 3), n may be 0.
     """
-    number: Any = np.float32 if rough else np.float64
-    angles = slice(None, None, 3 if rough else 1)
-    directions, trust = patch.directions()[angles].astype(number), _TRUST[angles].astype(number)
-    points = circles[:, None, :2].astype(number) + circles[:, None, 2:].astype(number) * directions
-    sampled = patch.sample_roughly(points) if rough else patch.sample(points)
-    outward = sampled[_GX] * directions[:, 0] + sampled[_GY] * directions[:, 1]
-    weights = trust * patch.openness(sampled[_DEPTH])
-    edge = weights * np.clip(outward / number(patch.strong), -1.0, 1.0)
-    mean = edge.sum(axis=1) / (weights.sum(axis=1) + _EMPTY_SHARE * len(trust))
+    x, y, radii = circles.T.astype(np.float32)
+    edge, seen = np.zeros_like(x), np.full_like(x, _EMPTY_SHARE * _N_ANGLES / _EVERY)
+    for angles in _ROUGH_ANGLES if len(circles) else ():
+        cos, sin = patch.directions[:, angles, None].astype(np.float32)
+        points = (x + cos * radii, y + sin * radii)
+        sampled = cv2.remap(patch.rough_fields, *points, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        gx, gy, depth = cv2.split(sampled)
+        trust = _TRUST[angles].astype(np.float32)
+        openness = np.minimum(np.maximum(depth, 0.0), 1.0)
+        edge += trust @ (openness * np.minimum(np.maximum(gx * cos + gy * sin, -1.0), 1.0))
+        seen += trust @ openness
+    return np.asarray(edge / seen, dtype=np.float32)
+
+
+def _pulls(patch: _Patch, circles: _Floats) -> _Floats:
+    """How far circles (n, 3) are from what is to be expected, in the unit of the scores, which this is taken off."""
     radius = patch.start[2]
-    offset = circles[:, :2] - patch.start[:2]
-    pulls = np.stack(
-        [offset @ patch.right, offset @ patch.down + _START_UP * radius, circles[:, 2] - _START_RADIUS * radius], axis=1
-    )
-    return np.asarray(mean - _START_WEIGHT * ((pulls / (radius * np.array(_START_SD))) ** 2).sum(axis=1))
+    x, y, radii = (circles - patch.start).T / radius
+    (right_x, right_y), (down_x, down_y) = patch.right, patch.down
+    across, along, larger = right_x * x + right_y * y, down_x * x + down_y * y + _START_UP, radii + 1.0 - _START_RADIUS
+    parts = (np.square(part / sd) for part, sd in zip((across, along, larger), _START_SD, strict=True))
+    return np.asarray(_START_WEIGHT * sum(parts))
 
 
 def _edge_points(patch: _Patch, circle: _Floats) -> tuple[_Floats, _Floats]:
-    """Sub-pixel points of steepest brightening along each direction (72, 2), and how strong each is (72,), 0 to 1."""
-    directions = patch.directions()
-    steps = np.linspace(-_EDGE_SPAN, _EDGE_SPAN, 25)
-    radii = circle[2] * (1.0 + steps)
-    points = circle[:2] + radii[:, None, None] * directions
-    sampled = patch.sample(points)
-    outward = sampled[_GX] * directions[:, 0] + sampled[_GY] * directions[:, 1]
-    depth = sampled[_DEPTH] + _BELOW_LID * patch.start[2]
+    """Sub-pixel points of steepest brightening along each direction (2, 72), and how strong each is (72,), 0 to 1."""
+    directions = patch.directions
+    radii = circle[2] * (1.0 + _EDGE_STEPS)
+    points = circle[:2, None, None] + radii[:, None] * directions[:, None, :]
+    gx, gy, depth = patch.sample(points, _EDGES_AND_DEPTH)
+    outward = gx * directions[0] + gy * directions[1]
+    depth = depth + _BELOW_LID * patch.start[2]
     outward = np.where(depth > 0, outward, -1.0)
     peak = np.argmax(outward, axis=0)
-    inner = np.clip(peak, 1, len(steps) - 2)
+    inner = np.clip(peak, 1, len(radii) - 2)
     each = np.arange(_N_ANGLES)
     before, at, after = outward[inner - 1, each], outward[inner, each], outward[inner + 1, each]
     curvature = before - 2.0 * at + after
     shift = np.where(curvature < -1e-9, 0.5 * (before - after) / np.minimum(curvature, -1e-9), 0.0)
     radius = radii[inner] + np.clip(shift, -1.0, 1.0) * (radii[1] - radii[0])
-    edges = circle[:2] + radius[:, None] * directions
+    edges = circle[:2, None] + radius * directions
     found = (peak == inner) & (at > _EDGE_LEAST * patch.strong)
     strength = found * np.clip(at / patch.strong, 0.0, 1.0) * patch.openness(depth[inner, each])
     return edges, np.asarray(strength)
@@ -249,25 +318,24 @@ def _edge_points(patch: _Patch, circle: _Floats) -> tuple[_Floats, _Floats]:
 
 def _fit(patch: _Patch, circle: _Floats) -> _Floats:
     """Robust least-squares circle through the edge points; the start only decides what the edges leave open."""
-    start, scale = patch.start, _CAUCHY * patch.start[2]
-    height = patch.start[:2] @ patch.down - _START_UP * start[2]
-    down = np.array([*patch.down, 0.0])
+    scale = _CAUCHY * patch.start[2]
+    # What is to be expected of height and radius, and how strongly.
+    expected = np.append(patch.start[:2] - _START_UP * patch.start[2] * patch.down, _START_RADIUS * patch.start[2])
+    stiffness = np.diag([0.0, 0.0, (_CAUCHY / _RADIUS_SD) ** 2])
+    stiffness[:2, :2] += (_CAUCHY / _HEIGHT_SD) ** 2 * np.outer(patch.down, patch.down)
+    rows = np.ones((4, _N_ANGLES))  # derivatives of the circle's distance by x, y and radius; the edge's distance
     for _ in range(2):
         edges, strength = _edge_points(patch, circle)
         trust = _FIT_TRUST * strength
         for _ in range(10):
-            from_centre = edges - circle[:2]
-            distance = np.maximum(np.linalg.norm(from_centre, axis=1), 1e-6)
-            residual = distance - circle[2]
-            weights = trust / (1.0 + (residual / scale) ** 2)
-            slopes = np.column_stack([-from_centre / distance[:, None], -np.ones(_N_ANGLES)])
-            normal = slopes.T @ (weights[:, None] * slopes) + 1e-6 * np.eye(3)
-            force = -slopes.T @ (weights * residual)
-            normal[2, 2] += (_CAUCHY / _RADIUS_SD) ** 2
-            force[2] += (_CAUCHY / _RADIUS_SD) ** 2 * (_START_RADIUS * start[2] - circle[2])
-            normal += (_CAUCHY / _HEIGHT_SD) ** 2 * np.outer(down, down)
-            force += (_CAUCHY / _HEIGHT_SD) ** 2 * (height - circle[:2] @ patch.down) * down
-            circle = circle + np.linalg.solve(normal, force)
+            from_centre = edges - circle[:2, None]
+            distance = np.maximum(np.hypot(from_centre[0], from_centre[1]), 1e-6)
+            np.divide(from_centre, distance, out=rows[:2])
+            residual = np.subtract(distance, circle[2], out=rows[3])
+            weights = trust / (1.0 + np.square(residual / scale))
+            normal = (weights * rows[:3]) @ rows.T
+            pull = stiffness @ (expected - circle)
+            circle = circle + np.linalg.solve(normal[:, :3] + stiffness + _REGULAR, normal[:, 3] + pull)
     return circle
 
 
@@ -284,9 +352,10 @@ def _judge(patch: _Patch, circle: _Floats) -> str:
     if _frac_open(patch, circle) < _LEAST_OPEN:
         return "eye_closed"
     edges, strength = _edge_points(patch, circle)
-    on_circle = np.abs(np.linalg.norm(edges - circle[:2], axis=1) / circle[2] - 1.0) < 0.05 + 0.2 / circle[2]
-    rim = circle[:2] + circle[2] * patch.directions()
-    visible = (patch.sample(rim)[_DEPTH] > _MARGIN * circle[2]) & (np.abs(_SIN) < 0.94)
+    from_centre = np.sqrt(np.square(edges - circle[:2, None]).sum(axis=0))
+    on_circle = np.abs(from_centre / circle[2] - 1.0) < 0.05 + 0.2 / circle[2]
+    depth, _ = patch.sample(patch.on_rim(circle), _DEPTH_AND_RED)
+    visible = (depth > _MARGIN * circle[2]) & (np.abs(_SIN) < 0.94)
     supported = visible & on_circle & (strength >= _EDGE_CLEAR)
     sides = [(visible & side, supported & side) for side in (_COS < 0, _COS > 0)]
     shares = [float(there.sum() / seen.sum()) for seen, there in sides if seen.sum() >= 4]
@@ -301,16 +370,12 @@ def _judge(patch: _Patch, circle: _Floats) -> str:
 
 def _brightens(patch: _Patch, circle: _Floats, visible: NDArray[np.bool_], least_share: float) -> bool:
     """Whether the rim's outside is brighter than its inside, by a share of its level, on most of the visible arc."""
-    directions = patch.directions()
-
-    def level(*factors: float) -> _Floats:
-        samples = [patch.sample(circle[:2] + f * circle[2] * directions)[_RED] for f in factors]
-        return np.asarray(np.mean(samples, axis=0))
-
-    between = visible & (patch.sample(circle[:2] + 1.16 * circle[2] * directions)[_DEPTH] > 0)
+    points = np.stack([patch.on_rim(circle, factor) for factor in (0.80, 0.88, 1.12, 1.20, 1.16)], axis=1)
+    depth, red = patch.sample(points, _DEPTH_AND_RED)
+    between = visible & (depth[-1] > 0)
     if between.sum() < 4:
         return False
-    inside, outside = level(0.80, 0.88)[between], level(1.12, 1.20)[between]
+    inside, outside = (red[pair].mean(axis=0)[between] for pair in (slice(0, 2), slice(2, 4)))
     step = outside - inside
     least = max(_LEAST_STEP, least_share * float(outside.mean()))
     return bool(np.median(step) >= least and (step > 0.5 * least).mean() >= _LEAST_STEP_SHARE)
@@ -318,6 +383,6 @@ def _brightens(patch: _Patch, circle: _Floats, visible: NDArray[np.bool_], least
 
 def _frac_open(patch: _Patch, circle: _Floats) -> float:
     """Share of the disc that lies between the lids."""
-    rows, columns = np.indices(patch.fields.shape[:2])
-    disc = np.hypot(columns - circle[0], rows - circle[1]) <= circle[2]
-    return float((disc & (patch.fields[..., _DEPTH] > 0)).sum() / max(int(disc.sum()), 1))
+    rows, columns = _grid_of(patch.fields.shape[1:])
+    disc = np.square(columns - circle[0]) + np.square(rows - circle[1]) <= circle[2] ** 2
+    return float((disc & (patch.fields[_DEPTH] > 0)).sum() / max(int(disc.sum()), 1))

@@ -14,15 +14,27 @@ from detectors.geometry import (
     PATCH_STATES,
     SkinPatches,
     face_gate,
-    lab,
     median_of,
     patch_state,
     resultant_length,
+    resultants,
     robust_deviation,
-    skin_patches,
+    skin_patches_of,
     spread_of,
 )
-from detectors.trait import OK, Face, Family, Hand, Measurement, Reading, Sample, Trait, View
+from detectors.trait import (
+    OK,
+    Counts,
+    Face,
+    Family,
+    Hand,
+    Measurement,
+    Reading,
+    ResampledStatistic,
+    Sample,
+    Trait,
+    View,
+)
 
 SMALLEST_CANTHAL_PX = 24.0
 YAW_LIMIT_DEG = 30.0
@@ -40,7 +52,7 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     state = face_gate(subject, SMALLEST_CANTHAL_PX, YAW_LIMIT_DEG, PITCH_LIMITS_DEG)
     if state != OK:
         return Measurement(state)
-    patches = skin_patches(view.pixels, subject.landmarks_px)
+    patches = skin_patches_of(view, subject)
     state = patch_state(patches.cheek_left, patches.cheek_right)
     if state != OK:
         return Measurement(state)
@@ -70,18 +82,28 @@ def hue_spread_deg(sample: Sample, reference: Sample) -> float:
 
     Faces without a hue are left out; NaN below two.
     """
-    hues = sample.numbers("skin_hue_deg")[sample.numbers("skin_chroma") >= HUE_CHROMA]
+    hues = sample.numbers("skin_hue_deg")[_has_hue(sample)]
     if len(hues) < 2:
         return math.nan
     return math.degrees(math.sqrt(max(-2.0 * math.log(max(resultant_length(hues), 1e-12)), 0.0)))
 
 
+def _hue_spreads_deg(sample: Sample, counts: Counts) -> NDArray[np.float64]:
+    has_hue = _has_hue(sample)
+    length = resultants(sample.numbers("skin_hue_deg")[has_hue], counts[:, has_hue])
+    return np.asarray(np.degrees(np.sqrt(np.maximum(-2.0 * np.log(np.maximum(length, 1e-12)), 0.0))))
+
+
+def _has_hue(sample: Sample) -> NDArray[np.bool_]:
+    return np.asarray(sample.numbers("skin_chroma") >= HUE_CHROMA)
+
+
 def _skin_pixels(patches: SkinPatches) -> NDArray[np.float32]:
     """CIELAB (n, 3) of the pixels that look like the cheeks: glints, strands of hair and rims are left out."""
-    cheeks = np.concatenate([lab(patches.cheek_left.rgb), lab(patches.cheek_right.rgb)])
+    cheeks = np.concatenate([patches.cheek_left.lab, patches.cheek_right.lab])
     centre = np.median(cheeks, axis=0)
     widths = [max(robust_deviation(cheeks[:, i]), _SMALLEST_DEVIATION[i]) for i in range(3)]
-    pixels = np.concatenate([cheeks, lab(patches.forehead.rgb)]) if len(patches.forehead.rgb) else cheeks
+    pixels = np.concatenate([cheeks, patches.forehead.lab]) if len(patches.forehead.rgb) else cheeks
     alike = (np.abs(pixels - centre) <= _SKIN_DEVIATIONS * np.array(widths)).all(axis=1)
     return np.asarray(pixels[alike] if alike.any() else cheeks)
 
@@ -147,7 +169,7 @@ FAMILY = Family(
             floor=0.0,
             source="circular standard deviation, Mardia & Jupp 2000, eq. 2.3.11, of the CIELAB hue",
             readings=("skin_hue_deg", "skin_chroma"),
-            statistic=hue_spread_deg,
+            statistic=ResampledStatistic(hue_spread_deg, _hue_spreads_deg),
             bounds=(0.0, math.inf),
             limits=f"Faces below chroma {HUE_CHROMA:.0f} have no hue and are left out. {_LIMITS}",
         ),

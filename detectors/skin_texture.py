@@ -22,7 +22,7 @@ from detectors.geometry import (
     patch_state,
     polygon_mask,
     robust_deviation,
-    skin_patches,
+    skin_patches_of,
     spread_of,
 )
 from detectors.trait import OK, Eye, Face, Family, Hand, Measurement, Pixels, Reading, Trait, View
@@ -45,7 +45,7 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     state = face_gate(subject, SMALLEST_CANTHAL_PX, YAW_LIMIT_DEG, PITCH_LIMITS_DEG)
     if state != OK:
         return Measurement(state)
-    patches = skin_patches(view.pixels, subject.landmarks_px)
+    patches = skin_patches_of(view, subject)
     state = patch_state(patches.cheek_left, patches.cheek_right)
     if state != OK:
         return Measurement(state)

@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ Pixels = NDArray[np.uint8]
 Points = NDArray[np.float64]
 Vector = NDArray[np.float32]
 Value = float | str | Vector
+
+_S = TypeVar("_S")
+_T = TypeVar("_T")
 
 OK = "ok"
 PAIRED = ("own", "other")
@@ -183,10 +186,21 @@ class View:
     faces: tuple[Face, ...] = ()
     hands: tuple[Hand, ...] = ()
     features: Mapping[str, Vector] = field(default_factory=dict)
+    _kept: dict[tuple[object, int], tuple[object, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
             raise ValueError(f"pixels must be uint8 (h, w, 3), got {self.pixels.dtype} {self.pixels.shape}")
+
+    def once(self, make: Callable[[Pixels, _S], _T], subject: _S) -> _T:
+        """``make(pixels, subject)``, made when a family first asks for it and kept for the others."""
+        key = (make, id(subject))
+        if key not in self._kept:
+            self._kept[key] = (subject, make(self.pixels, subject))  # with the subject, whose id is its own while kept
+        made: _T = self._kept[key][1]
+        return made
 
 
 # --------------------------------------------------------------------------- what is read
@@ -281,6 +295,25 @@ class ResampledStatistic:
         return self.once(sample, reference)
 
 
+Rows = NDArray[np.intp]
+"""(n,): positions of subjects within their sample; none of them twice, unless slots are drawn with replacement."""
+
+
+@dataclass(frozen=True)
+class PreparedStatistic:
+    """A statistic of which much is the same in every resample of a generation, such as how alike its subjects are.
+
+    ``prepare``: (generation, reference) -> what tells the value of some of their subjects: (rows of the generation,
+    rows of the reference) -> value, as if the samples held no others.
+    """
+
+    prepare: Callable[[Sample, Sample], Callable[[Rows, Rows], float]]
+
+    def __call__(self, sample: Sample, reference: Sample) -> float:
+        """The value of one sample."""
+        return self.prepare(sample, reference)(np.arange(len(sample)), np.arange(len(reference)))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A statistic that sets a generation beside the reference, and so means something only against what chance shows.
@@ -291,7 +324,6 @@ class Comparison:
     ``itself``: (reference, rng) -> what the reference is held to: the value that another sample of its own population,
     of its size, would show. Compared with itself a sample is nearer than any other can be.
     ``floor``: reference -> the value at which nothing is left; ``floor_in_words``: what that is.
-    ``most``: more subjects than these are not compared, for want of memory; None for no limit.
     """
 
     once: Callable[[Sample, Sample], float]
@@ -299,7 +331,6 @@ class Comparison:
     itself: Callable[[Sample, np.random.Generator], float]
     floor: Callable[[Sample], float]
     floor_in_words: str
-    most: int | None = None
 
     def __call__(self, sample: Sample, reference: Sample) -> float:
         """The value of one generation against the reference."""
@@ -351,6 +382,8 @@ class Trait:
     are expected to show this subject count.
     ``equal_n``: the value depends on sample size; compare generations at the size of the smallest. A ``Comparison``
     brings the reference to that size too.
+    ``n_most``: of a generation with more measured subjects so many stand for all, of slots drawn by chance, the same
+    in all generations: for statistics of pairs, whose time and memory grow with the square of the number.
     ``resolution``: for ``location``, the error of one reading; a reference that varies by less is taken to vary by
     this much, so that noise is not counted in units of next to nothing.
     ``limits``: in words, where the trait stops meaning anything.
@@ -373,6 +406,7 @@ class Trait:
     n_min: int = 6
     expects: Literal["face", "hand"] | None = None
     equal_n: bool = False
+    n_most: int | None = None
     resampling: Resampling = "bootstrap"
     bounds: tuple[float, float] = (-math.inf, math.inf)
     resolution: float = 0.0

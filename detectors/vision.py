@@ -153,10 +153,10 @@ class Vision:
         view = View(pixels)
         if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
             return view
-        pixels = np.ascontiguousarray(pixels)
+        picture = _Picture(np.ascontiguousarray(pixels))
         try:
-            faces = _find_faces(self._graphs, pixels)
-            hands = _find_hands(self._graphs, pixels, [face for face in faces if face.state == OK])
+            faces = _find_faces(self._graphs, picture)
+            hands = _find_hands(self._graphs, picture, [face for face in faces if face.state == OK])
         except Exception:
             self._graphs.close()
             self._graphs = _Graphs()
@@ -167,13 +167,13 @@ class Vision:
 # --------------------------------------------------------------------------- faces
 
 
-def _find_faces(graphs: _Graphs, pixels: Pixels) -> list[Face]:
+def _find_faces(graphs: _Graphs, picture: _Picture) -> list[Face]:
     """Look at the whole picture; where that shows no readable face, at its quarters; at last from farther away."""
     seen: list[Face] = []
     for look in (_detect_faces, _detect_small_faces, _detect_cut_faces):
         faces: list[Face] = []
-        for detection in _distinct(look(graphs, pixels))[:MAX_FACES]:
-            face = _read_face(graphs, pixels, detection)
+        for detection in _distinct(look(graphs, picture))[:MAX_FACES]:
+            face = _read_face(graphs, picture.pixels, detection)
             if face is not None and all(_iou(face.box, other.box) < _SAME_SUBJECT_IOU for other in faces):
                 faces.append(face)
         if any(face.state == OK for face in faces):
@@ -182,29 +182,29 @@ def _find_faces(graphs: _Graphs, pixels: Pixels) -> list[Face]:
     return sorted(seen, key=lambda face: (face.box.x0, face.box.y0))
 
 
-def _detect_faces(graphs: _Graphs, pixels: Pixels, pad: int = 0) -> list[_Detection]:
+def _detect_faces(graphs: _Graphs, picture: _Picture, pad: int = 0) -> list[_Detection]:
     """Both detectors: the short-range one knows faces that fill the picture, the full-range one smaller ones."""
-    found = _detect(pixels, graphs.short_range, _SHORT_RANGE_PX, pad)
-    return found + _detect(pixels, graphs.full_range, _FULL_RANGE_PX, pad)
+    found = _detect(picture, graphs.short_range, _SHORT_RANGE_PX, pad)
+    return found + _detect(picture, graphs.full_range, _FULL_RANGE_PX, pad)
 
 
-def _detect_small_faces(graphs: _Graphs, pixels: Pixels) -> list[_Detection]:
+def _detect_small_faces(graphs: _Graphs, picture: _Picture) -> list[_Detection]:
     """The same on four overlapping tiles: reaches down to faces of 0.04 of the picture's side, from 0.08."""
-    height, width = pixels.shape[:2]
+    height, width = picture.pixels.shape[:2]
     if max(height, width) < _SMALLEST_TILED_PX:
         return []
     side = round(_TILE_SHARE * max(height, width))
     found: list[_Detection] = []
     for y in sorted({0, max(0, height - side)}):
         for x in sorted({0, max(0, width - side)}):
-            tile = pixels[y : y + side, x : x + side]
+            tile = _Picture(picture.pixels[y : y + side, x : x + side])
             found += [_moved(item, np.array([x, y]), np.ones(2)) for item in _detect_faces(graphs, tile)]
     return found
 
 
-def _detect_cut_faces(graphs: _Graphs, pixels: Pixels) -> list[_Detection]:
+def _detect_cut_faces(graphs: _Graphs, picture: _Picture) -> list[_Detection]:
     """The same within a border: the detectors want the surroundings of a head that the picture cuts tightly."""
-    return _detect_faces(graphs, pixels, pad=min(pixels.shape[:2]) // 2)
+    return _detect_faces(graphs, picture, pad=min(picture.pixels.shape[:2]) // 2)
 
 
 def _read_face(graphs: _Graphs, pixels: Pixels, detection: _Detection) -> Face | None:
@@ -314,17 +314,17 @@ def _landmarks_to_square(landmarks: Points) -> _Square:
 # --------------------------------------------------------------------------- hands
 
 
-def _find_hands(graphs: _Graphs, pixels: Pixels, faces: Sequence[Face]) -> list[Hand]:
-    hands = _detect_hands(graphs, pixels, faces, pad=0)
+def _find_hands(graphs: _Graphs, picture: _Picture, faces: Sequence[Face]) -> list[Hand]:
+    hands = _detect_hands(graphs, picture, faces, pad=0)
     if not faces and all(hand.landmarks_px is None for hand in hands):
         # A hand may fill a picture that shows nothing else; the palm detector then wants some surroundings.
-        hands = _detect_hands(graphs, pixels, faces, pad=min(pixels.shape[:2]) // 4) or hands
+        hands = _detect_hands(graphs, picture, faces, pad=min(picture.pixels.shape[:2]) // 4) or hands
     return sorted(hands, key=lambda hand: (hand.box.x0, hand.box.y0))
 
 
-def _detect_hands(graphs: _Graphs, pixels: Pixels, faces: Sequence[Face], pad: int) -> list[Hand]:
-    palms = _distinct(_detect(pixels, graphs.palms, _PALM_PX, pad))[:MAX_HANDS]
-    found = [hand for palm in palms if (hand := _read_hand(graphs, pixels, palm, faces)) is not None]
+def _detect_hands(graphs: _Graphs, picture: _Picture, faces: Sequence[Face], pad: int) -> list[Hand]:
+    palms = _distinct(_detect(picture, graphs.palms, _PALM_PX, pad))[:MAX_HANDS]
+    found = [hand for palm in palms if (hand := _read_hand(graphs, picture.pixels, palm, faces)) is not None]
     hands: list[Hand] = []
     for hand in sorted(found, key=lambda hand: (hand.landmarks_px is None, -hand.score)):  # best first
         if not any(_same_hand(hand, better) for better in hands):
@@ -452,18 +452,32 @@ def _distinct(detections: Sequence[_Detection]) -> list[_Detection]:
 _Detector = Callable[[Pixels], list[_Detection]]
 
 
-def _detect(pixels: Pixels, detector: _Detector, input_px: int, pad: int = 0) -> list[_Detection]:
+class _Picture:
+    """The image, and what it is shrunk to for the detectors: two of them want the same size."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+        self._shrunk: dict[tuple[int, int], Pixels] = {}
+
+    def shrunk(self, width: int, height: int) -> Pixels:
+        """Averaged down to this size."""
+        size = (width, height)
+        if size not in self._shrunk:
+            self._shrunk[size] = np.asarray(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return self._shrunk[size]
+
+
+def _detect(picture: _Picture, detector: _Detector, input_px: int, pad: int = 0) -> list[_Detection]:
     """Run a detector on the picture, with ``pad`` pixels of border where given; boxes come back in native pixels.
 
     The networks sample their input with gaps. A picture larger than twice their input is shrunk to that
     by averaging first: of 24 portraits with noise of 40 grey levels this finds 24, without it 18.
     """
-    height, width = pixels.shape[:2]
+    height, width = picture.pixels.shape[:2]
     factor = min(1.0, 2 * input_px / (max(height, width) + 2 * pad))
-    small = pixels
+    small = picture.pixels
     if factor < 1.0:
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        small = picture.shrunk(max(1, round(width * factor)), max(1, round(height * factor)))
     border = round(pad * factor)
     framed = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE) if border else small
     found = detector(np.ascontiguousarray(framed, dtype=np.uint8))

@@ -110,7 +110,7 @@ def _lay(mask: Mask, hull: Points, growth_px: float, edge_px: float) -> None:
     y1 = min(height, math.ceil(hull[:, 1].max() + growth_px) + 1)
     if x0 >= x1 or y0 >= y1:
         return  # another of the part's hulls lies in the picture
-    y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64)
+    y, x = np.arange(y0, y1, dtype=np.float64)[:, None], np.arange(x0, x1, dtype=np.float64)[None]
     depth_px = polygon_depth_px(hull, x, y) + growth_px
     own = np.clip(depth_px / edge_px, 0.0, 1.0) if edge_px > 0 else depth_px >= 0
     np.maximum(mask[y0:y1, x0:x1], own.astype(np.float32), out=mask[y0:y1, x0:x1])

@@ -19,7 +19,6 @@ from decay.errors import LineageError, OutputError
 from decay.files import (
     check_is_free,
     check_is_new,
-    lies_within,
     make_folder,
     new_folder,
     to_json,
@@ -32,6 +31,7 @@ from decay.provenance.events import Begin, Derived, Fit, Image, Resume
 from decay.provenance.log import SETTINGS_NAME
 from decay.provenance.verify import PICTURES, verify, walk
 from decay.provenance.words import counted, plain
+from decay.storage import lies_within
 
 METADATA_NAME = "ro-crate-metadata.json"
 CONTEXT = ["https://w3id.org/ro/crate/1.1/context", {"sha256": "https://schema.org/sha256"}]

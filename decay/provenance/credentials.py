@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decay.errors import DecayError, LineageError
-from decay.files import lies_within, make_folder, new_folder, read_regular, write_bytes
+from decay.files import make_folder, new_folder, read_regular, write_bytes
 from decay.images import MAX_FILE_BYTES
 from decay.metadata import relative_to_root
 from decay.provenance.chain import LOG_NAME, Index, Place, open_log, read_links
 from decay.provenance.crate import check_whole
 from decay.provenance.verify import walk
+from decay.storage import lies_within
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from decay.errors import LineageError, OutputError
-from decay.files import lies_within, make_folder, output_error, read_regular
+from decay.files import make_folder, output_error, read_regular
 from decay.images import MAX_FILE_BYTES
 from decay.loop.checkpoint import read_manifest, sha256_of
 from decay.metadata import MAX_SETTINGS_BYTES, relative_to_root
@@ -35,6 +35,7 @@ from decay.provenance.events import (
     now,
     parse_line,
 )
+from decay.storage import lies_within
 
 SETTINGS_NAME = "lineage.json"
 

@@ -23,8 +23,6 @@ Which = Literal["precision", "recall", "density", "coverage"]
 NEIGHBOURS = 5
 N_SPLITS = 4
 """Splits of the reference into halves, averaged, where it is set beside itself."""
-MOST = 2000
-"""More vectors than these are not compared: matrices of all pairs would not fit."""
 ROUNDING = 1e-12
 """Squared distances below this share of the squared lengths are those of equal vectors."""
 
@@ -83,7 +81,6 @@ def compared_by_neighbours(name: str, which: Which) -> Comparison:
         itself=lambda reference, rng: _of_halves(which, pairs(reference, reference), rng),
         floor=lambda reference: 0.0,
         floor_in_words="0",
-        most=MOST,
     )
 
 

@@ -120,7 +120,7 @@ def test_distances_in_many_resamples_equal_those_of_repeated_samples() -> None:
     sample, reference = rng.normal(0, 1, 9), rng.lognormal(0, 1, 12)
     counts, others = rng.integers(0, 4, (20, 9)), rng.integers(0, 4, (20, 12))
     counts[0], others[1] = 0, 0  # nothing was drawn
-    got = erosion.resampled_distances(sample, reference, counts.astype(float), others.astype(float), 0.0)
+    got = erosion.resampled_distances(sample, reference, counts, others, 0.0)
     assert np.isnan(got[:2]).all()
     for row, one, other in zip(got[2:], counts[2:], others[2:], strict=True):
         repeated, against = np.repeat(sample, one), np.repeat(reference, other)

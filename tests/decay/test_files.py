@@ -15,7 +15,6 @@ from decay.errors import FileProblem, OutputError
 from decay.files import (
     ASIDE_PREFIX,
     csv_text,
-    lies_within,
     make_folder,
     move_files,
     new_folder,
@@ -28,6 +27,7 @@ from decay.files import (
     write_bytes,
     write_text,
 )
+from decay.storage import lies_within
 
 REPOSITORY = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,23 @@ def test_the_same_command_again_reads_nothing_and_changes_nothing(measured: Meas
     again = measure(run, SETTINGS)
     assert again.n_read == 0
     assert _table_bytes(run) == before
+
+
+def test_the_results_do_not_depend_on_who_reads(measured: Measured, tmp_path: Path) -> None:
+    run = tmp_path / "pool"
+    shutil.copytree(measured.folder.parent, run, ignore=shutil.ignore_patterns("measures"))
+    pooled = measure(run, replace(SETTINGS, workers=3))
+    assert (pooled.n_read, pooled.n_kept, pooled.n_bad) == (measured.n_read, measured.n_kept, measured.n_bad)
+    assert _table_bytes(run) == _table_bytes(measured.folder.parent)
+
+
+def test_what_is_unchanged_is_not_even_written(measured: Measured, tmp_path: Path) -> None:
+    run = tmp_path / "unchanged"
+    shutil.copytree(measured.folder.parent, run)
+    before = {path: path.stat().st_mtime_ns for path in (run / "measures").rglob("*") if path.is_file()}
+    measure(run, SETTINGS)
+    after = {path: path.stat().st_mtime_ns for path in (run / "measures").rglob("*") if path.is_file()}
+    assert {path.name for path in before if before[path] != after[path]} <= {".lock"}
 
 
 def test_only_what_changed_is_read_again(measured: Measured, tmp_path: Path) -> None:

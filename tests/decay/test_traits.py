@@ -30,6 +30,7 @@ from detectors.trait import (
     Family,
     Hand,
     Measurement,
+    PreparedStatistic,
     Reading,
     ResampledStatistic,
     Sample,
@@ -307,6 +308,8 @@ def test_every_resampled_statistic_of_the_families_is_that_of_the_repeated_sampl
 
 def _numbers(reading: Reading, rng: np.random.Generator) -> np.ndarray:
     low, high = max(reading.low, -3.0), min(reading.high, 3.0)
+    if reading.kind == "vector":
+        return rng.normal(0.0, 1.0, (20, 4))
     return rng.uniform(low, high, 20) if reading.kind == "number" else np.full(20, OK, dtype=object)
 
 
@@ -622,3 +625,60 @@ def test_the_catalogue_tells_sensitivity_and_specificity() -> None:
     for text in (traits_text(), traits_markdown()):
         assert f"sensitivity {errors.sensitivity:.3f}" in text
         assert f"specificity {errors.specificity:.3f}" in text
+
+
+def prepared_spread(calls: list[int]) -> PreparedStatistic:
+    def prepare(sample: Sample, reference: Sample):
+        calls.append(len(sample))
+        values = sample.numbers("face_toy")
+        return lambda rows, others: float(np.std(values[rows], ddof=1))
+
+    return PreparedStatistic(prepare)
+
+
+@pytest.mark.parametrize("resampling", ["bootstrap", "half"])
+@pytest.mark.parametrize("equal_n", [False, True])
+def test_a_prepared_statistic_tells_what_a_plain_one_does(
+    monkeypatch: pytest.MonkeyPatch, resampling: str, equal_n: bool
+) -> None:
+    rng = np.random.default_rng(5)
+    lost = [OK] * 25 + ["pose"] * 15
+    data = tables({0: rng.normal(0, 1, N), 1: rng.normal(0, 0.5, N)}, {1: lost})
+    calls: list[int] = []
+    changes = {"resampling": resampling, "equal_n": equal_n}
+    plain, prepared = (
+        run(monkeypatch, made, data, [0, 1])
+        for made in (trait(**changes), trait(**changes, statistic=prepared_spread(calls)))
+    )
+    np.testing.assert_array_equal(prepared.value, plain.value)
+    np.testing.assert_array_equal(prepared.draws, plain.draws)
+    assert prepared.noise_floor == plain.noise_floor
+    assert max(calls) == N
+    assert len(calls) < 10  # never for every draw
+
+
+def test_of_too_many_subjects_some_stand_for_all_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    data = tables({0: rng.normal(0, 1, 300), 1: rng.normal(0, 0.5, 300)}, {1: [OK] * 90 + ["pose"] * 210})
+    calls: list[int] = []
+    bounded, whole = (
+        run(monkeypatch, trait(statistic=prepared_spread(calls), n_most=most, resampling="half"), data, [0, 1])
+        for most in (100, 300)
+    )
+    assert max(calls[: len(calls) // 2]) == 100
+    assert list(bounded.n_measured) == list(whole.n_measured) == [300, 90]
+    np.testing.assert_array_equal(bounded.measured, whole.measured)
+    assert list(bounded.n_units) == [100, 90]  # a generation of fewer keeps all
+    np.testing.assert_allclose(bounded.value, whole.value, rtol=0.2)
+    assert bounded.draws[:, 0].std() > 1.4 * whole.draws[:, 0].std()  # and its interval is that of a hundred
+    assert "more than 100" in table_of([bounded], [0, 1])["limits"].iloc[0]
+    assert "more than" not in table_of([whole], [0, 1])["limits"].iloc[0]
+
+
+def test_draws_are_multinomial_counts_and_halves_in_few_bytes() -> None:
+    draws = traits.Draws(np.arange(1000) // 2, 300, np.random.default_rng(0))
+    assert draws.bootstrap.dtype.itemsize + draws.half.dtype.itemsize <= 3
+    same = np.random.default_rng(0).multinomial(500, np.full(500, 1 / 500), size=300)
+    np.testing.assert_array_equal(draws.bootstrap[:, ::2], same)
+    np.testing.assert_array_equal(draws.bootstrap[:, 1::2], same)
+    assert (draws.half.sum(axis=1) == 500).all()

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from detectors.embedder import DESCRIPTOR_NAME, DescriptorEmbedder, Embedder, open_embedder
-from detectors.trait import Face, Pixels, Vector, View
+from detectors.embedder import DESCRIPTOR_NAME, DescriptorEmbedder, Embedder, _crop_around, open_embedder
+from detectors.trait import Box, Face, Pixels, Vector, View
 from detectors.vision import Vision
 
 
@@ -47,6 +47,18 @@ def test_the_descriptor_is_a_unit_vector_and_says_that_it_is_not_identity(portra
     assert embedder.name == DESCRIPTOR_NAME
     assert "not identity" in embedder.name
     assert math.isnan(embedder.same_person_cosine)
+
+
+@pytest.mark.parametrize("corner", [(10.2, 8.7), (-6.0, 21.0), (40.0, -9.5), (60.0, 50.0), (-90.0, -70.0)])
+def test_the_crop_repeats_the_pixels_of_the_edge_outside_the_picture(corner: tuple[float, float]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    x0, y0 = corner
+    crop, box = _crop_around(pixels, Box(x0, y0, x0 + 9.4, y0 + 12.1))
+    left, top = round(x0 - box[0]), round(y0 - box[1])
+    columns = np.clip(np.arange(left, left + crop.shape[1]), 0, 49)
+    rows = np.clip(np.arange(top, top + crop.shape[0]), 0, 39)
+    assert crop.shape == (25, 25, 3)  # twice the longer side
+    assert np.array_equal(crop, pixels[np.ix_(rows, columns)])
 
 
 @pytest.mark.parametrize("turn_deg", [-20.0, 20.0])

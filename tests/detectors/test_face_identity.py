@@ -11,7 +11,7 @@ import pytest
 
 from detectors import face_identity as identity
 from detectors.face_identity import FAMILY, Floats
-from detectors.trait import Sample, View
+from detectors.trait import PreparedStatistic, Sample, View
 
 TRAITS = {trait.name: trait for trait in FAMILY.traits}
 
@@ -171,3 +171,26 @@ def test_order_and_rotation_of_the_space_do_not_matter(name: str) -> None:
     plain = value(name, sample(vectors), sample(reference))
     turned = value(name, sample(vectors[shuffled] @ turn), sample(reference @ turn))
     assert turned == pytest.approx(plain, rel=1e-4)  # float32 embeddings
+
+
+@pytest.mark.parametrize("name", sorted(TRAITS))
+@pytest.mark.parametrize("n_drawn", [60, 8])  # among few of them the nearest that are listed are not enough
+def test_some_of_the_faces_tell_what_they_tell_by_themselves(name: str, n_drawn: int) -> None:
+    rng = np.random.default_rng(13)
+    groups = [f"g{n % 7}" for n in range(120)]
+    generation, reference = (sample(people(30, 4, 0.6, seed), groups) for seed in (14, 15))
+    statistic = TRAITS[name].statistic
+    assert isinstance(statistic, PreparedStatistic)
+    told = statistic.prepare(generation, reference)
+    for _ in range(5):
+        rows, others = (np.sort(rng.permutation(120)[:n_drawn]) for _ in range(2))
+        assert told(rows, others) == pytest.approx(statistic(generation.take(rows), reference.take(others)), rel=1e-12)
+
+
+def test_within_group_distance_equals_brute_force() -> None:
+    vectors, groups = random_unit(20, 5, 16), list("aabbbccccdddddeeeeee")
+    pairs = [1 - vectors[i] @ vectors[j] for i in range(20) for j in range(i) if groups[i] == groups[j]]
+    generation = sample(vectors, groups)
+    assert value("face_within_group_distance", generation, generation) == pytest.approx(np.mean(pairs), rel=1e-6)
+    one = sample(vectors)
+    assert value("face_within_group_distance", one, one) == value("face_pairwise_distance", one, one)

@@ -11,13 +11,16 @@ import pytest
 from detectors.geometry import (
     lab,
     patch_state,
+    polygon_depth_px,
     polygon_mask,
+    quantile,
     robust_deviation,
     rotate,
     rotation_onto,
     skin_patches,
     unit_shape,
 )
+from detectors.trait import Pixels, View
 
 
 def test_a_mask_holds_the_pixel_centres_of_its_polygon() -> None:
@@ -90,3 +93,33 @@ def test_patches_lie_on_their_own_side_and_follow_the_face(face_at) -> None:
     assert patches.cheek_left.frac_inside == pytest.approx(1.0, abs=0.05)
     far = skin_patches(pixels, face_at(120.0, (900.0, -700.0)).landmarks_px)
     assert patch_state(far.cheek_left) == "out_of_frame"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 101])
+def test_the_quantile_is_that_of_numpy(n: int) -> None:
+    values = np.round(np.random.default_rng(n).normal(size=n), 1)  # with ties
+    for share in (0.0, 0.25, 0.5, 0.85, 1.0):
+        assert quantile(values, share) == np.quantile(values, share)
+
+
+def test_depth_in_a_polygon_is_the_distance_to_its_edge_also_beyond_its_corners() -> None:
+    square = np.array([[2.0, 2.0], [8.0, 2.0], [8.0, 2.0], [8.0, 6.0], [2.0, 6.0]])  # one point twice
+    depth = polygon_depth_px(square, np.arange(12.0)[None], np.arange(9.0)[:, None])
+    assert depth.shape == (9, 12)
+    assert depth[4, 5] == pytest.approx(2.0)
+    assert depth[3, 7] == pytest.approx(1.0)
+    assert depth[4, 10] == pytest.approx(-2.0)
+    assert depth[8, 11] == pytest.approx(-np.hypot(3.0, 2.0))
+    assert polygon_depth_px(square, np.array([5.0]), np.array([4.0])) == pytest.approx([2.0])
+
+
+def test_a_view_makes_a_thing_once_for_each_subject() -> None:
+    made: list[str] = []
+
+    def note(pixels: Pixels, name: str) -> str:
+        made.append(name)
+        return name.upper()
+
+    view = View(np.zeros((4, 4, 3), np.uint8))
+    assert [view.once(note, name) for name in ("a", "b", "a")] == ["A", "B", "A"]
+    assert made == ["a", "b"]
