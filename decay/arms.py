@@ -49,7 +49,8 @@ class Arm:
     ``compared_with_pictures``: whether that is a folder of its own, not the first generation.
 
     ``control``: the run whose drift was taken off when it was measured, "" for none. ``n_repeated``: pictures of the
-    reference that were read again. ``plan``: what lineage.json says of how it was made, value by dotted path.
+    reference that were read again. ``networks``: fingerprint of each network that made vectors of its pictures.
+    ``plan``: what lineage.json says of how it was made, value by dotted path.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Arm:
     seed: int
     control: str = ""
     n_repeated: int = 0
+    networks: Mapping[str, str] = field(default_factory=dict)
     plan: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -89,6 +91,7 @@ def load_arm(run: Path, name: str) -> Arm:
             seed=int(settings["seed"]),
             control=str((found.verdict.get("control") or {}).get("name", "")),
             n_repeated=int((found.run.get("repeat") or {}).get("n_images", 0)),
+            networks={str(name): str(version) for name, version in found.run.get("networks", {}).items()},
             plan=plan_of(read_settings(run)),
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -103,6 +106,11 @@ def check_comparable(arms: Sequence[Arm]) -> None:
             raise DecayError(
                 f"{arm.name} and {first.name} were read by different versions of the detectors or with different "
                 "models, so that a difference may be the instrument's. Measure both again with `decay measure`."
+            )
+        if differ := [n for n in sorted(first.networks) if arm.networks.get(n, first.networks[n]) != first.networks[n]]:
+            raise DecayError(
+                f"{arm.name} and {first.name} were measured with different weights or versions of {', '.join(differ)}, "
+                "so that a difference may be theirs. Measure both again with `decay measure` and the same weights."
             )
         if arm.compared_with_pictures != first.compared_with_pictures:
             raise DecayError(

@@ -30,12 +30,11 @@ def _each(render: Callable[[Family, Trait], str]) -> list[str]:
 
 
 def _trait_text(family: Family, trait: Trait) -> str:
-    floor = "one reference spread away" if trait.kind == "location" else f"{trait.floor:g}"
     unit = f" [{trait.unit}]" if trait.unit else ""
     lines = [
         f"{trait.name}{unit}   ({family.group})",
         f"    {trait.label}",
-        f"    {_HEALTHY[trait.direction]}; nothing is left at {floor}",
+        f"    {_HEALTHY[trait.direction]}; nothing is left at {trait.floor_in_words}",
         f"    read off each {trait.subject}; measured when {' or '.join(trait.measured_states)}; needs {trait.n_min}",
         f"    source: {trait.source}",
     ]
@@ -51,7 +50,7 @@ def _family_markdown(family: Family) -> str:
     states = [f"| `{state}` | {_cell(meaning)} |" for state, meaning in family.states.items()]
     traits = [
         f"| `{t.name}` | {_cell(t.label)} | {_cell(t.unit)} | {t.direction} | "
-        f"{'1 spread away' if t.kind == 'location' else f'{t.floor:g}'} | {_cell(t.source)} | {_cell(_limits(t))} |"
+        f"{_cell(t.floor_in_words)} | {_cell(t.source)} | {_cell(_limits(t))} |"
         for t in family.traits
     ]
     return "\n".join(

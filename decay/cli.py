@@ -44,6 +44,10 @@ Run = Annotated[  # readable=False: what cannot be read is our message to give
 LoggedRun = Annotated[Path, typer.Argument(metavar="RUN", help="A run that keeps a log.", readable=False)]
 Pack = Annotated[str | None, typer.Option(help="An insightface model pack for face embeddings, e.g. buffalo_l.")]
 Root = Annotated[Path | None, typer.Option(help="The folder whose models/ holds the pack.")]
+FeaturesRoot = Annotated[
+    Path | None,
+    typer.Option(help="The folder that holds the weights of FID, CLIP and their like.", show_default="~/.cache/decay"),
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random here.", min=0)]
 Workers = Annotated[
     int | None, typer.Option(help="Processes that read; 0: this one alone.", min=0, show_default="one per core")
@@ -120,6 +124,7 @@ def measure(
         str | None,
         typer.Option(help="Read on a dask cluster: its scheduler's address, as tcp://host:8786, or local."),
     ] = None,
+    features_root: FeaturesRoot = None,
 ) -> None:
     """Measure a lineage: tables, decay charts, and which trait erodes first. Again: only what is new is read."""
     with _explained():
@@ -136,6 +141,7 @@ def measure(
             repeat=repeat,
             workers=_n_workers(workers),
             cluster=cluster,
+            features_root=features_root,
         )
         from decay.storage import place
 
@@ -407,23 +413,26 @@ def calibrate(
 
 
 @models_app.callback()
-def models(context: typer.Context, embedder_pack: Pack = None, embedder_root: Root = None) -> None:
+def models(
+    context: typer.Context, embedder_pack: Pack = None, embedder_root: Root = None, features_root: FeaturesRoot = None
+) -> None:
     """List what each detector needs, where it was found, its sha256 and licence."""
     if context.invoked_subcommand:
         return
     with _explained():
-        from decay.models import list_models, models_text
+        from decay.models import list_models, list_networks, models_text
 
-        out.print(models_text(list_models(embedder_pack, embedder_root)), markup=False)
+        found = [*list_models(embedder_pack, embedder_root), *list_networks(features_root)]
+        out.print(models_text(found), markup=False)
 
 
 @models_app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of the model pack, e.g. buffalo_l.")],
+    name: Annotated[str, typer.Argument(help="inception, clip, dinov2, or a model pack, e.g. buffalo_l.")],
     root: Annotated[Path | None, typer.Option(help="Where it goes.")] = None,
     sha256: Annotated[str | None, typer.Option(help="Its checksum, where none is known.")] = None,
 ) -> None:
-    """Download a model pack on request and check its sha256. Nothing else here downloads anything."""
+    """Download weights or a model pack on request and check its sha256. Nothing else here downloads anything."""
     with _explained():
         from decay.models import fetch as fetch_model
 

@@ -43,9 +43,9 @@ def conclude(
     return draw_conclusion(tables, series, generations, settings, lineage.reference_name)
 
 
-def load_control(path: Path, lineage: Lineage, version: str) -> Arm:
-    """The control arm. Raises DecayError unless it was measured by the same reader (``version``), against the same kind
-    of reference, and none of its own drift was taken off."""
+def load_control(path: Path, lineage: Lineage, version: str, networks: Mapping[str, str]) -> Arm:
+    """The control arm. Raises DecayError unless it was measured by the same reader (``version``) and ``networks``,
+    against the same kind of reference, and none of its own drift was taken off."""
     control = load_arm(path, path.resolve().name)
     if path.resolve() == lineage.root.resolve():
         raise DecayError(f"{path}: expected another run as the control; this is the run itself.")
@@ -55,6 +55,7 @@ def load_control(path: Path, lineage: Lineage, version: str) -> Arm:
         control,
         name=lineage.root.resolve().name,
         reader=version,
+        networks=networks,
         reference=lineage.reference_name,
         compared_with_pictures=lineage.reference is not None,
     )

@@ -5,27 +5,32 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from decay.ancestors import with_ancestors
 from decay.errors import DecayError, LineageError
+from decay.features import versions_at_hand
 from decay.files import run_lock
 from decay.lineage import Lineage, load_lineage, with_reference
-from decay.models import ModelFile, list_models, require_models
+from decay.models import ModelFile, list_models, list_networks, require_models
 from decay.outcome import Outcome
-from decay.read import Hashed, Progress, hash_lineage, read_again, read_lineage
+from decay.read import Hashed, hash_lineage, read_again, read_lineage
 from decay.reader_version import package_versions, reader_version
 from decay.settings import FORMAT_VERSION, MeasureSettings
 from decay.storage import absolute, is_remote, real_name
 from decay.unchanged import inputs_digest, is_unchanged
+from decay.vectors import VectorStore
 from decay.verdict import Finding, read_finding
 from decay.workers import open_workers
 from decay.workers.job import ReaderSpec
 from detectors.embedder import embedder_name
 from detectors.trait import OK
+
+AnyProgress = Callable[[int | str, int, int], None]
+"""(what, images done, images in it); what: see ``decay.read.Progress``, or the name of a network."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Measured:
 
 
 def measure(
-    run: Path, settings: MeasureSettings | None = None, progress: Progress | None = None, out: Path | None = None
+    run: Path, settings: MeasureSettings | None = None, progress: AnyProgress | None = None, out: Path | None = None
 ) -> Measured:
     """Measure a lineage and write ``measures/`` into ``out``, or into the lineage itself. Where nothing has changed
     since, nothing is done.
@@ -55,13 +60,14 @@ def measure(
     models = list_models(settings.embedder_pack, settings.embedder_root)
     require_models(models)
     version = reader_version(models, embedder_name(settings.embedder_pack))
+    networks = versions_at_hand(settings.features_root)
     home = _home(run, out)
     with run_lock(home / "measures"):
         images = hash_lineage(lineage)
-        inputs = inputs_digest(lineage, images, settings, version)
+        inputs = inputs_digest(lineage, images, settings, ";".join([version, *networks.values()]))
         if is_unchanged(home / "measures", inputs):
             return _kept(home)
-        return _measure(lineage, images, home, settings, models, version, inputs, progress)
+        return _measure(lineage, images, home, settings, models, version, networks, inputs, progress)
 
 
 def _home(run: Path, out: Path | None) -> Path:
@@ -90,29 +96,34 @@ def _measure(
     settings: MeasureSettings,
     models: Sequence[ModelFile],
     version: str,
+    networks: Mapping[str, str],
     inputs: str,
-    progress: Progress | None,
+    progress: AnyProgress | None,
 ) -> Measured:
     # Imported here: a measurement that finds nothing changed has no use for statistics and charts.
     from decay.conclude import conclude, load_control  # noqa: PLC0415
     from decay.journal import Journal  # noqa: PLC0415
+    from decay.read_features import notes_on_rank, with_features  # noqa: PLC0415
     from decay.results import publish  # noqa: PLC0415
 
     started = time.perf_counter()
     folder = home / "measures"
-    control = load_control(settings.control, lineage, version) if settings.control else None
+    control = load_control(settings.control, lineage, version, networks) if settings.control else None
     spec = ReaderSpec(settings.embedder_pack, settings.embedder_root, version)
-    with Journal(folder / "journal.sqlite") as journal, open_workers(settings, spec) as workers:
-        outcomes = read_lineage(images, journal, version, workers, progress)
-        _require_some_read(lineage, outcomes)
-        repeats = read_again(lineage, outcomes, settings, journal, version, workers, progress)
+    with Journal(folder / "journal.sqlite") as journal:
+        with open_workers(settings, spec) as workers:
+            outcomes = read_lineage(images, journal, version, workers, progress)
+            _require_some_read(lineage, outcomes)
+            repeats = read_again(lineage, outcomes, settings, journal, version, workers, progress)
+        outcomes = with_features(images, outcomes, networks, settings, journal, VectorStore(folder), progress)
     read_s = time.perf_counter() - started
     results = conclude(lineage, outcomes, settings, control, repeats.losses)
     timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
+    models = [*models, *list_networks(settings.features_root)]
     record = _run_record(lineage, outcomes, settings, models, version, timings)
-    results = replace(
-        results, run=record | {"repeat": repeats.record, "inputs": inputs, "pictures": _elsewhere(lineage, home)}
-    )
+    record["notes"] += notes_on_rank(results.tables.images)
+    record |= {"networks": networks, "repeat": repeats.record, "inputs": inputs, "pictures": _elsewhere(lineage, home)}
+    results = replace(results, run=record)
     publish(results, home)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())
     n_read = sum(outcome.fresh for outcome in outcomes.values())

@@ -12,10 +12,11 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decay.errors import ModelError
+from decay.features import NETWORKS, Network
 from detectors.digits import MODEL
 from detectors.embedder import DEFAULT_ROOT, pack_folder
 
@@ -40,7 +41,9 @@ _WHEEL = (  # file inside the mediapipe wheel, who needs it, what for
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of weights. ``path`` and ``sha256`` are None unless ``state`` is ``found``; else it is ``missing``."""
+    """One file of weights. ``path`` and ``sha256`` are None unless ``state`` is ``found``; else it is ``missing``.
+
+    ``looked_for``: where it would be found, where that is not said elsewhere."""
 
     name: str
     needed_by: str
@@ -49,6 +52,7 @@ class ModelFile:
     path: str | None
     sha256: str | None
     state: str
+    looked_for: str = ""
 
 
 def list_models(pack: str | None, root: Path | None) -> list[ModelFile]:
@@ -64,6 +68,17 @@ def list_models(pack: str | None, root: Path | None) -> list[ModelFile]:
     ]
     own = _model_file(MODEL, MODEL.name, "hands", "as this project's code", "sees the digits of a hand")
     return [*wheel, own, *(_pack_files(pack, root) if pack else [])]
+
+
+def list_networks(root: Path | None) -> list[ModelFile]:
+    """The weights of the networks that see whole pictures. Looks at the disk only; none of them is required."""
+    return [
+        replace(
+            _model_file(network.weights(root), network.files[0], network.purpose, network.licence, "yardstick"),
+            looked_for=str(network.weights(root)),
+        )
+        for network in NETWORKS.values()
+    ]
 
 
 def require_models(models: Sequence[ModelFile]) -> None:
@@ -87,33 +102,31 @@ def models_text(models: Sequence[ModelFile]) -> str:
         f"{model.name}  ({model.state})\n"
         f"  for: {model.needed_by}, {model.purpose}\n"
         f"  licence: {model.licence}\n"
-        f"  path: {model.path or '-'}\n"
+        f"  path: {model.path or model.looked_for or '-'}\n"
         f"  sha256: {model.sha256 or '-'}"
         for model in models
     )
 
 
 def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Path:
-    """Download an insightface pack, check its SHA-256, unpack its .onnx files; returns their folder.
+    """Download a network of ``decay.features``, or else an insightface pack, check its SHA-256; returns where it is.
 
-    A pack that is there already is left alone. ``sha256`` (64 hex digits) is needed where ``KNOWN_SHA256``
+    ``root``: where it goes, by default ``~/.cache/decay``, or ``~/.insightface`` for a pack. What is there already is
+    left alone. ``sha256`` (64 hex digits) is needed where ``KNOWN_SHA256``
     has none. Raises ModelError if the name or the checksum is no good, the download fails, the archive is
     not the expected one, or the disk refuses; nothing half-unpacked is left behind.
     """
+    if name in NETWORKS:
+        return _fetch_network(NETWORKS[name], root, sha256)
     _check_name(name)
     target = pack_folder(name, root)
     if any(target.glob("*.onnx")):
         return target
-    checksum = (sha256 or KNOWN_SHA256.get(name, "")).lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", checksum):
-        raise ModelError(
-            f"No checksum is known for the pack {name!r}, and without one it is not downloaded. "
-            "Give its publisher's SHA-256 (64 hexadecimal digits) with --sha256."
-        )
+    checksum = _checksum(f"the pack {name!r}", sha256 or KNOWN_SHA256.get(name, ""))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            archive = _download(RELEASE_URL.format(name=name), checksum, Path(scratch))
+            archive = _download(RELEASE_URL.format(name=name), checksum, Path(scratch) / "pack.zip")
             _unpack(archive, Path(scratch) / "unpacked")
             (Path(scratch) / "unpacked").rename(target)
     except OSError as error:
@@ -121,6 +134,36 @@ def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Pat
             f"{target}: the pack could not be stored ({error}). Name another folder with --root."
         ) from error
     return target
+
+
+def _fetch_network(network: Network, root: Path | None, sha256: str | None) -> Path:
+    """The weights, checked, and the small files of settings beside them. The weights are moved into place last."""
+    target = network.weights(root)
+    if target.is_file():
+        return target
+    checksum = _checksum(f"{network.urls[0]}", sha256 or network.sha256)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            names = [Path(file).name for file in network.files]
+            for name, url in zip(names, network.urls, strict=True):
+                _download(url, checksum if name == target.name else None, Path(scratch) / name)
+            for name in reversed(names):
+                (Path(scratch) / name).replace(target.parent / name)
+    except OSError as error:
+        raise ModelError(
+            f"{target}: the weights could not be stored ({error}). Name another folder with --root."
+        ) from error
+    return target
+
+
+def _checksum(what: str, sha256: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256.lower()):
+        raise ModelError(
+            f"No checksum is known for {what}, and without one it is not downloaded. "
+            "Give its publisher's SHA-256 (64 hexadecimal digits) with --sha256."
+        )
+    return sha256.lower()
 
 
 def _folder_of(package: str) -> Path:
@@ -137,19 +180,21 @@ def _check_name(name: str) -> None:
         raise ModelError(f"{name!r} is not the name of a model pack. Try buffalo_l.")
 
 
-def _download(url: str, checksum: str, folder: Path) -> Path:
+def _download(url: str, checksum: str | None, path: Path) -> Path:
     import pooch  # noqa: PLC0415  # only here: nothing else may be able to download
     import requests  # noqa: PLC0415
 
     try:
-        return Path(pooch.retrieve(url, known_hash=f"sha256:{checksum}", fname="pack.zip", path=folder))
+        known = f"sha256:{checksum}" if checksum else None
+        pooch.get_logger().setLevel("ERROR")  # of files without a checksum it tells theirs
+        return Path(pooch.retrieve(url, known_hash=known, fname=path.name, path=path.parent))
     except requests.RequestException as error:
         # The text of a failed connection is a pile of nested Python objects.
         reason = "no connection to its server" if isinstance(error, requests.ConnectionError) else error
         raise ModelError(f"{url} could not be downloaded ({reason}). Check the connection and try again.") from error
     except ValueError as error:  # pooch: the hash differs
         raise ModelError(
-            f"{url} is not the archive with SHA-256 {checksum}: damaged on the way, or replaced at its source. "
+            f"{url} is not the file with SHA-256 {checksum}: damaged on the way, or replaced at its source. "
             "It was thrown away. Try again; if it stays so, ask its publisher for the new checksum."
         ) from error
 

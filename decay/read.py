@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +72,7 @@ def read_lineage(
     wanted = {job: image.sha256 for job, image in jobs.items() if not image.problem}
     for job in outcomes:
         progressing.done(jobs[job].generation)
-    outcomes |= _read(wanted, journal, version, workers, lambda job: progressing.done(jobs[job].generation))
+    outcomes |= read_jobs(wanted, journal, version, workers, lambda job: progressing.done(jobs[job].generation))
     return {job.name: outcome for job, outcome in outcomes.items()}
 
 
@@ -103,22 +104,30 @@ def read_again(
     jobs = {change: [Job(r.path, root, r.relative, change) for r in chosen] for change in CHANGES}
     wanted = {job: outcomes[job.name].sha256 for some in jobs.values() for job in some}
     progressing = _Progressing({AGAIN: len(wanted)}, progress)
-    found = _read(wanted, journal, version, workers, lambda _: progressing.done(AGAIN))
+    found = read_jobs(wanted, journal, version, workers, lambda _: progressing.done(AGAIN))
     again = {change: [found[job] for job in some] for change, some in jobs.items()}
     losses = repeat_losses(repeated_tables(chosen, outcomes, again), tuple(CHANGES), settings.seed) if chosen else {}
     return Repeats(losses, {"n_images": len(chosen), "changes": list(CHANGES)})
 
 
-def _read(
-    wanted: Mapping[Job, str], journal: Journal, version: str, workers: Workers, done: Callable[[Job], None]
+def read_jobs(
+    wanted: Mapping[Job, str],
+    journal: Journal,
+    version: str,
+    workers: Workers,
+    done: Callable[[Job], None],
+    keep: Callable[[Outcome], Outcome] = lambda outcome: outcome,
 ) -> dict[Job, Outcome]:
-    """What became of each job, whose file has this sha256: from the journal, or from the first of those alike."""
+    """What became of each job, whose file has this sha256: from the journal, or from the first of those alike.
+
+    ``keep``: makes of an outcome what is held of it; the journal has it whole.
+    """
     outcomes: dict[Job, Outcome] = {}
     unknown: dict[str, list[Job]] = {}
     for job, sha256 in wanted.items():
         key = _key(sha256, job)
         if key not in unknown and (kept := journal.get(version, key)):
-            outcomes[job] = Outcome(sha256, OK, kept)
+            outcomes[job] = keep(Outcome(sha256, OK, kept))
             done(job)
         else:
             unknown.setdefault(key, []).append(job)
@@ -126,6 +135,7 @@ def _read(
     for job, outcome in workers.read(first):
         if outcome.readings:
             journal.put(version, _key(outcome.sha256, job), outcome.readings)
+        outcome = keep(outcome)  # noqa: PLW2901  # the whole one must not live on
         for twin in first[job]:
             # A worker that died could not say what it had read.
             outcomes[twin] = replace(outcome, sha256=outcome.sha256 or wanted[job], fresh=outcome.fresh and twin == job)
@@ -134,7 +144,8 @@ def _read(
 
 
 def _key(sha256: str, job: Job) -> str:
-    return f"{sha256}+{job.change}" if job.change else sha256
+    prompt = f"prompt:{hashlib.sha256(job.prompt.encode('utf-8', 'surrogatepass')).hexdigest()}" if job.prompt else ""
+    return "+".join(part for part in (sha256, job.change, prompt) if part)
 
 
 class _Progressing:

@@ -17,7 +17,7 @@ from decay.erosion import NEVER, Ranking, Verdict, first_below, judge, rank
 from decay.errors import DecayError
 from decay.files import csv_text, move_files, scratch_folder, to_json
 from decay.settings import FORMAT_VERSION, MeasureSettings, Rule
-from decay.tables import Tables
+from decay.tables import FEATURES, Tables, write_image_vectors
 from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
 from decay.unchanged import RUN_RECORD, files_digests
 from decay.verdict import Finding
@@ -203,6 +203,7 @@ def write_tables(results: Results, folder: Path) -> None:
     for stem, table in results.tables.named().items():
         # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
         (folder / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
+    write_image_vectors(results.tables.images, folder / FEATURES)
     for stem, frame in (("traits", results.traits), ("erosion", results.erosion), ("order", results.order)):
         (folder / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
     write_record(folder / "verdict.json", results.verdict)

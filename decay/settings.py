@@ -43,6 +43,7 @@ class MeasureSettings:
     ``repeat``: how many pictures of the reference are read again after changes that should cost nothing; 0 for none.
     ``workers``: processes that read; 0 for this one, which leaves a script without ``if __name__ == "__main__"`` alone.
     ``cluster``: the address of a dask scheduler that reads in their place, or ``local``.
+    ``features_root``: the folder that holds the weights of FID, CLIP and their like; None for ``~/.cache/decay``.
     """
 
     embedder_pack: str | None = None
@@ -57,3 +58,4 @@ class MeasureSettings:
     repeat: int = 0
     workers: int = 0
     cluster: str | None = None
+    features_root: Path | None = None

@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from decay.lineage import REFERENCE_INDEX, ImageRecord, Lineage, records
 from decay.metadata import EXPECTABLE
 from decay.outcome import Outcome
+from decay.vectors import read_vectors, write_vectors
 from detectors.reader import ImageReadings, Row
 from detectors.registry import families
-from detectors.trait import Subject
+from detectors.trait import OK, Subject
 
 EMBEDDING = "face_embedding"
+FEATURES = "features"
+"""Folder of the vectors of whole pictures."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Tables:
         return {"image": self.images, "face": self.faces, "eye": self.eyes, "hand": self.hands}[subject]
 
     def named(self) -> dict[str, pd.DataFrame]:
-        """File stem -> table as written; embeddings stand in a file of their own, not among the faces."""
+        """File stem -> table as written; vectors stand in files of their own, not among the images and faces."""
         return {
-            "images": self.images,
+            "images": self.images.drop(columns=list(vector_columns())),
             "faces": self.faces.drop(columns=[EMBEDDING, "embedder"]),
             "eyes": self.eyes,
             "hands": self.hands,
@@ -70,6 +73,21 @@ def build_tables(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> Tables:
     )
 
 
+@cache
+def vector_columns() -> tuple[str, ...]:
+    """The columns of images that hold vectors."""
+    readings = (reading for family in families() for reading in family.readings_of("image"))
+    return tuple(reading.name for reading in readings if reading.kind == "vector")
+
+
+def write_image_vectors(images: pd.DataFrame, folder: Path) -> None:
+    """One NumPy file for each column of vectors that holds any, a row for each image. Raises OSError."""
+    for name in vector_columns():
+        if any(len(vector) for vector in images[name]):
+            folder.mkdir(exist_ok=True)
+            write_vectors(folder / f"{name}.npy", list(images[name]))
+
+
 def load_tables(folder: Path) -> Tables:
     """The tables as ``measure`` wrote them to ``folder``, the embeddings joined back to their faces.
 
@@ -83,10 +101,24 @@ def load_tables(folder: Path) -> Tables:
         embedder=frames["faces"]["embedder"].fillna(""), **{EMBEDDING: frames["faces"][EMBEDDING].map(_vector)}
     )
     images = frames["images"]
+    for name, vectors in _image_vectors(images, folder / FEATURES).items():
+        images = images.assign(**{name: pd.Series(vectors, index=images.index, dtype=object)})
     return Tables(
         images=images.astype(_declared_columns("image") | {f"expects_{what}": "int64" for what in EXPECTABLE}),
         **{stem: _frame_of(frames[stem], subject) for subject, stem in _STEMS.items() if subject != "image"},
     )
+
+
+def _image_vectors(images: pd.DataFrame, folder: Path) -> dict[str, list[NDArray[np.float32]]]:
+    """Of each column of vectors; empty ones where nothing was measured, whatever older files lie there."""
+    found = {}
+    for family in families():
+        is_there = bool((images[family.state_column] == OK).any()) if family.features else False
+        for reading in family.readings_of("image"):
+            if reading.kind == "vector":
+                none = [np.empty(0, np.float32)] * len(images)
+                found[reading.name] = read_vectors(folder / f"{reading.name}.npy", len(images)) if is_there else none
+    return found
 
 
 _STEMS: Mapping[Subject, str] = {"image": "images", "face": "faces", "eye": "eyes", "hand": "hands"}
@@ -115,6 +147,7 @@ def _image_columns(record: ImageRecord, outcome: Outcome) -> dict[str, Any]:
         "n_hands": pd.NA,
     }
     columns |= {f"says_{what}": _declared(record, what) for what in EXPECTABLE}
+    columns |= dict.fromkeys(vector_columns(), np.empty(0, np.float32))
     if outcome.readings:
         columns |= outcome.readings.image
     return columns

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from decay.compared import Sides, compare_all, losses_by_chance
 from decay.erosion import (
     FEWEST_SLOTS,
     Array,
@@ -38,9 +39,11 @@ from decay.lineage import REFERENCE_INDEX
 from decay.metadata import EXPECTABLE
 from decay.rates import correctable, corrected, errors_in_words, rate_draws, with_one_more_unit
 from decay.tables import EMBEDDING, Tables
+from decay.vectors import stacked
 from detectors.registry import families
 from detectors.trait import (
     OK,
+    Comparison,
     ErrorRates,
     Family,
     PreparedStatistic,
@@ -329,8 +332,13 @@ def _series(
     # The reference comes first, once: where it is generation 0 itself, both are the same number, not two estimates.
     reference = everyone[0]
     size = min((len(c) for c in everyone if len(c) >= trait.n_min), default=0)
-    value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
-    drawn = _drawn(trait, everyone, draws.of(trait.resampling), size, rng)
+    if isinstance(trait.statistic, Comparison):
+        sides = [Sides(c.sample, c.slots) for c in everyone]
+        found = compare_all(trait, trait.statistic, sides, draws.of(trait.resampling), size, rng, same_subjects)
+        trait, value, drawn = replace(trait, floor=found.floor), found.value, found.draws
+    else:
+        value = np.array([_value(trait, c.sample, reference.sample, size, rng) for c in everyone])
+        drawn = _drawn(trait, everyone, draws.of(trait.resampling), size, rng)
     drawn = _share_draws(value, drawn, everyone, rng) if trait.is_share else _widened(trait, value, drawn, everyone)
     if isinstance(trait.statistic, ResampledStatistic) and trait.statistic.is_scale:
         drawn = np.clip(_with_pooled_error(value, drawn), *trait.bounds)
@@ -547,7 +555,11 @@ def noise_floor(trait: Trait, reference: Counted, value: float, draws: Draws, rn
     halves = draws.half[:N_SPLITS]
     if len(halves) == 0 or reference.n_slots < 2 * trait.n_min or math.isnan(value):
         return math.nan
-    losses = _losses_of_halves(trait, reference, halves, rng) / math.sqrt(2.0)
+    if isinstance(trait.statistic, Comparison):
+        sides = Sides(reference.sample, reference.slots)
+        losses = losses_by_chance(trait, trait.statistic, sides, halves, trait.floor) / math.sqrt(2.0)
+    else:
+        losses = _losses_of_halves(trait, reference, halves, rng) / math.sqrt(2.0)
     if trait.kind == "location":
         numbers = reference.sample.numbers(trait.readings[0])
         chance = chance_distance(numbers, reference.units, reference.n_units, rng, trait.resolution)
@@ -667,7 +679,7 @@ def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> NDArray[np.bo
     """Rows in a state that counts as measured and, where that state is ok, with every number there."""
     states = rows[family.state_column].to_numpy(dtype=object)
     measured = np.isin(states, trait.measured_states)
-    kinds = {reading.name: reading.kind for reading in family.readings}
+    kinds = {reading.name: reading.kind for reading in (*family.readings, *family.borrowed)}
     for name in trait.readings:
         if kinds.get(name) == "number":
             measured &= ~np.isnan(rows[name].to_numpy(dtype=np.float64)) | (states != OK)
@@ -677,12 +689,13 @@ def _measured(rows: pd.DataFrame, family: Family, trait: Trait) -> NDArray[np.bo
 
 
 def _column(column: pd.Series, family: Family, name: str) -> NDArray[np.generic]:
-    kind = next((reading.kind for reading in family.readings if reading.name == name), "word")
+    readings = (*family.readings, *family.borrowed)
+    kind = next((reading.kind for reading in readings if reading.name == name), "word")
     if kind == "number":
         return np.asarray(column, dtype=np.float64)
     if kind == "word":
         return np.asarray(column, dtype=object)
-    return np.stack(list(column)).astype(np.float32) if len(column) else np.zeros((0, 0), np.float32)
+    return stacked(list(column))
 
 
 def _n_expected(images: pd.DataFrame, trait: Trait) -> int:

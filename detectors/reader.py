@@ -77,17 +77,17 @@ def view_to_readings(view: View, all_families: Sequence[Family]) -> ImageReading
     hands = [_hand_row(index, hand) for index, hand in enumerate(view.hands)]
     for family in all_families:
         if family.subject == "image":
-            image |= _row_of(family, "image", family.measure(view, None))
+            image |= row_of(family, "image", family.measure(view, None))
         elif family.subject == "hand":
             for row, hand in zip(hands, view.hands, strict=True):
-                row.update(_row_of(family, "hand", family.measure(view, hand)))
+                row.update(row_of(family, "hand", family.measure(view, hand)))
         else:
             for index, face in enumerate(view.faces):
                 measurement = family.measure(view, face)
-                faces[index] |= _row_of(family, "face", measurement)
+                faces[index] |= row_of(family, "face", measurement)
                 if family.reads_eyes:
                     for side in (0, 1):
-                        eyes[2 * index + side] |= _row_of(family, "eye", _eye_measurement(family, measurement, side))
+                        eyes[2 * index + side] |= row_of(family, "eye", _eye_measurement(family, measurement, side))
     return ImageReadings(image, tuple(faces), tuple(eyes), tuple(hands))
 
 
@@ -97,7 +97,7 @@ def _eye_measurement(family: Family, measurement: Measurement, side: int) -> Mea
     return measurement.eyes[side]
 
 
-def _row_of(family: Family, subject: str, measurement: Measurement) -> Row:
+def row_of(family: Family, subject: str, measurement: Measurement) -> Row:
     """Flatten one measurement into columns: its state, and each declared reading or its missing value."""
     if measurement.state not in family.states:
         raise ValueError(f"family {family.name} returned the undeclared state {measurement.state!r}")

@@ -43,6 +43,8 @@ _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 OK = "ok"
+PAIRED = ("own", "other")
+"""After an extractor's name: its vector of the reference's picture of the same slot, and of the next slot."""
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
 FAMILY_PREFIXES = (
     "catchlight",
@@ -174,11 +176,16 @@ class Hand:
 
 @dataclass(frozen=True)
 class View:
-    """All that the detectors see of one image: sRGB uint8 (h, w, 3), RGB order, with everything found in it."""
+    """All that the detectors see of one image: sRGB uint8 (h, w, 3), RGB order, with everything found in it.
+
+    ``features``: vectors that large networks made of the whole picture, by the extractor's name; empty where their
+    weights are not at hand.
+    """
 
     pixels: Pixels
     faces: tuple[Face, ...] = ()
     hands: tuple[Hand, ...] = ()
+    features: Mapping[str, Vector] = field(default_factory=dict)
     _kept: dict[tuple[object, int], tuple[object, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -256,6 +263,10 @@ class Sample:
         """A column of numbers as float64 (n,)."""
         return np.asarray(self.columns[name], dtype=np.float64)
 
+    def vectors(self, name: str) -> NDArray[np.float32]:
+        """A column of vectors as float32 (n, d)."""
+        return np.asarray(self.columns[name], dtype=np.float32)
+
     def take(self, rows: NDArray[np.intp]) -> Sample:
         """The subjects at these positions, in this order, as often as they are named."""
         return Sample({name: column[rows] for name, column in self.columns.items()}, self.groups[rows])
@@ -304,6 +315,29 @@ class PreparedStatistic:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A statistic that sets a generation beside the reference, and so means something only against what chance shows.
+
+    ``once``: (generation, reference) -> value.
+    ``over``: (generation, reference, counts (B, n), counts (B, m)) -> the value, and (B,) the value with the n subjects
+    of the generation and the m of the reference drawn as often as the counts say, exactly or to first order.
+    ``itself``: (reference, rng) -> what the reference is held to: the value that another sample of its own population,
+    of its size, would show. Compared with itself a sample is nearer than any other can be.
+    ``floor``: reference -> the value at which nothing is left; ``floor_in_words``: what that is.
+    """
+
+    once: Callable[[Sample, Sample], float]
+    over: Callable[[Sample, Sample, Counts, Counts], tuple[float, NDArray[np.float64]]]
+    itself: Callable[[Sample, np.random.Generator], float]
+    floor: Callable[[Sample], float]
+    floor_in_words: str
+
+    def __call__(self, sample: Sample, reference: Sample) -> float:
+        """The value of one generation against the reference."""
+        return self.once(sample, reference)
+
+
+@dataclass(frozen=True)
 class ErrorRates:
     """How often a yes/no reading errs: counts on labelled material that the detector was not tuned on.
 
@@ -343,9 +377,11 @@ class Trait:
 
     ``readings``: the columns the statistic uses (a ``<family>_state`` column is allowed).
     ``measured_states``: states that count as measured (``no_highlight`` is a measured zero).
-    ``floor``: the value at which nothing is left (unused for ``location``). ``n_min``: below this many
-    measured subjects no value is given. ``expects``: only images that are expected to show this subject count.
-    ``equal_n``: the value depends on sample size; compare generations at the size of the smallest.
+    ``floor``: the value at which nothing is left (unused for ``location``; NaN for a ``Comparison``, which tells it
+    from the reference). ``n_min``: below this many measured subjects no value is given. ``expects``: only images that
+    are expected to show this subject count.
+    ``equal_n``: the value depends on sample size; compare generations at the size of the smallest. A ``Comparison``
+    brings the reference to that size too.
     ``n_most``: of a generation with more measured subjects so many stand for all, of slots drawn by chance, the same
     in all generations: for statistics of pairs, whose time and memory grow with the square of the number.
     ``resolution``: for ``location``, the error of one reading; a reference that varies by less is taken to vary by
@@ -393,8 +429,17 @@ class Trait:
         is_scale = isinstance(self.statistic, ResampledStatistic) and self.statistic.is_scale
         if self.is_share and (is_scale or not of_subjects or self.bounds != (0.0, 1.0)):
             raise ValueError(f"{self.name}: a share of subjects is a level within 0..1, resampled, and no spread")
+        if isinstance(self.statistic, Comparison) and self.kind != "level":
+            raise ValueError(f"{self.name}: a comparison is a level")
         if self.errors and not self.is_share:
             raise ValueError(f"{self.name}: error rates are for shares of a yes/no reading (see is_share)")
+
+    @property
+    def floor_in_words(self) -> str:
+        """Where nothing is left: a number, or what it follows from."""
+        if isinstance(self.statistic, Comparison):
+            return self.statistic.floor_in_words
+        return "1 spread away" if self.kind == "location" else f"{self.floor:g}"
 
 
 Measure = Callable[[View, Face | Hand | None], Measurement]
@@ -407,6 +452,9 @@ class Family:
 
     ``subject`` is what ``measure`` is called with, once each: ``image``, ``face`` or ``hand``. Eyes are
     measured with their face. ``states``: every state ``measure`` can return, each with its meaning.
+    ``features``: the extractor whose vectors it reads in place of pixels, "" for none.
+    ``lender``: the family of the same subject whose readings and states its traits use, "" for its own;
+    ``borrowed``: those readings.
     """
 
     name: str
@@ -416,6 +464,9 @@ class Family:
     states: Mapping[str, str]
     measure: Measure
     traits: tuple[Trait, ...]
+    features: str = ""
+    lender: str = ""
+    borrowed: tuple[Reading, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -424,7 +475,7 @@ class Family:
         prefix = self.name.split("_")[0]
         if prefix not in FAMILY_PREFIXES:
             raise ValueError(f"{self.name}: a family's name begins with one of {', '.join(FAMILY_PREFIXES)}")
-        known = {reading.name for reading in self.readings} | {self.state_column}
+        known = {reading.name for reading in (*self.readings, *self.borrowed)} | {self.state_column}
         for trait in self.traits:
             if not trait.name.startswith(prefix + "_"):
                 raise ValueError(f"{trait.name}: trait names of family {self.name} begin with {prefix}_")
@@ -437,7 +488,7 @@ class Family:
     @property
     def state_column(self) -> str:
         """The column that holds what became of each subject."""
-        return f"{self.name}_state"
+        return f"{self.lender or self.name}_state"
 
     @property
     def reads_eyes(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.words import clean, generation, interval, percent, shorten
+from reports.words import capitalised, clean, generation, interval, percent, shorten
 
 MAX_TRAITS = 18
 """Traits drawn, and listed for each arm; all of them are in the table."""
@@ -116,7 +116,7 @@ _HEADER = ("trait", "finding", "generations", "onset", "baseline's", "kept", "ba
 def _cells(rows: pd.DataFrame, arm: str) -> tuple[str, ...]:
     row, base = rows[rows["arm"] == arm].iloc[0], rows[rows["is_baseline"]].iloc[0]
     return (
-        shorten(clean(row["label"]).capitalize(), _NAME),
+        shorten(capitalised(clean(row["label"])), _NAME),
         row["finding"],
         later_by(row),
         _onset(row),

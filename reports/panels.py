@@ -31,7 +31,7 @@ from reports.charts import (
 )
 from reports.compare import MAX_TRAITS, headlines, traits_of_interest
 from reports.course import Floats
-from reports.words import clean, generation, percent, shorten
+from reports.words import capitalised, clean, generation, percent, shorten
 
 LOOKS: Sequence[tuple[str, Any, str]] = (
     (INK, "solid", "o"),
@@ -132,7 +132,7 @@ def _row(own: pd.DataFrame, arms: Sequence[str]) -> Row:
         loss, low, high = (float(said[name]) for name in ("loss", "loss_low", "loss_high"))
         first, earliest, latest = (float(said[f"onset_{name}"]) for name in ("generation", "low", "high"))
         points.append(Point(1.0 - loss, 1.0 - high, 1.0 - low, said["state"], (first, earliest, latest)))
-    return Row(clean(own["label"].iloc[0]).capitalize(), points)
+    return Row(capitalised(clean(own["label"].iloc[0])), points)
 
 
 # --------------------------------------------------------------------------- drawing

@@ -24,6 +24,11 @@ def clean(value: object) -> str:
     return shorten(text.strip(), _MAX_CHARACTERS)
 
 
+def capitalised(text: str) -> str:
+    """With a capital first letter, and the others as they are: FID stays FID."""
+    return text[:1].upper() + text[1:]
+
+
 def shorten(text: str, n_characters: int) -> str:
     """``text`` cut to ``n_characters``, the cut marked by an ellipsis."""
     return text if len(text) <= n_characters else text[: n_characters - 1].rstrip() + "…"

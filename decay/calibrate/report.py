@@ -11,6 +11,7 @@ import pandas as pd
 
 from decay.calibrate.cells import halves, markdown, percent, share, spread
 from decay.calibrate.hand_report import drawn_hand_sections, glance_rows, photograph_hand_sections
+from decay.calibrate.parity import parity_section
 from detectors.trait import OK
 
 LARGE_PX = 10.0
@@ -50,6 +51,7 @@ def report(records: Records, hands_sheet: str | None = None) -> str:
     sections += drawn_hand_sections(records.drawn_hands, hands_sheet)
     if records.hands is not None:
         sections += photograph_hand_sections(records.hands)
+    sections.append(parity_section())
     return "\n".join(sections)
 
 

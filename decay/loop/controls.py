@@ -6,9 +6,7 @@ generated pictures that lie further from their own real picture than generation 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +14,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from decay.errors import ModelError
+from detectors.distances.gaussian import FeatureStatistics, feature_statistics, frechet_distance
 from detectors.trait import Pixels
 
 # --------------------------------------------------------------------------- colour
@@ -106,28 +104,19 @@ def _distributions(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 # --------------------------------------------------------------------------- quality
 
 
-@dataclass(frozen=True)
-class FeatureStatistics:
-    """A Gaussian in place of the features of one picture. ``mean``: (c,). ``root``: symmetric (c, c), the square root
-    of the covariance."""
-
-    mean: NDArray[np.float64]
-    root: NDArray[np.float64]
-
-
 class SingleImageFid:
     """Distance of a generated picture from its own real one: the Frechet distance of their feature distributions.
 
     Rott Shaham, Dekel & Michaeli (2019), "SinGAN", doi:10.1109/ICCV.2019.00467: the deep features at each location of a
     picture, in place of one vector for each of many pictures. ``model_path``: a TorchScript file, as
-    ``decay.loop.engines.features`` takes it; of Inception-v3 the features are those before the first pooling layer (64
+    ``decay.features.maps`` takes it; of Inception-v3 the features are those before the first pooling layer (64
     channels), which the authors' published code computes; their text says the second. Raises ModelError if the file, or
     torch, is missing or no good.
     """
 
     def __init__(self, model_path: Path) -> None:
         try:
-            module = import_module("decay.loop.engines.features")
+            module = import_module("decay.features.maps")
         except ModuleNotFoundError as error:
             raise ModelError(
                 f"The quality control needs the package {error.name}, which is not installed. "
@@ -145,38 +134,6 @@ class SingleImageFid:
         """SIFID, >= 0, 0 for two pictures alike. ``real``: its own real picture, or that one's ``statistics``."""
         there = real if isinstance(real, FeatureStatistics) else self.statistics(real)
         return frechet_distance(self.statistics(generated), there)
-
-
-def feature_statistics(features: NDArray[np.float64]) -> FeatureStatistics:
-    """Mean and root of the sample covariance (divided by n - 1) of features (n locations, c channels), n >= 2.
-
-    Warns if n <= c: the covariance then lacks rank, and what is compared depends on the pictures' size.
-    """
-    n_locations, n_channels = features.shape
-    if n_locations < 2:
-        raise ValueError(f"a distribution needs at least 2 locations, got {n_locations}")
-    if n_locations <= n_channels:
-        warnings.warn(
-            f"{n_locations} locations for {n_channels} channels: single-image FID is rough at this size; "
-            "use larger pictures or an earlier layer.",
-            stacklevel=2,
-        )
-    covariance = np.atleast_2d(np.cov(features, rowvar=False))
-    values, vectors = eigh(covariance)
-    # Where rank is lacking, eigenvalues of zero come out as some 1e-17 of either sign.
-    return FeatureStatistics(features.mean(axis=0), (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
-
-
-def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """Squared Frechet distance of two Gaussians, |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), >= 0.
-
-    Dowson & Landau (1982), doi:10.1016/0047-259X(82)90077-X; Heusel et al. (2017), arXiv:1706.08500, eq. 6. The trace
-    of the root is the sum of the singular values of S1^(1/2) S2^(1/2): exact for covariances without full rank as
-    well, where a matrix square root of the product may be complex or not exist.
-    """
-    shared = float(np.linalg.svd(a.root @ b.root, compute_uv=False).sum())
-    apart = float(np.sum((a.mean - b.mean) ** 2))
-    return max(apart + float(np.sum(a.root**2) + np.sum(b.root**2)) - 2.0 * shared, 0.0)
 
 
 class Replacement(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from decay.outcome import Outcome
 from decay.settings import MeasureSettings
-from decay.workers.job import Job, ReaderSpec
+from decay.workers.job import Job, Spec
 
 
 class Workers(Protocol):
@@ -32,7 +32,7 @@ class Workers(Protocol):
         ...
 
 
-def open_workers(settings: MeasureSettings, spec: ReaderSpec) -> Workers:
+def open_workers(settings: MeasureSettings, spec: Spec) -> Workers:
     """The workers that the settings ask for. Each kind is imported only where it is wanted."""
     if settings.cluster is not None:
         from decay.workers.cluster import Cluster  # noqa: PLC0415

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from decay.errors import DecayError, ModelError
 from decay.outcome import Outcome
-from decay.workers.job import Job, ReaderSpec
+from decay.workers.job import Job, Spec
 from decay.workers.scheduling import Terms, read_by
 from decay.workers.task import read_batch
 
@@ -33,7 +33,7 @@ class Cluster:
     """The workers of the scheduler at ``address``, asked for with the first image; ``n_local``: processes of a cluster
     on this machine, 0 for as many as it has cores."""
 
-    def __init__(self, address: str, n_local: int, spec: ReaderSpec) -> None:
+    def __init__(self, address: str, n_local: int, spec: Spec) -> None:
         self._address = address
         self._n_local = n_local
         self._spec = spec

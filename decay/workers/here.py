@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from types import TracebackType
 from typing import Self
 
 from decay.outcome import Outcome
 from decay.workers.job import Job
-from decay.workers.task import read_image
-from detectors.reader import Reader
+from decay.workers.task import AnyReader, read_image
 
 
 class Here:
     """Reads one image after another. ``make_reader`` is called for the first; the reader is closed at the end."""
 
-    def __init__(self, make_reader: Callable[[], Reader]) -> None:
+    def __init__(self, make_reader: Callable[[], AnyReader]) -> None:
         self._open = ExitStack()
-        self._started = cache(lambda: self._open.enter_context(make_reader()))
+        self._make_reader = make_reader
+        self._reader: AnyReader | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -33,3 +32,9 @@ class Here:
         """Each image with what became of it, in their order."""
         for job in jobs:
             yield job, read_image(job, self._started)
+
+    def _started(self) -> AnyReader:
+        if self._reader is None:
+            self._reader = self._make_reader()
+            self._open.push(self._reader)
+        return self._reader

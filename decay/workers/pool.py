@@ -14,7 +14,7 @@ from typing import Self
 from pebble import ProcessExpired, ProcessPool
 
 from decay.outcome import Outcome
-from decay.workers.job import Job, ReaderSpec
+from decay.workers.job import Job, Spec
 from decay.workers.scheduling import Terms, read_by
 from decay.workers.task import read_batch
 
@@ -25,7 +25,7 @@ N_WAITING = 4
 class Pool:
     """``n_workers`` processes, started with the first image."""
 
-    def __init__(self, n_workers: int, spec: ReaderSpec) -> None:
+    def __init__(self, n_workers: int, spec: Spec) -> None:
         self._n_workers = n_workers
         self._spec = spec
         self._pool: ProcessPool | None = None

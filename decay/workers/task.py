@@ -12,10 +12,12 @@ from functools import cache
 from decay import images
 from decay.changes import CHANGES
 from decay.errors import ImageProblem, ModelError
+from decay.features import network_version, open_network
+from decay.features.reader import FeatureReader
 from decay.models import list_models
 from decay.outcome import Outcome
 from decay.reader_version import reader_version
-from decay.workers.job import Job, ReaderSpec
+from decay.workers.job import FeatureSpec, Job, ReaderSpec, Spec
 from detectors.embedder import Embedder, embedder_name, open_embedder
 from detectors.reader import Reader
 from detectors.trait import OK
@@ -26,10 +28,12 @@ IMAGE_LIMIT_S = 300.0
 LIMIT_EXIT_CODE = 1
 """Of a worker that was ended so (``faulthandler.dump_traceback_later``)."""
 
+AnyReader = Reader | FeatureReader
+
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def read_image(job: Job, reader: Callable[[], Reader]) -> Outcome:
+def read_image(job: Job, reader: Callable[[], AnyReader]) -> Outcome:
     """Read, hash and decode one file, once, and read it. ``reader`` is called only for what can be decoded."""
     sha256 = ""
     try:
@@ -40,14 +44,14 @@ def read_image(job: Job, reader: Callable[[], Reader]) -> Outcome:
         return Outcome(sha256, problem.state, None, str(problem))
     started = reader()
     try:
-        readings = started.read(pixels)
+        readings = started.read(pixels) if isinstance(started, Reader) else started.read(pixels, job.prompt)
     except Exception as error:  # one image must not end a run of hours; the row says what happened
         return Outcome(sha256, "failed", None, f"{type(error).__name__}: {error}")
     readings = replace(readings, image=readings.image | {"file_notes": ",".join(picture.notes)})
     return Outcome(sha256, OK, readings, fresh=True)
 
 
-def read_batch(spec: ReaderSpec, jobs: Sequence[Job], limit_s: float = IMAGE_LIMIT_S) -> list[Outcome]:
+def read_batch(spec: Spec, jobs: Sequence[Job], limit_s: float = IMAGE_LIMIT_S) -> list[Outcome]:
     """Read some images in a worker process, with one reader for its lifetime. Raises ModelError.
 
     An image that takes longer than ``limit_s`` ends the process: native code answers to nothing else.
@@ -56,8 +60,10 @@ def read_batch(spec: ReaderSpec, jobs: Sequence[Job], limit_s: float = IMAGE_LIM
         return [_read_within(limit_s, spec, job) for job in jobs]
 
 
-def start_reader(spec: ReaderSpec) -> Reader:
-    """The detectors and the embedder of ``spec``. Raises ModelError where they cannot be started."""
+def start_reader(spec: Spec) -> AnyReader:
+    """The detectors and the embedder, or the network, of ``spec``. Raises ModelError where they cannot be started."""
+    if isinstance(spec, FeatureSpec):
+        return FeatureReader(spec.network, open_network(spec.network, spec.root))
     embedder = _open(spec)
     try:
         return Reader(Vision(), embedder)
@@ -68,7 +74,7 @@ def start_reader(spec: ReaderSpec) -> Reader:
         ) from error
 
 
-def _read_within(limit_s: float, spec: ReaderSpec, job: Job) -> Outcome:
+def _read_within(limit_s: float, spec: Spec, job: Job) -> Outcome:
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         faulthandler.dump_traceback_later(limit_s, exit=True, file=nowhere)
         try:
@@ -78,18 +84,24 @@ def _read_within(limit_s: float, spec: ReaderSpec, job: Job) -> Outcome:
 
 
 @cache
-def _worker_reader(spec: ReaderSpec) -> Reader:
+def _worker_reader(spec: Spec) -> AnyReader:
     """The one reader of a worker process; checked to be the one that was asked for. It ends with the process."""
     from threadpoolctl import threadpool_limits  # noqa: PLC0415  # only workers need it
 
     threadpool_limits(1)  # one process for each core is faster than threads within
-    found = reader_version(list_models(spec.pack, spec.root), embedder_name(spec.pack))
+    found = _version_here(spec)
     if spec.version and found != spec.version:
         raise ModelError(
             "A worker has other detectors, packages or models than this machine, so that its readings could not be "
-            "set beside ours. Install the same decay, and the same model pack, on every machine."
+            "set beside ours. Install the same decay, and the same model files, on every machine."
         )
     return start_reader(spec)
+
+
+def _version_here(spec: Spec) -> str:
+    if isinstance(spec, FeatureSpec):
+        return network_version(spec.network, spec.root)
+    return reader_version(list_models(spec.pack, spec.root), embedder_name(spec.pack))
 
 
 def _open(spec: ReaderSpec) -> Embedder:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,3 +78,74 @@ def lineage_of(people: Path, root: Path, collapse: int, n_generations: int = 3) 
             source = people / f"{0 if generation >= collapse else slot:03d}.png"
             shutil.copy(source, folder / f"{slot:03d}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of every network that sees whole pictures: theirs in shape, tiny, with random weights."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model
+
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("weights")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.jit.script(_tiny_inception()).save(str(root / "inception-2015-12-05.pt"))
+        layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        tokenizer = _tiny_tokenizer()
+        text = layers | {"vocab_size": len(tokenizer), "max_position_embeddings": 24}
+        ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+        vision = layers | {"image_size": 32, "patch_size": 8}
+        clip = CLIPConfig(text_config=text | ids, vision_config=vision, projection_dim=12)
+        CLIPModel(clip).save_pretrained(root / "clip")
+        tokenizer.save_pretrained(root / "clip")
+        Dinov2Model(Dinov2Config(image_size=28, patch_size=14, **layers)).save_pretrained(root / "dinov2")
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    (root / "clip" / "preprocessor_config.json").write_text(json.dumps(sizes))
+    return root
+
+
+def _tiny_inception() -> Any:
+    """With the parts that are addressed in the published file: features before the first pooling, and of the whole."""
+    import torch
+    from torch import nn
+
+    class Layers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, stride=2)
+            self.conv_1 = nn.Conv2d(4, 4, 3)
+            self.conv_2 = nn.Conv2d(4, 6, 3)
+            self.pool0 = nn.MaxPool2d(3, 2)
+            self.conv_3 = nn.Conv2d(6, 8, 1)
+            self.conv_4 = nn.Conv2d(8, 10, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu(self.conv_2(torch.relu(self.conv_1(torch.relu(self.conv(x))))))
+            return torch.relu(self.conv_4(torch.relu(self.conv_3(self.pool0(x))))).mean(dim=(2, 3))
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = Layers()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layers(x)
+
+    return Network().eval()
+
+
+def _tiny_tokenizer() -> Any:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "<s>", "</s>", "a", "red", "green", "blue", "bright", "dark", "picture"]
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )

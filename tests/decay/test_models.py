@@ -7,6 +7,7 @@ import re
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from decay import models
 from decay.errors import ModelError
+from decay.features import NETWORKS
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -124,3 +126,49 @@ def test_a_pack_outside_of_its_folder_cannot_be_named(tmp_path: Path) -> None:
 
 def test_the_pinned_checksums_are_whole() -> None:
     assert all(re.fullmatch(r"[0-9a-f]{64}", checksum) for checksum in models.KNOWN_SHA256.values())
+
+
+@pytest.fixture
+def hub(release: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same server in place of those that the networks' weights come from."""
+    address = models.RELEASE_URL.removesuffix("/{name}.zip")
+    served = {
+        name: replace(network, urls=tuple(f"{address}/{Path(file).name}" for file in network.files))
+        for name, network in NETWORKS.items()
+    }
+    monkeypatch.setattr(models, "NETWORKS", served)
+    for network in served.values():
+        for file in network.files:
+            (release / Path(file).name).write_bytes(file.encode())
+    return release
+
+
+def test_fetching_a_network_checks_its_weights_and_brings_its_settings(hub: Path, tmp_path: Path) -> None:
+    checksum = hashlib.sha256((hub / "model.safetensors").read_bytes()).hexdigest()
+    path = models.fetch("clip", tmp_path / "root", checksum)
+    assert path == tmp_path / "root" / "clip" / "model.safetensors"
+    expected = sorted(Path(file).name for file in NETWORKS["clip"].files)
+    assert sorted(file.name for file in path.parent.iterdir()) == expected  # no scratch folder left
+    (hub / "model.safetensors").unlink()
+    assert models.fetch("clip", tmp_path / "root") == path  # there already: nothing is asked for
+    (found,) = (
+        model for model in models.list_networks(tmp_path / "root") if model.purpose == "yardstick" and model.path
+    )
+    assert (found.sha256, found.state) == (checksum, models.FOUND)
+
+
+def test_weights_that_are_not_the_pinned_ones_are_thrown_away(hub: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not the file with SHA-256 f58cb9b6"):
+        models.fetch("inception", tmp_path / "root")
+    with pytest.raises(ModelError, match="--sha256"):
+        models.fetch("dinov2", tmp_path / "root")
+    assert not any(path.is_file() for path in (tmp_path / "root").rglob("*"))
+
+
+def test_missing_networks_are_listed_with_the_place_where_they_are_looked_for(tmp_path: Path) -> None:
+    listed = models.list_networks(tmp_path)
+    assert {model.state for model in listed} == {models.MISSING}
+    text = models.models_text(listed)
+    for file in ("inception-2015-12-05.pt", "clip/model.safetensors", "dinov2/model.safetensors"):
+        assert str(tmp_path / file) in text
+    models.require_models(models.list_models(None, None))  # none of the networks is among what is required

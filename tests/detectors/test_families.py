@@ -16,6 +16,7 @@ from detectors.trait import (
     OK,
     Box,
     Circle,
+    Comparison,
     Eye,
     Face,
     Family,
@@ -97,9 +98,10 @@ def test_a_family_imports_the_words_and_the_geometry_only(module: ModuleType) ->
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     own = {name for name in imported if name and name.split(".")[0] in ("detectors", "decay", "reports")}
-    # Counting digits takes several cues; they have a room of their own, which no other family needs.
+    # Counting digits takes several cues, and distances of vectors much arithmetic: they have rooms of their own.
     digits = {name for name in own if name.startswith("detectors.digits")}
-    assert own - digits <= {"detectors.trait", "detectors.geometry"}
+    distances = {name for name in own if name.startswith("detectors.distances.")}
+    assert own - digits - distances <= {"detectors.trait", "detectors.geometry"}
     assert not digits or module.__name__ == "detectors.fingers"
 
 
@@ -107,7 +109,10 @@ def test_a_family_imports_the_words_and_the_geometry_only(module: ModuleType) ->
 def test_a_trait_says_all_that_a_reader_needs(trait: Trait) -> None:
     assert trait.label
     assert len(trait.source) > 5
-    assert trait.kind == "location" or math.isfinite(trait.floor)
+    is_comparison = isinstance(trait.statistic, Comparison)
+    assert is_comparison or trait.kind == "location" or math.isfinite(trait.floor)
+    assert not is_comparison or math.isnan(trait.floor)  # it follows from the reference
+    assert trait.floor_in_words
     assert trait.bounds[0] < trait.bounds[1]
     states = family_of(trait).states
     assert set(trait.measured_states) <= set(states)
@@ -123,7 +128,7 @@ def test_the_states_and_readings_of_a_family_are_explained(family: Family) -> No
 def test_a_statistic_survives_small_and_constant_samples(trait: Trait) -> None:
     """A collapsed generation, every subject alike, gives a number or NaN, never an exception or infinity."""
     family = family_of(trait)
-    kinds = {reading.name: reading for reading in family.readings}
+    kinds = {reading.name: reading for reading in (*family.readings, *family.borrowed)}
     for n in (trait.n_min, 30):
         sample = Sample({name: column(kinds.get(name), n) for name in trait.readings}, np.full(n, "g", dtype=object))
         value = trait.statistic(sample, sample)

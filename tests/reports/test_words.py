@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.words import NOTHING, clean, interval, number, percent
+from reports.words import NOTHING, capitalised, clean, interval, number, percent
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,8 @@ def test_interval_names_an_end_that_was_never_reached() -> None:
     assert interval(2, math.nan) == "2 or later"
     assert interval(math.nan, 4) == "up to 4"
     assert interval(math.nan, math.nan) == ""
+
+
+@pytest.mark.parametrize(("text", "told"), [("match (CLIP score)", "Match (CLIP score)"), ("", ""), ("x", "X")])
+def test_only_the_first_letter_is_capitalised(text: str, told: str) -> None:
+    assert capitalised(text) == told

@@ -263,7 +263,7 @@ def test_the_same_number_again_and_in_another_order(own: Path) -> None:
 
 
 def test_the_network_sees_rgb_from_minus_one_to_one(tmp_path: Path) -> None:
-    from decay.loop.engines.features import TorchScriptFeatures
+    from decay.features.maps import TorchScriptFeatures
 
     class Same(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -276,7 +276,7 @@ def test_the_network_sees_rgb_from_minus_one_to_one(tmp_path: Path) -> None:
 
 
 def test_of_inception_the_layers_before_the_first_pool_are_used(inception: Path) -> None:
-    from decay.loop.engines.features import TorchScriptFeatures
+    from decay.features.maps import TorchScriptFeatures
 
     image = scene(8)
     got = TorchScriptFeatures(inception)(image)

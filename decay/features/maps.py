@@ -1,8 +1,7 @@
-"""Feature maps of pictures from a network in a TorchScript file, on the CPU. Nothing here downloads."""
+"""Feature maps of pictures from a network in a TorchScript file: the features at each location, not of the whole."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from decay.errors import DecayError, ModelError
+from decay.features import INCEPTION_LICENCE, INCEPTION_SHA256, INCEPTION_URL
+from decay.features.torchscript import load
 from decay.loop.checkpoint import sha256_of
-from detectors.trait import Pixels
+from detectors.distances.gaussian import packed
+from detectors.trait import Pixels, Vector
 
-INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
-INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
-"""As k-diffusion and other public projects have it, independently of one another."""
-INCEPTION_LICENCE = (
-    "published with NVIDIA's stylegan2-ada-pytorch, non-commercial; the weights are TensorFlow's of 2015, Apache-2.0"
-)
 # The layers by their names in that file, as public users of it address them.
 _BEFORE_FIRST_POOL = ("conv", "conv_1", "conv_2")
 _KNOWN_BY = (*_BEFORE_FIRST_POOL, "pool0", "conv_3", "conv_4")
@@ -42,7 +38,7 @@ class TorchScriptFeatures:
             )
         self.sha256 = sha256_of(path)
         self._path = path
-        model = _load(path)
+        model = load(path)
         layers = getattr(model, "layers", None)
         self._stages = [getattr(layers, name) for name in _BEFORE_FIRST_POOL] if _is_inception(layers) else [model]
 
@@ -72,17 +68,19 @@ class TorchScriptFeatures:
         return values[0].flatten(1).T.to(torch.float64).numpy()
 
 
-def _load(path: Path) -> torch.nn.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is what the published file is in
-            return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-any-return,no-untyped-call]
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(
-            f"{path}: expected a TorchScript file (torch.jit.save); it could not be read "
-            f"({str(error).strip().splitlines()[0]}). Copy it anew, or export the network with torch.jit.script."
-        ) from error
-
-
 def _is_inception(layers: object) -> bool:
     return all(hasattr(layers, name) for name in _KNOWN_BY)
+
+
+class SingleImage:
+    """Mean and covariance of the features at each location of a picture, as one vector: what single-image FID needs.
+
+    ``weights``: see ``TorchScriptFeatures``. Raises ModelError.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        self._features = TorchScriptFeatures(weights)
+
+    def of_picture(self, pixels: Pixels) -> Vector:
+        """float32 (c + c (c + 1) / 2,): the mean, then the covariance's upper triangle, row by row."""
+        return packed(self._features(pixels))
