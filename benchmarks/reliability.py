@@ -38,6 +38,7 @@ LINES: tuple[tuple[Fault, ...], ...] = (
         machine.two_measures,
         machine.full_disks,
         interrupted.killed_runs,
+        interrupted.killed_workers,
         machine.clocks,
     ),
 )

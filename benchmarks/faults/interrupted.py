@@ -13,11 +13,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.faults.common import Bench, Row, command, copied, decay, differing, environment, hashes, results, said
 
 SECTION = "Interrupted"
 KILLS_A_FOLDER = 10
 """Kills before the command is let finish: the same folder is interrupted again and again, then compared."""
+
+WORKERS_KILLED = 6
+"""An image whose worker is killed twice is a row without readings, as promised: few kills among many images."""
 
 STAGES = ("starting", "reading", "concluding or publishing")
 
@@ -84,6 +89,43 @@ def killed_measures(bench: Bench) -> Row:
         f"torn files: {', '.join(sorted(torn)) or 'none'}; different in the end: {', '.join(sorted(wrong)) or 'none'}",
         not torn and not wrong and len(moments) >= bench.n_kills,
     )
+
+
+def killed_workers(bench: Bench) -> Row:
+    """Workers of `decay measure`, killed one after another while they read."""
+    rng = random.Random(bench.seed)
+    run = copied(bench.lineage, bench.work / "killed-workers")
+    arguments = command("measure", run, "--workers", "2")
+    n_killed = 0
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(),
+                          cwd="/") as process:  # fmt: skip
+        while process.poll() is None:
+            time.sleep(rng.uniform(0.2, 2.0))
+            if n_killed < WORKERS_KILLED and _stage(run) == STAGES[1]:
+                n_killed += _one_worker_killed(process.pid, rng)
+    wrong = differing(results(run), bench.wanted)
+    states = json.loads((run / "measures" / "run.json").read_text())["image_states"] if process.returncode == 0 else {}
+    return Row(
+        SECTION,
+        f"kill -9 of {n_killed} workers of one `decay measure --workers 2`",
+        "one at a time, at random moments while it reads",
+        "each is replaced, its image read again; results equal byte by byte to an undisturbed run",
+        f"exit {process.returncode}; states {states}; different: {', '.join(wrong) or 'none'}",
+        process.returncode == 0 and not wrong and n_killed > 0,
+    )
+
+
+def _one_worker_killed(driver: int, rng: random.Random) -> bool:
+    """Whether there was one; multiprocessing's keeper of semaphores is none."""
+    try:
+        children = psutil.Process(driver).children()
+        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        if not workers:
+            return False
+        rng.choice(workers).kill()
+    except psutil.Error:
+        return False  # it ended meanwhile
+    return True
 
 
 def _kill_in_stratum(bench: Bench, run: Path, rng: random.Random, moments: list[tuple[float, str]]) -> None:

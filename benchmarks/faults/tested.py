@@ -22,9 +22,27 @@ _METADATA, _LOG, _RUN = (
     "tests/decay/provenance/test_log.py",
     "tests/decay/loop/test_run.py",
 )
+_POOL, _CLUSTER = "tests/decay/workers/test_pool.py", "tests/decay/workers/test_cluster.py"
+_WORKERS = "Workers"
 _STORE, _LOGS, _READERS = "Files, locks and the journal", "The provenance log", "Readers of foreign files"
 
 TESTED = (
+    Tested(_WORKERS, "an image that kills its worker (SIGSEGV), every time", "two among thirteen",
+           "tried twice, then a row `crashed`; the others are read, bit for bit",
+           f"{_POOL}::test_an_image_that_kills_its_worker_is_a_row_and_the_others_are_read"),
+    Tested(_WORKERS, "an image that kills its worker once (SIGKILL)", "one among thirteen", "it is read",
+           f"{_POOL}::test_an_image_whose_worker_was_killed_once_is_read_again"),
+    Tested(_WORKERS, "an image that is never done", "a reader that loops in native code's place", "a row `timed_out`",
+           f"{_POOL}::test_an_image_that_takes_too_long_is_a_row"),
+    Tested(_WORKERS, "workers killed from outside", "kill -9 of real workers while they read", "nothing lost, nothing twice",
+           f"{_POOL}::test_a_worker_killed_from_outside_costs_nothing"),
+    Tested(_WORKERS, "workers that all die", "every image kills", "one sentence", f"{_POOL}::test_workers_that_all_die_are_one_message"),
+    Tested(_WORKERS, "a dask worker killed during the run", "two processes, kill -9 of one", "nothing lost, nothing twice",
+           f"{_CLUSTER}::test_a_worker_killed_during_the_run_loses_nothing_and_counts_nothing_twice"),
+    Tested(_WORKERS, "an image that kills every dask worker", "four images a task", "a row `crashed`; its neighbours are read",
+           f"{_CLUSTER}::test_an_image_that_kills_every_worker_is_a_row_and_its_neighbours_are_read"),
+    Tested(_WORKERS, "a cluster that does not see the files, or has other detectors", "each", "one sentence, no rows",
+           f"{_CLUSTER}::test_a_file_that_the_cluster_does_not_see_is_a_message_not_a_row"),
     Tested(_STORE, "kill -9 behind a committed row", "500 rows, killed at row 320", "the row is there, and every one before",
            "tests/decay/test_journal.py::test_a_row_that_was_put_survives_kill_9"),
     Tested(_STORE, "rows of a journal that are damaged, foreign or nested", "16 kinds of row", "no reading; read again",

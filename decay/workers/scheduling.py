@@ -13,6 +13,8 @@ from decay.outcome import Outcome
 from decay.workers.job import Job
 from decay.workers.task import IMAGE_LIMIT_S, LIMIT_EXIT_CODE
 
+START_LIMIT_S = 120.0
+"""What a worker may take to start."""
 N_VAIN = 8
 """So many workers that died in a row without an image read among them: it is not the images."""
 
@@ -23,13 +25,16 @@ Submit = Callable[[Sequence[Job]], Future[list[Outcome]]]
 @dataclass(frozen=True)
 class Terms:
     """``n_per_task``: images that travel together. ``n_in_flight``: tasks under way or waiting in line; more would only
-    fill memory. ``deaths``: what a future raises when its worker died. ``stall_s``: seconds without any answer after
-    which the workers are given up."""
+    fill memory. ``deaths``: what a future raises when its worker died."""
 
     n_per_task: int
     n_in_flight: int
     deaths: tuple[type[BaseException], ...]
-    stall_s: float = 4 * IMAGE_LIMIT_S
+
+    @property
+    def stall_s(self) -> float:
+        """Seconds without any answer after which the workers are given up: a task's own limit has passed by then."""
+        return self.n_per_task * IMAGE_LIMIT_S + START_LIMIT_S
 
 
 def read_by(submit: Submit, jobs: Iterable[Job], terms: Terms) -> Iterator[tuple[Job, Outcome]]:
