@@ -132,8 +132,8 @@ def _kill_in_stratum(bench: Bench, run: Path, rng: random.Random, moments: list[
     """One kill; its moment lies in the part of the course that has its turn, so that all of it is covered."""
     turn = len(moments)
     while True:
-        # 7 has no divisor in common with 10: kills of one folder fall into parts far from one another.
-        seconds = bench.whole_s * ((turn * 7 % 10) + rng.random()) / 10
+        # Rising: what was read is kept, so that a late kill first would leave nothing to be read to the others.
+        seconds = bench.whole_s * (turn % 10 + rng.random()) / 10
         if killed_after(seconds, command("measure", run)):
             moments.append((seconds, _stage(run)))
             return
