@@ -213,19 +213,24 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     path.write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
 
 
-def publish_comparison(comparison: Comparison, folder: Path) -> list[str]:
+def publish_comparison(comparison: Comparison, folder: Path, figure: pd.DataFrame | None = None) -> list[str]:
     """Write compare.csv, compare_courses.csv, compare.json, compare.svg and compare.png as one set; gives their names.
 
-    Raises OutputError when the disk is full or the folder read-only; what stood there before stays then.
+    ``figure``: also figure.csv, figure.svg and figure.png, from ``decay.figure.figure_table``. Raises OutputError when
+    the disk is full or the folder read-only; what stood there before stays then.
     """
-    from reports.panels import write_comparison_chart  # noqa: PLC0415  as in _write_page
+    from reports.figure import write_figure  # noqa: PLC0415  as in _write_page
+    from reports.panels import write_comparison_chart  # noqa: PLC0415
 
+    record = comparison.record
     with scratch_folder(folder, folder) as scratch:
-        for stem, frame in (("compare", comparison.table), ("compare_courses", comparison.courses)):
-            (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
-        text = to_json(comparison.record)
-        (scratch / "compare.json").write_text(text, encoding="utf-8", errors="backslashreplace")
-        write_comparison_chart(comparison.courses, comparison.table, comparison.record, scratch / "compare")
+        for stem, frame in (("compare", comparison.table), ("compare_courses", comparison.courses), ("figure", figure)):
+            if frame is not None:
+                (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
+        (scratch / "compare.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
+        write_comparison_chart(comparison.courses, comparison.table, record, scratch / "compare")
+        if figure is not None:
+            write_figure(figure, scratch / "figure")
         names = sorted(path.name for path in scratch.iterdir())
         move_files(scratch, folder)
     return names
