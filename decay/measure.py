@@ -116,8 +116,7 @@ def _measure(
     publish(results, home)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())
     n_read = sum(outcome.fresh for outcome in outcomes.values())
-    finding = Finding(results.traits, results.erosion, results.verdict, results.run)
-    return Measured(folder, finding, n_read, len(outcomes) - n_read - n_bad, n_bad)
+    return Measured(folder, results.finding, n_read, len(outcomes) - n_read - n_bad, n_bad)
 
 
 def _require_some_read(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ N_NAMED = 3
 @dataclass(frozen=True)
 class Results:
     """``traits``: traits.csv; ``erosion``: erosion.csv; ``order``: order.csv; ``verdict``: verdict.json; ``run``:
-    run.json."""
+    run.json; ``more``: other tables, by their file's stem."""
 
     tables: Tables
     traits: pd.DataFrame
@@ -37,6 +37,12 @@ class Results:
     order: pd.DataFrame
     verdict: Mapping[str, Any]
     run: Mapping[str, Any]
+    more: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def finding(self) -> Finding:
+        """What the page and the terminal tell."""
+        return Finding(self.traits, self.erosion, self.verdict, self.run, self.more.get("tails"))
 
 
 def draw_conclusion(
@@ -193,8 +199,7 @@ def _write_page(results: Results, run: Path, folder: Path) -> None:
     from reports.charts import write_charts  # noqa: PLC0415
 
     write_charts(results.traits, results.erosion, results.verdict, folder / "charts")
-    found = Finding(results.traits, results.erosion, results.verdict, results.run)
-    page = page_of(found, results.tables, run, folder / "charts")
+    page = page_of(results.finding, results.tables, run, folder / "charts")
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
@@ -203,7 +208,8 @@ def write_tables(results: Results, folder: Path) -> None:
     for stem, table in results.tables.named().items():
         # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
         (folder / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
-    for stem, frame in (("traits", results.traits), ("erosion", results.erosion), ("order", results.order)):
+    named = {"traits": results.traits, "erosion": results.erosion, "order": results.order, **results.more}
+    for stem, frame in named.items():
         (folder / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
     write_record(folder / "verdict.json", results.verdict)
 
