@@ -120,6 +120,9 @@ def measure(
         str | None,
         typer.Option(help="Read on a dask cluster: its scheduler's address, as tcp://host:8786, or local."),
     ] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Measure RUN/held_out, the prompts never trained on, by themselves.")
+    ] = False,
 ) -> None:
     """Measure a lineage: tables, decay charts, and which trait erodes first. Again: only what is new is read."""
     with _explained():
@@ -139,7 +142,13 @@ def measure(
         )
         from decay.storage import place
 
-        _measure_and_print(place(run), settings, out_folder)
+        if not held_out:
+            _measure_and_print(place(run), settings, out_folder)
+            return
+        from decay.measure import held_out_of
+
+        pictures = held_out_of(place(run))
+        _measure_and_print(pictures, settings, out_folder / pictures.name if out_folder else None)
 
 
 @app.command()

@@ -15,14 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from decay.ancestors import ancestors_of
+from decay.ancestors import HELD_OUT, ancestors_of
 from decay.arms import Arm
 from decay.errors import DecayError
 from decay.verdict import Finding, read_finding
 
 USUAL = ("image_fid", "image_clip_score")
 """Drawn where they were measured and nothing else is asked for: the traits of the published figure."""
-HELD_OUT = "held_out"
 BEFORE = "before"
 """Kind of a line that no run of its own has: what others went on from."""
 PUBLISHED = "published"

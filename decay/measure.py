@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from decay.ancestors import with_ancestors
+from decay.ancestors import HELD_OUT, with_ancestors
 from decay.errors import DecayError, LineageError
 from decay.files import run_lock
 from decay.lineage import Lineage, load_lineage, with_reference
@@ -62,6 +62,16 @@ def measure(
         if is_unchanged(home / "measures", inputs):
             return _kept(home)
         return _measure(lineage, images, home, settings, models, version, inputs, progress)
+
+
+def held_out_of(run: Path) -> Path:
+    """The folder of a run's pictures of prompts that are never trained on. Raises LineageError where there is none."""
+    if not (run / HELD_OUT).is_dir():
+        raise LineageError(
+            f"{run}: expected {HELD_OUT}/, the pictures of prompts that are never trained on; found none. "
+            "`decay run` makes them of the prompts under [held_out] of its protocol."
+        )
+    return run / HELD_OUT
 
 
 def _home(run: Path, out: Path | None) -> Path:

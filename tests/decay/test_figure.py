@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from decay.arms import load_arms
@@ -149,3 +150,19 @@ def test_compare_draws_it(sweep: Sequence[Path], tmp_path: Path) -> None:
     assert set(pd.read_csv(out / "figure.csv")["panel"]) == {"prompts", "held_out"}
     assert "held-out prompts" in (out / "figure.svg").read_text()
     assert CliRunner().invoke(app, ["compare", *runs, "--figure", "face_vendi"]).exit_code == 1
+
+
+def test_held_out_prompts_are_measured_by_themselves(tmp_path: Path) -> None:
+    for place, shade in (("gen_00", 90), ("held_out/gen_00", 120), ("held_out/gen_01", 30)):
+        (tmp_path / "run" / place).mkdir(parents=True)
+        Image.new("RGB", (64, 64), (shade, shade, shade)).save(tmp_path / "run" / place / "slot_0000.png")
+    measure = ["measure", str(tmp_path / "run"), "--held-out", "--workers", "1", "--resamples", "20"]
+    result = CliRunner().invoke(app, [*measure, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    found = pd.read_csv(tmp_path / "out" / "held_out" / "measures" / "traits.csv")
+    assert set(found["generation"]) == {0, 1}
+    assert not (tmp_path / "run" / "measures").exists()
+    shutil.rmtree(tmp_path / "run" / "held_out")
+    refused = CliRunner().invoke(app, measure)
+    assert refused.exit_code == 1
+    assert "[held_out]" in refused.output
