@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 
 from decay.erosion import Array
 from decay.lineage import REFERENCE_INDEX
+from decay.rates import with_one_more_unit
 from decay.tables import EMBEDDING, Tables
-from decay.traits import Draws, clusters
+from decay.traits import Draws, SlotCounts, clusters
 
 Vectors = NDArray[np.float32]
 
 OF_PICTURES = ("image_dinov2", "image_inception")
 """Columns of vectors of whole pictures, the first that was measured is taken: DINOv2's tell copies and kinds apart best
 (Stein et al. 2023, arXiv:2306.04675)."""
+TAIL = 0.025
+"""Left out at each end of an interval."""
 N_DRAWS = 500
 """Draws behind the interval of a share; ends of 95 % intervals need no more."""
 
@@ -74,21 +77,30 @@ class SlotDraws:
     the slots that are drawn together."""
 
     places: dict[str, int]
-    counts: NDArray[np.int64]
+    counts: SlotCounts
     units: NDArray[np.intp]
 
-    def shares(self, slots: Sequence[str], is_so: NDArray[np.bool_]) -> tuple[Array, int]:
-        """In each draw (B,) the share of what ``is_so`` (n,) among the things of these ``slots``, NaN where none was
-        drawn; and how many units they are of."""
+    def intervals(
+        self, slots: Sequence[str], is_so: NDArray[np.bool_], rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """The 95 % intervals of shares, each by itself: lower and upper ends (k,).
+
+        ``slots`` (n,): of each thing. ``is_so`` (n, k): whether it is one of those whose share is wanted. One unit more
+        that nobody saw is added (``with_one_more_unit``), so that none of n is not taken for never.
+        """
         columns = np.array([self.places[slot] for slot in slots], dtype=np.intp)
-        drawn = self.counts[:, columns].astype(np.float64)
-        total = drawn.sum(axis=1)
-        shares = np.divide(drawn @ is_so, total, out=np.full(len(drawn), np.nan), where=total > 0)
-        return shares, len(np.unique(self.units[columns]))
+        wanted = is_so.astype(np.float32)
+        drawn = np.empty((len(self.counts), is_so.shape[1]))
+        for nth, counts in enumerate(self.counts):  # one by one: of a million things all draws would take gigabytes
+            row = counts[columns].astype(np.float32)
+            drawn[nth] = row @ wanted / row.sum() if row.any() else np.nan
+        n_units = np.full(is_so.shape[1], len(np.unique(self.units[columns])), dtype=np.intp)
+        low, high = np.nanquantile(with_one_more_unit(drawn, n_units, rng), [TAIL, 1.0 - TAIL], axis=0)
+        return np.asarray(low), np.asarray(high)
 
 
 def slot_draws(images: pd.DataFrame, n_resamples: int, seed: int) -> SlotDraws:
     """The same slots in every generation; prompt groups whole where there are enough (``decay.traits.clusters``)."""
     slots = sorted(set(images["slot"]))
     draws = Draws(clusters(images), min(n_resamples, N_DRAWS), np.random.default_rng([seed, 0]))
-    return SlotDraws({slot: nth for nth, slot in enumerate(slots)}, draws.bootstrap.astype(np.int64), draws.clusters)
+    return SlotDraws({slot: nth for nth, slot in enumerate(slots)}, draws.bootstrap, draws.clusters)

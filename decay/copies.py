@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from decay.cloud import Cloud, SlotDraws, Vectors, slot_draws, unit_vectors
 from decay.erosion import FEWEST_SLOTS, Array
-from decay.rates import with_one_more_unit
 
 QUANTILE = 0.99
 """Of the reference's similarities to the nearest other picture of the reference: what lies above it is a copy."""
-CONFIDENCE = 0.95
-_BLOCK = 1024
-"""Rows that are compared at a time: their similarities to 20,000 others take 80 MB."""
+MOST_COMPARED = 4000
+"""Slots whose pictures are compared with all of another set, so that time grows with that one's size only; of more
+slots so many by chance, the same in every generation."""
+_AT_A_TIME = 20_000_000
+"""Similarities that are held at a time: 80 MB."""
 COLUMNS = (
     "generation", "what", "n", "n_so", "share", "share_low", "share_high", "threshold_cosine", "vectors",
 )  # fmt: skip
@@ -48,12 +49,15 @@ class Copies:
 
 
 def find_copies(cloud: Cloud, n_resamples: int, seed: int) -> Copies:
-    """Of every generated picture the nearest one of the reference, of the generation before, and of its own.
+    """Of every generated picture (at most ``MOST_COMPARED`` of a generation) the nearest one of the reference, of the
+    generation before, and of its own.
 
-    Pictures that show several faces count by the most similar one. Time grows with the product of the sizes.
+    Pictures that show several faces count by the most similar one.
     """
-    threshold = _threshold(cloud)
-    tables = [_copies_of(cloud, generation, threshold) for generation in cloud.generations]
+    slots = np.array(sorted(set(cloud.images["slot"])), dtype=object)
+    compared = frozenset(np.random.default_rng([seed, 4]).permutation(slots)[:MOST_COMPARED])
+    threshold = _threshold(cloud, compared)
+    tables = [_copies_of(cloud, generation, threshold, compared) for generation in cloud.generations]
     images = pd.concat(tables, ignore_index=True)
     draws = slot_draws(cloud.images, n_resamples, seed)
     rng = np.random.default_rng([seed, 2])
@@ -67,7 +71,7 @@ def find_copies(cloud: Cloud, n_resamples: int, seed: int) -> Copies:
     return Copies(images, shares, threshold)
 
 
-def _threshold(cloud: Cloud) -> float:
+def _threshold(cloud: Cloud, compared: frozenset[str]) -> float:
     """From reference pictures of different content: doubles would let everything pass.
 
     The ceil((m + 1) q)-th of m similarities, at most the largest: one more of the same kind lies above it with a
@@ -76,16 +80,20 @@ def _threshold(cloud: Cloud) -> float:
     reference = cloud.rows_of(cloud.reference).drop_duplicates("sha256")
     if len(reference) < FEWEST_SLOTS:
         return math.nan
-    vectors = unit_vectors(reference)
-    similar = np.sort(_nearest(vectors, vectors, _codes(reference), _codes(reference))[0])
+    vectors, codes = unit_vectors(reference), _codes(reference)
+    taken = reference["slot"].isin(compared).to_numpy()
+    if int(taken.sum()) < FEWEST_SLOTS:  # slots of its own
+        taken = np.arange(len(reference)) < MOST_COMPARED
+    similar = np.sort(_nearest(vectors[taken], vectors, codes[taken], codes)[0])
     return float(similar[min(math.ceil((len(similar) + 1) * QUANTILE), len(similar)) - 1])
 
 
 # --------------------------------------------------------------------------- one generation
 
 
-def _copies_of(cloud: Cloud, generation: int, threshold: float) -> pd.DataFrame:
-    own = cloud.rows_of(generation)
+def _copies_of(cloud: Cloud, generation: int, threshold: float, compared: frozenset[str]) -> pd.DataFrame:
+    every = cloud.rows_of(generation)
+    own = every[every["slot"].isin(compared)]
     table = cloud.images[cloud.images["generation"] == generation].drop(columns="group").reset_index(drop=True)
     reference = cloud.images[cloud.images["generation"] == cloud.reference]
     has_other_reference = generation != cloud.reference
@@ -136,8 +144,9 @@ def _nearest(
 ) -> tuple[Array, NDArray[np.intp]]:
     """Cosine (n,) and place (n,) of the nearest of ``others`` that is not of the same image; -inf where none is."""
     cosine, place = np.empty(len(vectors)), np.empty(len(vectors), dtype=np.intp)
-    for start in range(0, len(vectors), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    block = max(1, _AT_A_TIME // max(len(others), 1))
+    for start in range(0, len(vectors), block):
+        part = slice(start, start + block)
         alike = vectors[part] @ others.T
         alike[ids[part, None] == other_ids] = -np.inf
         place[part] = alike.argmax(axis=1)
@@ -156,9 +165,7 @@ def _share(
     if not len(known):
         return {}
     is_so = known[KINDS[what]].to_numpy(dtype=bool)
-    drawn, n_units = draws.shares(list(known["slot"]), is_so)
-    wide = with_one_more_unit(drawn[:, None], np.array([n_units], dtype=np.intp), rng)
-    low, high = np.nanquantile(wide, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    (low,), (high,) = draws.intervals(list(known["slot"]), is_so[:, None], rng)
     return {
         "generation": generation, "what": what, "n": len(known), "n_so": int(is_so.sum()),
         "share": float(is_so.mean()), "share_low": float(low), "share_high": float(high),

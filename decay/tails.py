@@ -21,7 +21,6 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.stats import beta, hypergeom
 
 from decay.cloud import Cloud, SlotDraws, Vectors, slot_draws, unit_vectors
-from decay.rates import with_one_more_unit
 
 CONFIDENCE = 0.95
 RARE = 0.5
@@ -109,10 +108,9 @@ def _assigned(vectors: Vectors, centres: Vectors) -> NDArray[np.intp]:
     return np.asarray(_distances(vectors, centres).argmin(axis=1), dtype=np.intp)
 
 
-def _distances(vectors: Vectors, centres: Vectors) -> NDArray[np.float64]:
+def _distances(vectors: Vectors, centres: Vectors) -> Vectors:
     """Squared, less what is the same for all centres: (n, k)."""
-    squares = np.square(centres.astype(np.float64)).sum(axis=1)
-    return np.asarray(squares - 2.0 * (vectors.astype(np.float64) @ centres.T.astype(np.float64)))
+    return np.asarray(np.square(centres).sum(axis=1) - np.float32(2.0) * (vectors @ centres.T))
 
 
 def _cluster_rows(
@@ -123,15 +121,14 @@ def _cluster_rows(
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     n_reference, k = int(counted.sum()), len(counted)
+    wide = {g: draws.intervals(each.slots, each.parts[:, None] == np.arange(k), rng) for g, each in found.items()}
     rows = []
     for part in range(k):
         about = {"kind": "cluster", "part": f"cluster {part + 1}", "rarity": part + 1,
                  **_of_reference(int(counted[part]), n_reference, k), "example": examples[part]}  # fmt: skip
         for generation, counts in found.items():
             is_in = counts.parts == part
-            drawn, n_units = draws.shares(counts.slots, is_in)
-            wide = with_one_more_unit(drawn[:, None], np.array([n_units], dtype=np.intp), rng)
-            low, high = np.nanquantile(wide, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+            low, high = (ends[part] for ends in wide[generation])
             n, n_all = int(is_in.sum()), len(is_in)
             rows.append(
                 about

@@ -110,6 +110,20 @@ def test_none_of_many_is_not_taken_for_never(a_cloud: Callable[..., Cloud]) -> N
     assert said["share_high"] == pytest.approx(1 - 0.05 ** (1 / N), rel=0.3)  # the rule of three, of 500 draws
 
 
+def test_of_many_some_are_compared_with_all(a_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch) -> None:
+    real, made = people(0), people(1)
+    made[:] = real[::-1]
+    monkeypatch.setattr("decay.copies.MOST_COMPARED", 50)
+    found = find_copies(a_cloud({-1: real, 0: made, 1: made}), 20, 0)
+    judged = found.images[found.images["is_copy"].notna()]
+    assert list(judged.groupby("generation").size()) == [50, 50]
+    assert (
+        judged.loc[judged["generation"] == 0, "slot"].tolist() == judged.loc[judged["generation"] == 1, "slot"].tolist()
+    )
+    assert judged["is_copy"].all()  # whichever half of the reference the original stands in
+    assert share(found.shares, 0, "same_file")["n"] == N
+
+
 def test_measured_pictures(arms: Mapping[str, Path]) -> None:
     """Real faces: from generation 1 on all pictures of this run are one file."""
     tables = load_tables(arms["fed"] / "measures")
