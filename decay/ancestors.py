@@ -11,6 +11,8 @@ from decay.lineage import Generation, Lineage, load_lineage
 from decay.metadata import read_settings
 from decay.storage import is_remote
 
+HELD_OUT = "held_out"
+"""Folder of a run with the generations of prompts that are never trained on."""
 _MARK = ":"
 """Between a run's name and a path in it."""
 
@@ -18,14 +20,18 @@ _MARK = ":"
 def ancestors_of(run: Path) -> list[tuple[Path, int]]:
     """The runs that ``run`` goes on from, the nearest first, each with the last of its generations that counts.
 
+    A run's ``held_out/`` goes on from the ``held_out/`` of what the run goes on from.
     ``parent`` of the protocol in lineage.json names them, as ``decay run --heal`` writes it. Ends before a run that is
     not there, and before one that it has been through. Runs in storage are not followed. Raises LineageError where a
     lineage.json is damaged.
     """
     if is_remote(run):
         return []
-    found: list[tuple[Path, int]] = []
     place = Path(os.path.realpath(run))
+    if place.name == HELD_OUT and (place.parent / "lineage.json").is_file():
+        above = ((each / HELD_OUT, last) for each, last in ancestors_of(place.parent))
+        return [(each, last) for each, last in above if each.is_dir()]
+    found: list[tuple[Path, int]] = []
     seen = {place}
     while (named := _parent_of(place)) is not None:
         place, last = named

@@ -125,6 +125,9 @@ def measure(
         typer.Option(help="Read on a dask cluster: its scheduler's address, as tcp://host:8786, or local."),
     ] = None,
     features_root: FeaturesRoot = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Measure RUN/held_out, the prompts never trained on, by themselves.")
+    ] = False,
 ) -> None:
     """Measure a lineage: tables, decay charts, and which trait erodes first. Again: only what is new is read."""
     with _explained():
@@ -145,7 +148,13 @@ def measure(
         )
         from decay.storage import place
 
-        _measure_and_print(place(run), settings, out_folder)
+        if not held_out:
+            _measure_and_print(place(run), settings, out_folder)
+            return
+        from decay.measure import held_out_of
+
+        pictures = held_out_of(place(run))
+        _measure_and_print(pictures, settings, out_folder / pictures.name if out_folder else None)
 
 
 @app.command()
@@ -197,25 +206,40 @@ def compare(
         typer.Option(help="The run that the others are compared with, by its folder's name.", show_default="the first"),
     ] = None,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Write the tables and the figure there.", metavar="DIR")
+        Path | None, typer.Option("--out", help="Write the tables and the figures there.", metavar="DIR")
     ] = None,
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A trait to draw against generation, a line for each run; can be repeated.",
+            metavar="TRAIT",
+            show_default="image_fid and image_clip_score, else what eroded first",
+        ),
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="With the figures that Bohacek & Farid (2023) give in words.")
+    ] = False,
 ) -> None:
     """Set measured runs side by side: did an intervention delay or stop the erosion, by how much, how sure."""
     with _explained():
         from decay.arms import load_arms
         from decay.compare import compare as compare_arms
+        from decay.figure import figure_of
         from decay.files import check_folder
         from reports.compare import comparison_text
 
+        if out_folder is None and (figure or published):
+            raise DecayError("--figure and --published draw into a folder; none was given. Name it: --out DIR.")
         arms = load_arms(runs)
         if out_folder is not None:
             check_folder(out_folder)
         comparison = compare_arms(arms, baseline)
+        drawn = figure_of(runs, arms, figure or (), published) if out_folder is not None else None
         out.print(comparison_text(comparison.table, comparison.record), markup=False)
         if out_folder is not None:
             from decay.results import publish_comparison
 
-            names = publish_comparison(comparison, out_folder)
+            names = publish_comparison(comparison, out_folder, drawn)
             out.print(f"Written to {_plain(str(out_folder))}: {', '.join(names)}", markup=False)
 
 

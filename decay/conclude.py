@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from decay.arms import Arm, arms_to_traits, check_comparable, load_arm
+from decay.cloud import cloud_of
 from decay.control import less_control
+from decay.copies import find_copies
 from decay.errors import DecayError
 from decay.lineage import Lineage
 from decay.outcome import Outcome
@@ -15,6 +17,7 @@ from decay.repeat import RepeatLoss, with_repeat_losses
 from decay.results import Results, draw_conclusion
 from decay.settings import MeasureSettings
 from decay.tables import build_tables
+from decay.tails import find_tails
 from decay.traits import readings_to_traits
 
 
@@ -40,7 +43,15 @@ def conclude(
         series = less_control(series, generations, others, control.generations, control.name)
     if repeats:
         series = with_repeat_losses(series, repeats)
-    return draw_conclusion(tables, series, generations, settings, lineage.reference_name)
+    results = draw_conclusion(tables, series, generations, settings, lineage.reference_name)
+    cloud = cloud_of(tables)
+    tails = find_tails(cloud, settings.n_resamples, settings.seed)
+    copies = find_copies(cloud, settings.n_resamples, settings.seed)
+    return replace(
+        results,
+        verdict={**results.verdict, "tails": tails.record or None},
+        more={"tails": tails.table, "copies": copies.images, "copy_shares": copies.shares},
+    )
 
 
 def load_control(path: Path, lineage: Lineage, version: str, networks: Mapping[str, str]) -> Arm:

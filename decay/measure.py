@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from decay.ancestors import with_ancestors
+from decay.ancestors import HELD_OUT, with_ancestors
 from decay.errors import DecayError, LineageError
 from decay.features import versions_at_hand
 from decay.files import run_lock
@@ -70,6 +70,16 @@ def measure(
         return _measure(lineage, images, home, settings, models, version, networks, inputs, progress)
 
 
+def held_out_of(run: Path) -> Path:
+    """The folder of a run's pictures of prompts that are never trained on. Raises LineageError where there is none."""
+    if not (run / HELD_OUT).is_dir():
+        raise LineageError(
+            f"{run}: expected {HELD_OUT}/, the pictures of prompts that are never trained on; found none. "
+            "`decay run` makes them of the prompts under [held_out] of its protocol."
+        )
+    return run / HELD_OUT
+
+
 def _home(run: Path, out: Path | None) -> Path:
     if out is not None:
         return out
@@ -127,8 +137,7 @@ def _measure(
     publish(results, home)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())
     n_read = sum(outcome.fresh for outcome in outcomes.values())
-    finding = Finding(results.traits, results.erosion, results.verdict, results.run)
-    return Measured(folder, finding, n_read, len(outcomes) - n_read - n_bad, n_bad)
+    return Measured(folder, results.finding, n_read, len(outcomes) - n_read - n_bad, n_bad)
 
 
 def _require_some_read(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> None:

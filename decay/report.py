@@ -30,6 +30,7 @@ from reports.maps import maps_section
 from reports.markdown import render_arms_markdown, render_markdown
 from reports.overlay import write_arms_charts
 from reports.page import OVERVIEW, chart_files, render_page
+from reports.tails import tails_section
 from reports.words import clean
 
 Progress = Callable[[str, int, int], None]
@@ -104,6 +105,7 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
             _named_first(found.verdict),
         ),
         maps=maps_section(named["images"], named["eyes"], named["hands"], named["embeddings"]),
+        tails=tails_section(found.tails, found.verdict),
     )
 
 

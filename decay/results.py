@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ N_NAMED = 3
 @dataclass(frozen=True)
 class Results:
     """``traits``: traits.csv; ``erosion``: erosion.csv; ``order``: order.csv; ``verdict``: verdict.json; ``run``:
-    run.json."""
+    run.json; ``more``: other tables, by their file's stem."""
 
     tables: Tables
     traits: pd.DataFrame
@@ -37,6 +37,12 @@ class Results:
     order: pd.DataFrame
     verdict: Mapping[str, Any]
     run: Mapping[str, Any]
+    more: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def finding(self) -> Finding:
+        """What the page and the terminal tell."""
+        return Finding(self.traits, self.erosion, self.verdict, self.run, self.more.get("tails"))
 
 
 def draw_conclusion(
@@ -193,8 +199,7 @@ def _write_page(results: Results, run: Path, folder: Path) -> None:
     from reports.charts import write_charts  # noqa: PLC0415
 
     write_charts(results.traits, results.erosion, results.verdict, folder / "charts")
-    found = Finding(results.traits, results.erosion, results.verdict, results.run)
-    page = page_of(found, results.tables, run, folder / "charts")
+    page = page_of(results.finding, results.tables, run, folder / "charts")
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
@@ -204,7 +209,8 @@ def write_tables(results: Results, folder: Path) -> None:
         # Through memory: pyarrow's own file handle, left open on a full disk, can crash the interpreter at its end.
         (folder / f"{stem}.parquet").write_bytes(table.to_parquet(index=False))
     write_image_vectors(results.tables.images, folder / FEATURES)
-    for stem, frame in (("traits", results.traits), ("erosion", results.erosion), ("order", results.order)):
+    named = {"traits": results.traits, "erosion": results.erosion, "order": results.order, **results.more}
+    for stem, frame in named.items():
         (folder / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
     write_record(folder / "verdict.json", results.verdict)
 
@@ -214,19 +220,24 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     path.write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
 
 
-def publish_comparison(comparison: Comparison, folder: Path) -> list[str]:
+def publish_comparison(comparison: Comparison, folder: Path, figure: pd.DataFrame | None = None) -> list[str]:
     """Write compare.csv, compare_courses.csv, compare.json, compare.svg and compare.png as one set; gives their names.
 
-    Raises OutputError when the disk is full or the folder read-only; what stood there before stays then.
+    ``figure``: also figure.csv, figure.svg and figure.png, from ``decay.figure.figure_table``. Raises OutputError when
+    the disk is full or the folder read-only; what stood there before stays then.
     """
-    from reports.panels import write_comparison_chart  # noqa: PLC0415  as in _write_page
+    from reports.figure import write_figure  # noqa: PLC0415  as in _write_page
+    from reports.panels import write_comparison_chart  # noqa: PLC0415
 
+    record = comparison.record
     with scratch_folder(folder, folder) as scratch:
-        for stem, frame in (("compare", comparison.table), ("compare_courses", comparison.courses)):
-            (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
-        text = to_json(comparison.record)
-        (scratch / "compare.json").write_text(text, encoding="utf-8", errors="backslashreplace")
-        write_comparison_chart(comparison.courses, comparison.table, comparison.record, scratch / "compare")
+        for stem, frame in (("compare", comparison.table), ("compare_courses", comparison.courses), ("figure", figure)):
+            if frame is not None:
+                (scratch / f"{stem}.csv").write_text(csv_text(frame), encoding="utf-8")
+        (scratch / "compare.json").write_text(to_json(record), encoding="utf-8", errors="backslashreplace")
+        write_comparison_chart(comparison.courses, comparison.table, record, scratch / "compare")
+        if figure is not None:
+            write_figure(figure, scratch / "figure")
         names = sorted(path.name for path in scratch.iterdir())
         move_files(scratch, folder)
     return names

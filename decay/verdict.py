@@ -15,12 +15,14 @@ from decay.errors import DecayError
 
 @dataclass(frozen=True)
 class Finding:
-    """``traits``: traits.csv; ``erosion``: erosion.csv; ``verdict``: verdict.json; ``run``: run.json."""
+    """``traits``: traits.csv; ``erosion``: erosion.csv; ``verdict``: verdict.json; ``run``: run.json; ``tails``:
+    tails.csv, None where an older program measured."""
 
     traits: pd.DataFrame
     erosion: pd.DataFrame
     verdict: Mapping[str, Any]
     run: Mapping[str, Any]
+    tails: pd.DataFrame | None = None
 
 
 def read_finding(run: Path) -> Finding:
@@ -28,12 +30,14 @@ def read_finding(run: Path) -> Finding:
     folder = run / "measures"
     if not (folder / "verdict.json").is_file():
         raise DecayError(f"{run}: expected a measured run; {_what_instead(run)}")
+    tails = folder / "tails.csv"
     try:
         return Finding(
             traits=_table(folder / "traits.csv", ("trait", "generation", "value", "retention")),
             erosion=_table(folder / "erosion.csv", ("trait", "onset_generation", "verdict")),
             verdict=_record(folder / "verdict.json"),
             run=_record(folder / "run.json"),
+            tails=_table(tails, ("kind", "part", "generation", "share")) if tails.is_file() else None,
         )
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors, as are json's and Unicode's
         raise damaged(run, error) from error

@@ -24,6 +24,7 @@ from reports.course import Course, courses, gap_reason, grouped, kept_text, meas
 from reports.inline import ChartFiles, inline_svg
 from reports.maps import MapsSection
 from reports.strips import StripsSection
+from reports.tails import TailsSection
 from reports.words import NOTHING, clean, generation, number, percent
 
 GROUP_TITLES = {"eyes": "Eyes", "hands": "Hands", "face": "Face", "light": "Light", "image": "Image"}
@@ -47,6 +48,7 @@ def render_page(
     charts: Mapping[str, ChartFiles],
     strips: StripsSection | None = None,
     maps: MapsSection | None = None,
+    tails: TailsSection | None = None,
 ) -> str:
     """The page of one run, as HTML. ``charts``: by ``chart_name``; under ``OVERVIEW`` the overview's, to be saved.
 
@@ -73,6 +75,7 @@ def render_page(
         retentions=[(c.title, [kept_text(kept) for kept in _at(c, generations)]) for c in found],
         strips=strips,
         maps=maps,
+        tails=tails,
         groups=[
             (
                 clean(name),

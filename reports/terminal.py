@@ -46,6 +46,8 @@ def summary(
         f"Retention: {BLOCKS[-1]} as in {reference}, {BLOCKS[0]} next to nothing left, {NOT_MEASURED} not measured.",
         "An arrow: a trait that drifts, up or down; nothing left is one reference spread away.",
     ]
+    if tails := verdict.get("tails"):
+        lines.append(f"Tails: {clean(tails.get('sentence'))}")
     if flat := verdict.get("flat_rule"):
         lines.append(clean(flat.get("sentence")))
     return "\n".join(lines)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from decay.cloud import Cloud
 from decay.conclude import conclude
 from decay.images import write_png
 from decay.journal import Journal
@@ -67,6 +69,23 @@ def write_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return run
 
     return write
+
+
+@pytest.fixture(scope="session")
+def a_cloud() -> Callable[..., Cloud]:
+    """(vectors by generation, -1 for the reference; groups by slot) -> a slot and a file of its own for each vector."""
+
+    def make(vectors: Mapping[int, np.ndarray], group_of: Mapping[int, str] | None = None) -> Cloud:
+        rows = [
+            {"generation": g, "image": f"{g}/{slot:03d}.png", "slot": f"{slot:03d}", "sha256": f"{g}-{slot}",
+             "group": (group_of or {}).get(slot, ""), "vector": vector.astype(np.float32)}
+            for g, own in vectors.items()
+            for slot, vector in enumerate(own)
+        ]  # fmt: skip
+        frame = pd.DataFrame(rows)
+        return Cloud("test", frame, frame.drop(columns="vector"), min(vectors))
+
+    return make
 
 
 def lineage_of(people: Path, root: Path, collapse: int, n_generations: int = 3) -> Path:

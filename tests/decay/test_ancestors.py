@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,22 @@ def test_the_course_is_whole_and_each_generation_is_that_which_was_gone_on_from(
                          "gen_05/slot_0000.png"]  # fmt: skip
     for generation in lineage.generations:
         assert generation.images[0].path.is_relative_to(lineage.root_of(generation.index))
+
+
+def test_held_out_prompts_have_the_same_course(healed: Path) -> None:
+    for name in ("sick", "child", "grandchild"):
+        (healed.parent / name / "held_out").mkdir()
+        for folder in (healed.parent / name).glob("gen_*"):
+            shutil.copytree(folder, healed.parent / name / "held_out" / folder.name)
+    lineage = with_ancestors(load_lineage(healed / "held_out"))
+    assert [g.index for g in lineage.generations] == [0, 1, 2, 3, 4, 5]
+    assert [g.folder.parent.parent.name for g in lineage.generations] == ["sick"] * 3 + ["child"] * 2 + ["grandchild"]
+    for generation in lineage.generations:
+        for record in generation.images:
+            root, inside = place_of(healed / "held_out", record.relative)
+            assert (root / inside).samefile(record.path)
+    shutil.rmtree(healed.parent / "child" / "held_out")
+    assert [g.index for g in with_ancestors(load_lineage(healed / "held_out")).generations] == [0, 1, 2, 5]
 
 
 def test_a_picture_is_found_again_by_its_name_in_the_tables(healed: Path) -> None:
