@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,7 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 2000, 5000, 10_000, 20_000])
     sizes: list[int] = parser.parse_args().images
-    print(json.dumps({"machine": machine(), "side_px": SIDE_PX, "runs": [grown(n) for n in sizes]}, indent=2))
+    runs = []
+    for n_images in sizes:
+        runs.append(grown(n_images))
+        print(json.dumps(runs[-1]), file=sys.stderr, flush=True)  # the next may take an hour
+    print(json.dumps({"machine": machine(), "side_px": SIDE_PX, "runs": runs}, indent=2))
 
 
 def grown(n_images: int) -> dict[str, float]:

@@ -47,7 +47,10 @@ def main() -> None:
         folders = {
             kind: make_lineage(Path(scratch) / kind, asked.images, SIDE_PX, source) for kind, source in kinds.items()
         }
-        found = {kind: against_the_floor(folder, asked.images, pack) for kind, folder in folders.items()}
+        found = {}
+        for kind, folder in folders.items():
+            found[kind] = against_the_floor(folder, asked.images, pack)
+            print(json.dumps({kind: found[kind]}), file=sys.stderr, flush=True)
         quick = quick_commands(folders["drawn"])
     print(json.dumps({"machine": machine(), "pack": asked.pack, "lineages": found, "quick": quick}, indent=2))
 
