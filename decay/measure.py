@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decay.ancestors import HELD_OUT, with_ancestors
 from decay.errors import DecayError, LineageError
@@ -17,7 +17,7 @@ from decay.files import run_lock
 from decay.lineage import Lineage, load_lineage, with_reference
 from decay.models import ModelFile, list_models, list_networks, require_models
 from decay.outcome import Outcome
-from decay.read import Hashed, hash_lineage, read_again, read_lineage
+from decay.read import Hashed, Repeats, hash_lineage, read_again, read_lineage
 from decay.reader_version import package_versions, reader_version
 from decay.settings import FORMAT_VERSION, MeasureSettings
 from decay.storage import absolute, is_remote, real_name
@@ -28,6 +28,9 @@ from decay.workers import open_workers
 from decay.workers.job import ReaderSpec
 from detectors.embedder import embedder_name
 from detectors.trait import OK
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AnyProgress = Callable[[int | str, int, int], None]
 """(what, images done, images in it); what: see ``decay.read.Progress``, or the name of a network."""
@@ -67,7 +70,7 @@ def measure(
         inputs = inputs_digest(lineage, images, settings, ";".join([version, *networks.values()]))
         if is_unchanged(home / "measures", inputs):
             return _kept(home)
-        return _measure(lineage, images, home, settings, models, version, networks, inputs, progress)
+        return _measure(_Task(lineage, images, home, settings, models, version, networks, inputs), progress)
 
 
 def held_out_of(run: Path) -> Path:
@@ -99,45 +102,55 @@ def _kept(run: Path) -> Measured:
     return Measured(run / "measures", finding, 0, n_ok, finding.run["n_images"] - n_ok)
 
 
-def _measure(
-    lineage: Lineage,
-    images: Sequence[Hashed],
-    home: Path,
-    settings: MeasureSettings,
-    models: Sequence[ModelFile],
-    version: str,
-    networks: Mapping[str, str],
-    inputs: str,
-    progress: AnyProgress | None,
-) -> Measured:
+@dataclass(frozen=True)
+class _Task:
+    """What is measured, into where, with what. ``version``: of the reader; ``networks``: those at hand, with theirs;
+    ``inputs``: see ``decay.unchanged``."""
+
+    lineage: Lineage
+    images: Sequence[Hashed]
+    home: Path
+    settings: MeasureSettings
+    models: Sequence[ModelFile]
+    version: str
+    networks: Mapping[str, str]
+    inputs: str
+
+
+def _measure(task: _Task, progress: AnyProgress | None) -> Measured:
     # Imported here: a measurement that finds nothing changed has no use for statistics and charts.
     from decay.conclude import conclude, load_control  # noqa: PLC0415
-    from decay.journal import Journal  # noqa: PLC0415
-    from decay.read_features import notes_on_rank, with_features  # noqa: PLC0415
     from decay.results import publish  # noqa: PLC0415
 
     started = time.perf_counter()
-    folder = home / "measures"
-    control = load_control(settings.control, lineage, version, networks) if settings.control else None
-    spec = ReaderSpec(settings.embedder_pack, settings.embedder_root, version)
-    with Journal(folder / "journal.sqlite") as journal:
-        with open_workers(settings, spec) as workers:
-            outcomes = read_lineage(images, journal, version, workers, progress)
-            _require_some_read(lineage, outcomes)
-            repeats = read_again(lineage, outcomes, settings, journal, version, workers, progress)
-        outcomes = with_features(images, outcomes, networks, settings, journal, VectorStore(folder), progress)
+    lineage, settings = task.lineage, task.settings
+    control = load_control(settings.control, lineage, task.version, task.networks) if settings.control else None
+    outcomes, repeats = _read(task, progress)
     read_s = time.perf_counter() - started
     results = conclude(lineage, outcomes, settings, control, repeats.losses)
     timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
-    models = [*models, *list_networks(settings.features_root)]
-    record = _run_record(lineage, outcomes, settings, models, version, timings)
-    record["notes"] += notes_on_rank(results.tables.images)
-    record |= {"networks": networks, "repeat": repeats.record, "inputs": inputs, "pictures": _elsewhere(lineage, home)}
+    record = _run_record(task, outcomes, results.tables.images, timings) | {"repeat": repeats.record}
     results = replace(results, run=record)
-    publish(results, home)
+    publish(results, task.home)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())
     n_read = sum(outcome.fresh for outcome in outcomes.values())
-    return Measured(folder, results.finding, n_read, len(outcomes) - n_read - n_bad, n_bad)
+    return Measured(task.home / "measures", results.finding, n_read, len(outcomes) - n_read - n_bad, n_bad)
+
+
+def _read(task: _Task, progress: AnyProgress | None) -> tuple[dict[str, Outcome], Repeats]:
+    """Every image with its readings and vectors, and what reading some of them again showed."""
+    from decay.journal import Journal  # noqa: PLC0415  # as above
+    from decay.read_features import with_features  # noqa: PLC0415
+
+    folder, settings = task.home / "measures", task.settings
+    spec = ReaderSpec(settings.embedder_pack, settings.embedder_root, task.version)
+    with Journal(folder / "journal.sqlite") as journal:
+        with open_workers(settings, spec) as workers:
+            outcomes = read_lineage(task.images, journal, task.version, workers, progress)
+            _require_some_read(task.lineage, outcomes)
+            repeats = read_again(task.lineage, outcomes, settings, journal, task.version, workers, progress)
+        store = VectorStore(folder)
+        return with_features(task.images, outcomes, task.networks, settings, journal, store, progress), repeats
 
 
 def _require_some_read(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> None:
@@ -152,25 +165,26 @@ def _require_some_read(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> Non
 
 
 def _run_record(
-    lineage: Lineage,
-    outcomes: Mapping[str, Outcome],
-    settings: MeasureSettings,
-    models: Sequence[ModelFile],
-    version: str,
-    timings: Mapping[str, float],
+    task: _Task, outcomes: Mapping[str, Outcome], images: pd.DataFrame, timings: Mapping[str, float]
 ) -> dict[str, Any]:
+    from decay.read_features import notes_on_rank  # noqa: PLC0415  # as above
+
+    models = [*task.models, *list_networks(task.settings.features_root)]
     return {
         "format_version": FORMAT_VERSION,
-        "settings": asdict(settings),
-        "reference": lineage.reference_name,
-        "embedder": embedder_name(settings.embedder_pack),
-        "reader": version,
+        "settings": asdict(task.settings),
+        "reference": task.lineage.reference_name,
+        "embedder": embedder_name(task.settings.embedder_pack),
+        "reader": task.version,
+        "networks": dict(task.networks),
         "versions": {"python": platform.python_version(), **package_versions()},
         "platform": platform.platform(),
         "models": [asdict(model) for model in models],
+        "pictures": _elsewhere(task.lineage, task.home),
+        "inputs": task.inputs,
         "n_images": len(outcomes),
         "image_states": _count(outcome.state for outcome in outcomes.values()),
-        "notes": list(lineage.notes),
+        "notes": [*task.lineage.notes, *notes_on_rank(images)],
         "timings": dict(timings),
     }
 
