@@ -16,6 +16,7 @@ from decay.outcome import Outcome
 from decay.repeat import RepeatLoss, with_repeat_losses
 from decay.results import Results, draw_conclusion
 from decay.settings import MeasureSettings
+from decay.storage import real_name
 from decay.tables import build_tables
 from decay.tails import find_tails
 from decay.traits import readings_to_traits
@@ -54,11 +55,14 @@ def conclude(
     )
 
 
-def load_control(path: Path, lineage: Lineage, version: str, networks: Mapping[str, str]) -> Arm:
-    """The control arm. Raises DecayError unless it was measured by the same reader (``version``) and ``networks``,
-    against the same kind of reference, and none of its own drift was taken off."""
+def load_control(path: Path, lineage: Lineage, home: Path, version: str, networks: Mapping[str, str]) -> Arm:
+    """The control arm. ``home``: where the run's own results go.
+
+    Raises DecayError unless it was measured by the same reader (``version``) and ``networks``, against the same kind of
+    reference, and none of its own drift was taken off.
+    """
     control = load_arm(path, path.resolve().name)
-    if path.resolve() == lineage.root.resolve():
+    if path.resolve() == home.resolve() or real_name(lineage.root) == real_name(path):
         raise DecayError(f"{path}: expected another run as the control; this is the run itself.")
     if control.control:
         raise DecayError(f"{path}: expected a control that stands alone; it was measured with a control of its own.")

@@ -16,7 +16,7 @@ from decay.features import versions_at_hand
 from decay.files import run_lock
 from decay.lineage import Lineage, load_lineage, with_reference
 from decay.models import ModelFile, list_models, list_networks, require_models
-from decay.outcome import Outcome
+from decay.outcome import DIED, Outcome
 from decay.read import Hashed, Repeats, hash_lineage, read_again, read_lineage
 from decay.reader_version import package_versions, reader_version
 from decay.settings import FORMAT_VERSION, MeasureSettings
@@ -67,7 +67,8 @@ def measure(
     home = _home(run, out)
     with run_lock(home / "measures"):
         images = hash_lineage(lineage)
-        inputs = inputs_digest(lineage, images, settings, ";".join([version, *networks.values()]))
+        versions = ";".join([version, *networks.values()])
+        inputs = inputs_digest(lineage, images, settings, versions, _elsewhere(lineage, home))
         if is_unchanged(home / "measures", inputs):
             return _kept(home)
         return _measure(_Task(lineage, images, home, settings, models, version, networks, inputs), progress)
@@ -124,7 +125,9 @@ def _measure(task: _Task, progress: AnyProgress | None) -> Measured:
 
     started = time.perf_counter()
     lineage, settings = task.lineage, task.settings
-    control = load_control(settings.control, lineage, task.version, task.networks) if settings.control else None
+    control = (
+        load_control(settings.control, lineage, task.home, task.version, task.networks) if settings.control else None
+    )
     outcomes, repeats = _read(task, progress)
     read_s = time.perf_counter() - started
     results = conclude(lineage, outcomes, settings, control, repeats.losses)
@@ -181,12 +184,19 @@ def _run_record(
         "platform": platform.platform(),
         "models": [asdict(model) for model in models],
         "pictures": _elsewhere(task.lineage, task.home),
-        "inputs": task.inputs,
+        "inputs": task.inputs if _as_hashed(task.images, outcomes) else None,
         "n_images": len(outcomes),
         "image_states": _count(outcome.state for outcome in outcomes.values()),
         "notes": [*task.lineage.notes, *notes_on_rank(images)],
         "timings": dict(timings),
     }
+
+
+def _as_hashed(images: Sequence[Hashed], outcomes: Mapping[str, Outcome]) -> bool:
+    """Whether every image was read as it was hashed, and another try would read no more: else it must be looked at
+    again, although nothing changes until then."""
+    pairs = ((image, outcomes[image.record.relative]) for image in images)
+    return all(image.sha256 == outcome.sha256 and outcome.state not in {*DIED, "failed"} for image, outcome in pairs)
 
 
 def _count(words: Iterable[str]) -> dict[str, int]:

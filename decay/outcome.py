@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from detectors.reader import ImageReadings
 
+DIED = frozenset({"crashed", "timed_out"})
+"""States of images whose worker died: it could not say what it had read, and another try may read it."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -14,8 +14,9 @@ from decay import images
 from decay.changes import CHANGES
 from decay.errors import ImageProblem
 from decay.lineage import ImageRecord, Lineage, records
-from decay.outcome import Outcome
+from decay.outcome import DIED, Outcome
 from decay.settings import MeasureSettings
+from decay.storage import absolute
 from decay.workers import Workers
 from decay.workers.job import Job
 from detectors.trait import OK
@@ -47,7 +48,10 @@ class Hashed:
 
 def hash_lineage(lineage: Lineage) -> list[Hashed]:
     """Every image of the lineage, in the order of the tables, with the hash of its file. Nothing is decoded."""
-    every = [Hashed(generation, record, lineage.root_of(generation)) for generation, record in records(lineage)]
+    # Absolute, for workers may stand elsewhere.
+    every = [
+        Hashed(generation, record, absolute(lineage.root_of(generation))) for generation, record in records(lineage)
+    ]
     with ThreadPoolExecutor(N_HASHING) as threads:
         return list(threads.map(_hashed, every))
 
@@ -67,7 +71,7 @@ def read_lineage(
     Bytes that stand in several places are read once.
     """
     progressing = _Progressing(Counter(image.generation for image in hashed), progress)
-    jobs = {Job(image.record.path, image.root, image.record.relative): image for image in hashed}
+    jobs = {Job(i.record.path, i.root, i.record.relative, sha256=i.sha256): i for i in hashed}
     outcomes = {job: image.problem for job, image in jobs.items() if image.problem}
     wanted = {job: image.sha256 for job, image in jobs.items() if not image.problem}
     for job in outcomes:
@@ -101,7 +105,11 @@ def read_again(
 
     chosen = choose(lineage, outcomes, settings.repeat, settings.seed)
     root = lineage.root_of(reference_generation(lineage))
-    jobs = {change: [Job(r.path, root, r.relative, change) for r in chosen] for change in CHANGES}
+    root = absolute(root)
+    jobs = {
+        change: [Job(r.path, root, r.relative, change, sha256=outcomes[r.relative].sha256) for r in chosen]
+        for change in CHANGES
+    }
     wanted = {job: outcomes[job.name].sha256 for some in jobs.values() for job in some}
     progressing = _Progressing({AGAIN: len(wanted)}, progress)
     found = read_jobs(wanted, journal, version, workers, lambda _: progressing.done(AGAIN))
@@ -132,15 +140,33 @@ def read_jobs(
         else:
             unknown.setdefault(key, []).append(job)
     first = {alike[0]: alike for alike in unknown.values()}
-    for job, outcome in workers.read(first):
-        if outcome.readings:
-            journal.put(version, _key(outcome.sha256, job), outcome.readings)
-        outcome = keep(outcome)  # noqa: PLW2901  # the whole one must not live on
-        for twin in first[job]:
-            # A worker that died could not say what it had read.
-            outcomes[twin] = replace(outcome, sha256=outcome.sha256 or wanted[job], fresh=outcome.fresh and twin == job)
-            done(twin)
+    while first:
+        alone: dict[Job, list[Job]] = {}
+        for job, outcome in workers.read(first):
+            if outcome.readings:
+                journal.put(version, _key(outcome.sha256, job), outcome.readings)
+            kept_of_it = keep(outcome)
+            told = first[job]
+            if not is_of(outcome, wanted[job]):  # the file changed, or went, since it was hashed: its twins did not
+                told = [job]
+                alone |= {twin: [twin] for twin in first[job] if twin != job}
+            for twin in told:
+                outcomes[twin] = _of_twin(kept_of_it, job, twin, wanted[job])
+                done(twin)
+        first = alone
     return outcomes
+
+
+def is_of(outcome: Outcome, sha256: str) -> bool:
+    """Whether it is what became of these bytes. A worker that died could not say what it had read."""
+    return outcome.sha256 == sha256 or outcome.state in DIED
+
+
+def _of_twin(outcome: Outcome, job: Job, twin: Job, sha256: str) -> Outcome:
+    if twin == job:
+        return replace(outcome, sha256=outcome.sha256 or (sha256 if outcome.state in DIED else ""))
+    reason = outcome.reason.replace(job.name, twin.name)
+    return replace(outcome, sha256=sha256, reason=reason, fresh=False)
 
 
 def _key(sha256: str, job: Job) -> str:

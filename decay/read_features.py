@@ -94,7 +94,9 @@ def _of_network(
     """What one network made of each image, by path; the vectors lie in ``store``."""
     reads_text = NETWORKS[spec.network].reads_text
     wanted = {
-        Job(i.record.path, i.root, i.record.relative, prompt=i.record.prompt if reads_text else ""): i.sha256
+        Job(
+            i.record.path, i.root, i.record.relative, prompt=i.record.prompt if reads_text else "", sha256=i.sha256
+        ): i.sha256
         for i in images
     }
     n_done = itertools.count(1)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import detectors
-from decay import images
+from decay import changes, images
 from decay.models import ModelFile
 
-PACKAGES = ("decay", "mediapipe", "insightface", "onnxruntime", "opencv-python", "numpy", "scipy", "scikit-image")
+PACKAGES = (
+    "decay",
+    "mediapipe",
+    "insightface",
+    "onnxruntime",
+    "opencv-python",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pillow",
+)
 """Their versions are part of what a reading is."""
 
 
@@ -20,16 +31,25 @@ def reader_version(models: Sequence[ModelFile], embedder: str) -> str:
 
     Anything else in it would measure again for nothing; anything missing would keep stale readings.
     """
-    digest = hashlib.sha256()
-    folder = Path(detectors.__file__).parent
-    for source in [*sorted(folder.rglob("*.py")), Path(images.__file__)]:
-        digest.update(source.name.encode() + source.read_bytes())
+    digest = hashlib.sha256(_sources())
     for name, version in package_versions().items():
         digest.update(f"{name}={version};".encode())
     for model in models:
         digest.update(f"{model.name}={model.sha256};".encode())
     digest.update(embedder.encode())
     return digest.hexdigest()
+
+
+@cache
+def _sources() -> bytes:
+    """Of the code as it is when it is first asked for: a process goes on with what it has loaded, whatever becomes of
+    the files."""
+    digest = hashlib.sha256()
+    folder = Path(detectors.__file__).parent
+    others = [Path(images.__file__), Path(changes.__file__), Path(__file__).parent / "workers" / "task.py"]
+    for source in [*sorted(folder.rglob("*.py")), *others]:
+        digest.update(source.name.encode() + source.read_bytes())
+    return digest.digest()
 
 
 def package_versions() -> dict[str, str]:

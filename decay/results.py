@@ -19,7 +19,7 @@ from decay.files import csv_text, move_files, scratch_folder, to_json
 from decay.settings import FORMAT_VERSION, MeasureSettings, Rule
 from decay.tables import FEATURES, Tables, write_image_vectors
 from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
-from decay.unchanged import RUN_RECORD, files_digests
+from decay.unchanged import RUN_RECORD, files_digests, record_digest
 from decay.verdict import Finding
 
 N_NAMED = 3
@@ -185,7 +185,8 @@ def publish(results: Results, run: Path) -> None:
             shutil.rmtree(scratch / "charts", ignore_errors=True)
             (folder / "report.html").unlink(missing_ok=True)
         files = files_digests(scratch)  # by which the next measurement knows that nothing was altered since
-        write_record(scratch / RUN_RECORD, {**results.run, "files": files})
+        record = {**results.run, "files": files}
+        write_record(scratch / RUN_RECORD, record | {"record": record_digest(record)})
         move_files(scratch, folder)
     if fault is not None:
         raise DecayError(

@@ -15,7 +15,9 @@ from typing import Any, cast
 
 from decay.errors import LineageError
 
-_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
+_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+)://")
+_THIS_MACHINE = frozenset({"file", "local"})
+_SECRET = re.compile(r"://[^/]*:[^/]*@")
 
 
 def place(text: str) -> Path:
@@ -23,12 +25,22 @@ def place(text: str) -> Path:
 
     Raises LineageError where what it takes to read there is not installed.
     """
-    if not _SCHEME.match(text):
+    found = _SCHEME.match(text)
+    if found is None:
         return Path(text)
+    if found[1] in _THIS_MACHINE:  # links, pipes and devices are looked at there, which storage has not
+        return Path(text.removeprefix(found[0]))
+    if _SECRET.search(text):
+        raise LineageError(
+            f"{text.partition('://')[0]}://...: expected an address without a password; what is given here is written "
+            "into the results. Put it where the storage's own library looks for it (environment, settings file)."
+        )
     try:
         from upath import UPath  # noqa: PLC0415  # the extra `storage`
 
-        return cast("Path", UPath(text.rstrip("/")))
+        address = UPath(text.rstrip("/"))
+        _ = address.fs  # what this kind of storage takes is imported here, not before
+        return cast("Path", address)
     except (ImportError, ValueError) as error:
         raise LineageError(
             f"{text}: what reads there is not installed ({error}). Install it, as pip install 'decay[storage]' s3fs "

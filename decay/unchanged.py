@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import detectors
 import reports
 from decay.errors import DecayError
-from decay.files import hash_regular
+from decay.files import hash_regular, to_json
 from decay.lineage import ImageRecord, Lineage
 from decay.settings import MeasureSettings
 
@@ -20,22 +20,23 @@ if TYPE_CHECKING:
     from decay.read import Hashed
 
 RUN_RECORD = "run.json"
-CHANCE = frozenset({"crashed", "timed_out"})
-"""States of images that another try may read: a worker may die for want of memory."""
 _MAX_BYTES = 2**40  # of a table of millions of images
 _PROGRAM = ("*.py", "*.html", "*.css", "*.j2", "*.svg")
 
 
-def inputs_digest(lineage: Lineage, images: Sequence[Hashed], settings: MeasureSettings, version: str) -> str:
+def inputs_digest(
+    lineage: Lineage, images: Sequence[Hashed], settings: MeasureSettings, version: str, pictures: str | None = None
+) -> str:
     """Fingerprint (sha256, 64 hex digits) of all that the results follow from: the bytes of every image and what is
-    known of it, the settings, the control's results, the reader (``version``) and this program."""
+    known of it, the settings, the control's results, the reader (``version``), this program, and where the pictures lie
+    (``pictures``) if not beside the results."""
     digest = hashlib.sha256()
     for part in (
         version,
         _program_digest(),
         {**asdict(settings), "workers": None, "cluster": None},
         _folder_digest(settings.control / "measures") if settings.control else "",
-        [lineage.reference_name, list(lineage.notes), lineage.settings],
+        [pictures, lineage.reference_name, list(lineage.notes), lineage.settings],
     ):
         digest.update(_canonical(part))
     for image in images:
@@ -49,10 +50,15 @@ def is_unchanged(folder: Path, inputs: str) -> bool:
     try:
         record = json.loads((folder / RUN_RECORD).read_text(encoding="utf-8"))
         files = record["files"]
-        is_same = record["inputs"] == inputs and not CHANCE.intersection(record["image_states"])
+        is_same = record["inputs"] == inputs and record.pop("record") == record_digest(record)
         return is_same and all(_sha256(folder / name, folder) == files[name] for name in files)
     except (DecayError, OSError, ValueError, LookupError, TypeError, AttributeError):
         return False  # not measured, by an older program, or damaged: measure anew
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """Fingerprint of run.json without itself, by which an edited one is known."""
+    return hashlib.sha256(to_json(record).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def files_digests(folder: Path) -> dict[str, str]:

@@ -72,7 +72,7 @@ def names_of(runs: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path, float_precision="round_trip")  # what was written, to the last bit
     if missing := set(columns).difference(frame.columns):
         raise ValueError(f"{path.name} has no column {', '.join(sorted(missing))}")
     return frame

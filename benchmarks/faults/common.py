@@ -117,6 +117,7 @@ def results(run: Path) -> dict[str, str]:
     if (folder / "run.json").exists():
         record = json.loads((folder / "run.json").read_text())
         record.pop("timings")
+        record.pop("record", None)
         record["files"].pop("report.html", None)
         found["run.json"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     return found

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from decay.errors import DecayError, ModelError
-from decay.outcome import Outcome
+from decay.outcome import DIED, Outcome
 from decay.workers.job import Job, Spec
 from decay.workers.scheduling import Terms, read_by
 from decay.workers.task import read_batch
@@ -38,6 +38,7 @@ class Cluster:
         self._n_local = n_local
         self._spec = spec
         self._open = ExitStack()
+        self._client: Any = None
 
     def __enter__(self) -> Self:
         return self
@@ -45,6 +46,8 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for name in ("distributed", "asyncio", "tornado"):  # what they say of connections that end is not for users
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._open.close()
 
     def read(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
@@ -57,20 +60,24 @@ class Cluster:
         if (first := next(rest, None)) is None:
             return
         distributed = _imported()
-        client = self._connected(distributed)
+        client = self._client = self._client or self._connected(distributed)
         executor = client.get_executor(pure=False)
 
         def submit(some: Sequence[Job]) -> Future[list[Outcome]]:
             future: Future[list[Outcome]] = executor.submit(read_batch, self._spec, tuple(some))
             return future
 
-        n_in_flight = N_FOR_EACH * max(1, sum(client.nthreads().values()))
-        terms = Terms(N_PER_TASK, n_in_flight, deaths=(distributed.KilledWorker,))
+        terms = Terms(
+            N_PER_TASK,
+            n_in_flight=lambda: N_FOR_EACH * max(1, sum(client.nthreads().values())),  # workers come and go
+            deaths=(distributed.KilledWorker,),
+            has_workers=lambda: bool(client.nthreads()),
+        )
         for job, outcome in read_by(submit, chain([first], rest), terms):
-            if outcome.state == "missing":
+            if job.sha256 not in ("", outcome.sha256) and outcome.state not in DIED:
                 raise DecayError(
-                    f"{job.path}: a worker of the cluster does not find this file, which is here. Put the run on "
-                    "storage that every worker sees under the same path."
+                    f"{job.path}: a worker of the cluster does not see this file as it is here ({outcome.state}). Put "
+                    "the run on storage that every worker sees, and may read, under the same path."
                 )
             yield job, outcome
 

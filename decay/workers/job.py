@@ -8,14 +8,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Job:
-    """One image to read. ``path`` may not lead out of ``root``; ``name`` is for messages; ``change``: one of
-    ``CHANGES``, done to the pixels first; ``prompt``: what it was made from, where whoever reads it reads that too."""
+    """One image to read. ``path`` may not lead out of ``root``; ``name`` is for messages.
+
+    ``change``: one of ``CHANGES``, done to the pixels first. ``prompt``: what it was made from, where whoever reads it
+    reads that too. ``sha256``: of the file as the driver saw it, "" where it did not look.
+    """
 
     path: Path
     root: Path
     name: str
     change: str = ""
     prompt: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)

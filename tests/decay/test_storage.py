@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -87,9 +88,23 @@ def test_results_go_beside_a_run_that_may_not_be_written(run: Path, tmp_path: Pa
     assert measured.finding.run["pictures"] == str(run)
 
 
-def test_a_kind_of_storage_that_is_not_installed_is_one_message() -> None:
+@pytest.mark.parametrize("scheme", ["nonsense", "s3"])
+def test_a_kind_of_storage_that_is_not_installed_is_one_message(scheme: str) -> None:
+    if scheme == "s3" and importlib.util.find_spec("s3fs"):
+        pytest.skip("s3fs is installed")
     with pytest.raises(LineageError, match="decay\\[storage\\]"):
-        load_lineage(place("nonsense://bucket/run"))
+        load_lineage(place(f"{scheme}://bucket/run"))
+
+
+def test_addresses_of_this_machine_are_paths(run: Path) -> None:
+    assert place(f"file://{run}") == run
+    assert not is_remote(place(f"local://{run}"))
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(LineageError, match="without a password") as refused:
+        place("memory://somebody:hunter2@bucket/run")
+    assert "hunter2" not in str(refused.value)
 
 
 def test_what_is_not_there_is_one_message(address: str) -> None:

@@ -6,16 +6,18 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from decay import unchanged
+from decay.files import to_json
 from decay.images import write_png
 from decay.lineage import load_lineage
 from decay.read import hash_lineage
 from decay.settings import MeasureSettings, Rule
-from decay.unchanged import files_digests, inputs_digest, is_unchanged
+from decay.unchanged import files_digests, inputs_digest, is_unchanged, record_digest
 
 SETTINGS = MeasureSettings()
 
@@ -109,9 +111,13 @@ def results(tmp_path: Path) -> Path:
     (folder / "charts").mkdir(parents=True)
     (folder / "traits.csv").write_text("trait\n")
     (folder / "charts" / "a.svg").write_text("<svg/>")
-    record = {"inputs": "same", "files": files_digests(folder), "image_states": {"ok": 4}}
-    (folder / "run.json").write_text(json.dumps(record))
+    record = {"inputs": "same", "files": files_digests(folder), "notes": ["ä"], "timings": {"read_s": 0.1}}
+    write(folder, record)
     return folder
+
+
+def write(folder: Path, record: dict[str, Any]) -> None:
+    (folder / "run.json").write_text(to_json(record | {"record": record_digest(record)}))
 
 
 def test_the_same_inputs_and_untouched_files_are_unchanged(results: Path) -> None:
@@ -125,22 +131,31 @@ def test_a_file_that_is_gone_or_altered_is_written_anew(name: str, results: Path
     text = (results / name).read_text()
     (results / name).unlink()
     assert not is_unchanged(results, "same")
-    (results / name).write_text(text[:-1])
+    (results / name).write_text(text[:-3])
     assert not is_unchanged(results, "same")
 
 
 def test_a_record_made_elsewhere_leads_nowhere(results: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
     record = json.loads((results / "run.json").read_text())
-    (results / "run.json").write_text(json.dumps(record | {"files": {"../pipe": "0" * 64}}))
+    record.pop("record")
+    write(results, record | {"files": {"../pipe": "0" * 64}})
     assert not is_unchanged(results, "same")
 
 
-@pytest.mark.parametrize("state", ["crashed", "timed_out"])
-def test_images_whose_worker_died_are_tried_again(state: str, results: Path) -> None:
+def test_an_edited_record_is_written_anew(results: Path) -> None:
     record = json.loads((results / "run.json").read_text())
-    (results / "run.json").write_text(json.dumps(record | {"image_states": {"ok": 3, state: 1}}))
+    (results / "run.json").write_text(to_json(record | {"notes": ["b"]}))
     assert not is_unchanged(results, "same")
+    (results / "run.json").write_text(to_json(record))
+    assert is_unchanged(results, "same")
+
+
+def test_a_moved_run_whose_results_lie_elsewhere_is_another(run: Path) -> None:
+    lineage = load_lineage(run)
+    hashed = hash_lineage(lineage)
+    seen = {inputs_digest(lineage, hashed, SETTINGS, "reader", pictures) for pictures in (None, "/a", "/b")}
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"inputs": "same"}', '{"inputs": "same", "files": 3}', "{"])

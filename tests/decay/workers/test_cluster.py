@@ -79,7 +79,7 @@ def test_an_image_that_kills_every_worker_is_a_row_and_its_neighbours_are_read(
 def test_a_file_that_the_cluster_does_not_see_is_a_message_not_a_row(
     running: Any, tmp_path: Path, spec: ReaderSpec
 ) -> None:
-    nowhere = Job(tmp_path / "gone.png", tmp_path, "gone.png")
+    nowhere = Job(tmp_path / "gone.png", tmp_path, "gone.png", sha256="0" * 64)
     with Cluster(running.scheduler_address, 0, spec) as workers, pytest.raises(DecayError, match="every worker sees"):
         list(workers.read([nowhere]))
 

@@ -113,13 +113,29 @@ def test_workers_with_other_detectors_are_refused(jobs: list[Job]) -> None:
     assert not _children()
 
 
-def test_workers_that_all_die_are_one_message(
+@pytest.mark.parametrize("n", [2, 12])
+def test_workers_that_die_of_anything_are_one_message(
+    n: int, jobs: list[Job], spec: ReaderSpec, faulty: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "read_batch", faulty().die)
+    with Pool(2, spec) as workers, pytest.raises(ModelError, match="--workers 0"):
+        list(workers.read(jobs[:n]))
+
+
+def test_images_that_all_kill_are_rows_where_a_blank_one_does_not(
     jobs: list[Job], spec: ReaderSpec, faulty: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "read_batch", faulty().read)
-    deadly = [replace(job, name=f"deadly {job.name}") for job in jobs]
-    with Pool(2, spec) as workers, pytest.raises(ModelError, match="--workers 0"):
-        list(workers.read(deadly))
+    deadly = [replace(job, name=f"deadly {job.name}") for job in jobs[:9]]
+    with Pool(2, spec) as workers:
+        states = [outcome.state for _, outcome in workers.read(deadly)]
+    assert states == ["crashed"] * 9
+
+
+def test_no_more_workers_than_images(jobs: list[Job], spec: ReaderSpec) -> None:
+    with Pool(9, spec) as workers:
+        for _ in workers.read(jobs[:2]):
+            assert len(_children()) <= 2
 
 
 def _many(jobs: Iterable[Job], times: int) -> Iterator[Job]:
