@@ -50,7 +50,7 @@ def conclude(
     copies = find_copies(cloud, settings.n_resamples, settings.seed)
     return replace(
         results,
-        verdict={**results.verdict, "tails": tails.record or None},
+        verdict={**results.verdict, "tails": tails.record or None, "copies": copies.sentence or None},
         more={"tails": tails.table, "copies": copies.images, "copy_shares": copies.shares},
     )
 

@@ -37,6 +37,15 @@ KINDS = {
 }
 """``what`` of copy_shares.csv, and the column of copies.csv whose share it is."""
 
+WORDS = {
+    "reference": "pictures are as near to one of the reference as copies are",
+    "before": "to one of the generation before",
+    "twin": "to another of their own generation",
+    "same_file": "are the same file as another of their generation",
+    "reference_file": "are files of the reference",
+}
+"""``what``, in a sentence."""
+
 
 @dataclass(frozen=True)
 class Copies:
@@ -46,6 +55,15 @@ class Copies:
     images: pd.DataFrame
     shares: pd.DataFrame
     threshold: float
+
+    @property
+    def sentence(self) -> str:
+        """What the last generation shows, in counts; "" where there is nothing of the kind."""
+        if self.shares.empty:
+            return ""
+        last = self.shares[self.shares["generation"] == self.shares["generation"].max()]
+        said = [f"{row.n_so} of {row.n} {WORDS[str(row.what)]}" for row in last.itertuples() if row.n_so]
+        return f"In generation {last['generation'].iloc[0]} {'; '.join(said)}." if said else ""
 
 
 def find_copies(cloud: Cloud, n_resamples: int, seed: int) -> Copies:

@@ -120,6 +120,8 @@ class _Task:
 
 def _measure(task: _Task, progress: AnyProgress | None) -> Measured:
     # Imported here: a measurement that finds nothing changed has no use for statistics and charts.
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
     from decay.conclude import conclude, load_control  # noqa: PLC0415
     from decay.results import publish  # noqa: PLC0415
 
@@ -130,7 +132,10 @@ def _measure(task: _Task, progress: AnyProgress | None) -> Measured:
     )
     outcomes, repeats = _read(task, progress)
     read_s = time.perf_counter() - started
-    results = conclude(lineage, outcomes, settings, control, repeats.losses)
+    with threadpool_limits(
+        1
+    ):  # small matrices by the thousand: threads would wait for one another, on a busy machine long
+        results = conclude(lineage, outcomes, settings, control, repeats.losses)
     timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
     record = _run_record(task, outcomes, results.tables.images, timings) | {"repeat": repeats.record}
     results = replace(results, run=record)

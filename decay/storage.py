@@ -43,8 +43,8 @@ def place(text: str) -> Path:
         return cast("Path", address)
     except (ImportError, ValueError) as error:
         raise LineageError(
-            f"{text}: what reads there is not installed ({error}). Install it, as pip install 'decay[storage]' s3fs "
-            "for s3://, or give a folder."
+            f"{text}: what reads there is not installed ({error}). In decay's own folder run pip install -e "
+            "'.[storage]', and install fsspec's driver (s3fs for s3://); or give a folder."
         ) from error
 
 

@@ -175,6 +175,8 @@ def _group_rows(cloud: Cloud, pictures: pd.DataFrame, generations: Sequence[int]
     rows = []
     for rarity, (group, size) in enumerate(sizes.items(), start=1):
         n_known = int(((read["generation"] == cloud.reference) & (read["group"] == group)).sum())
+        if n_known == 0:
+            continue  # what these vectors describe is not in such pictures at all: of its loss they can say nothing
         about = {"kind": "group", "part": group, "rarity": rarity, "share_read_reference": n_known / size,
                  **_of_reference(int(size), int(sizes.sum()), len(sizes))}  # fmt: skip
         for generation in generations:

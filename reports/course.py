@@ -18,6 +18,15 @@ GROUPS = ("eyes", "hands", "face", "light", "image")
 """The order in which groups are shown; any other group follows by name."""
 
 
+NEED_WEIGHTS = {
+    **dict.fromkeys(
+        ("image_fid", "image_kid", "image_precision", "image_recall", "image_density", "image_coverage", "image_sifid"),
+        "inception",
+    ),
+    "image_clip_score": "clip",
+    "image_fd_dinov2": "dinov2",
+}
+"""Traits that cannot be told without a network that sees whole pictures, and which."""
 NEED_IDENTITY = ("face_distinct_share",)
 """Traits that the weights-free descriptor, which cannot tell people apart, never gives a value."""
 _DRIFTED = 0.75
@@ -208,6 +217,9 @@ def gap_reason(c: Course) -> str:
         return "no subject of this kind was found or expected"
     if n_measured == 0 and c.trait in NEED_IDENTITY and "not identity" in c.embedder:
         return "it takes an identity model to tell people apart (`decay measure --embedder-pack NAME`); none was given"
+    if n_measured == 0 and c.trait in NEED_WEIGHTS:
+        network = NEED_WEIGHTS[c.trait]
+        return f"it takes the network {network}, or its weights gave nothing (`decay models fetch {network}`)"
     if n_measured == 0:
         return f"none of {count(n_expected)} expected subjects could be measured"
     return f"too few to give a value in {count(gaps.sum())} generations ({count(n_measured)} measured in all)"

@@ -48,6 +48,8 @@ def summary(
     ]
     if tails := verdict.get("tails"):
         lines.append(f"Tails: {clean(tails.get('sentence'))}")
+    if copies := verdict.get("copies"):
+        lines.append(f"Copies: {clean(copies)}")
     if flat := verdict.get("flat_rule"):
         lines.append(clean(flat.get("sentence")))
     return "\n".join(lines)

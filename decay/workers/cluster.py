@@ -108,7 +108,9 @@ def _imported() -> Any:
         import dask  # noqa: PLC0415  # the extra `cluster`
         import distributed  # noqa: PLC0415
     except ImportError as error:
-        raise ModelError("--cluster needs dask.distributed. Install it: pip install 'decay[cluster]'") from error
+        raise ModelError(
+            "--cluster needs dask.distributed. In decay's own folder run pip install -e '.[cluster]'"
+        ) from error
     # Of a scheduler that is begun here: an image that ends its worker is tried again by us, alone, not by dask.
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
     return distributed
