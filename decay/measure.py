@@ -132,9 +132,8 @@ def _measure(task: _Task, progress: AnyProgress | None) -> Measured:
     )
     outcomes, repeats = _read(task, progress)
     read_s = time.perf_counter() - started
-    with threadpool_limits(
-        1
-    ):  # small matrices by the thousand: threads would wait for one another, on a busy machine long
+    # Small matrices by the thousand: on a busy machine threads wait long for one another.
+    with threadpool_limits(1):
         results = conclude(lineage, outcomes, settings, control, repeats.losses)
     timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
     record = _run_record(task, outcomes, results.tables.images, timings) | {"repeat": repeats.record}
