@@ -8,11 +8,13 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Self
 
 from pebble import ProcessExpired, ProcessPool
 
+from decay.errors import DecayError
 from decay.outcome import Outcome
 from decay.workers.job import Job, Spec
 from decay.workers.scheduling import Terms, read_by
@@ -30,6 +32,7 @@ class Pool:
         self._spec = spec
         self._n_started = 0
         self._pool: ProcessPool | None = None
+        self._pending: set[Future[list[Outcome]]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -37,9 +40,7 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.stop()  # type: ignore[no-untyped-call]
-            self._pool.join()
+        self._close()
 
     def read(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Each image with what became of it, in the order in which they are done."""
@@ -50,6 +51,39 @@ class Pool:
         return read_by(self._submit, wanted, terms)
 
     def _submit(self, jobs: Sequence[Job]) -> Future[list[Outcome]]:
-        if self._pool is None or not self._pool.active:  # the pool ends where its workers die before their first task
+        try:
+            future = self._scheduled(jobs)
+        except RuntimeError:  # one of the pool's own threads has ended: what it had under way is tried again
+            self._close()
+            future = self._started_anew(jobs)
+        self._pending = {each for each in self._pending if not each.done()} | {future}
+        return future
+
+    def _started_anew(self, jobs: Sequence[Job]) -> Future[list[Outcome]]:
+        try:
+            return self._scheduled(jobs)
+        except RuntimeError as error:
+            raise DecayError(
+                "The processes that read cannot be kept going on this machine. What was read so far is kept: go on "
+                "without them, with --workers 0."
+            ) from error
+
+    def _scheduled(self, jobs: Sequence[Job]) -> Future[list[Outcome]]:
+        return self._running().schedule(read_batch, args=(self._spec, jobs))
+
+    def _running(self) -> ProcessPool:
+        if self._pool is not None and not self._pool.active:  # it ends where workers die before their first task
+            self._close()
+        if self._pool is None:
             self._pool = ProcessPool(self._n_started, context=multiprocessing.get_context("spawn"))
-        return self._pool.schedule(read_batch, args=(self._spec, jobs))
+        return self._pool
+
+    def _close(self) -> None:
+        if self._pool is None:
+            return
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+        self._pool = None
+        for future in self._pending:
+            if not future.done():
+                future.set_exception(BrokenProcessPool("the pool of workers ended"))
