@@ -91,12 +91,12 @@ def test_groups_that_can_no_longer_be_read(a_cloud: Callable[..., Cloud]) -> Non
     assert list(groups.loc["many", "share"]) == [1, 1]
 
 
-def test_a_group_that_was_never_read_is_not_gone(a_cloud: Callable[..., Cloud]) -> None:
+def test_a_group_that_the_vectors_never_described_is_left_out(a_cloud: Callable[..., Cloud]) -> None:
     group_of = {slot: "hands" if slot < 20 else "faces" for slot in range(60)}
     cloud = a_cloud({g: np.random.default_rng(g + 5).normal(size=(60, 8)) for g in (-1, 0)}, group_of)
     read = cloud.rows["group"] != "hands"
     found = find_tails(type(cloud)(cloud.name, cloud.rows[read], cloud.images, cloud.reference), 20, 0)
-    assert list(found.table.loc[found.table["part"] == "hands", "state"]) == ["cannot_tell"]
+    assert "hands" not in set(found.table["part"])  # these vectors describe nothing in such pictures
 
 
 def test_exact_intervals_are_clopper_and_pearsons() -> None:
