@@ -136,7 +136,7 @@ def test_protocols_say_what_a_line_is(sweep: Sequence[Path]) -> None:
     assert dict(said["synthetic"]) == {"fed": 1.0, "mixed": 0.25, "real_data": 1.0}
     assert list(said["joins"]) == ["", "fed", "mixed"]
     assert list(said["generation"]) == [0, 0, 1]  # the last two have the first two generations in common
-    own = pd.read_csv(sweep[0] / "measures" / "traits.csv").query("trait == 'face_vendi'")
+    own = pd.read_csv(sweep[0] / "measures" / "traits.csv", float_precision="round_trip").query("trait == 'face_vendi'")
     assert list(found.loc[found["arm"] == "fed", "value"]) == list(own["value"])
 
 

@@ -19,6 +19,15 @@ from decay.workers import pool
 from decay.workers.job import Job, ReaderSpec
 from decay.workers.pool import Pool
 
+OTHERS: set[int] = set()
+"""Processes that other tests, or the test runner, had started before."""
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    OTHERS.clear()
+    OTHERS.update(child.pid for child in psutil.Process().children())
+
 
 def same(found: Outcome, wanted: Outcome) -> bool:
     """Bit for bit: the journal's text form is exact."""
@@ -145,4 +154,5 @@ def _many(jobs: Iterable[Job], times: int) -> Iterator[Job]:
 def _children() -> list[psutil.Process]:
     """The pool's processes that are at work; multiprocessing's keeper of semaphores is none."""
     at_work = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in at_work if "resource_tracker" not in " ".join(child.cmdline())]
+    own = [child for child in at_work if child.pid not in OTHERS]
+    return [child for child in own if "resource_tracker" not in " ".join(child.cmdline())]
