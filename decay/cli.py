@@ -72,11 +72,12 @@ def streams() -> None:
 
 @app.command()
 def measure(
-    run: Annotated[
-        str,
+    runs: Annotated[
+        list[str],
         typer.Argument(
-            metavar="RUN",
-            help="A folder whose subfolders are generations: gen_00/, gen_01/, ...; or one in storage, as s3://bucket/run.",
+            metavar="RUN...",
+            help="A folder whose subfolders are generations: gen_00/, gen_01/, ...; or one in storage, as "
+            "s3://bucket/run. Several: one after another.",
         ),
     ],
     embedder_pack: Pack = None,
@@ -118,7 +119,12 @@ def measure(
     workers: Workers = None,
     out_folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Write measures/ there, and leave RUN alone.", metavar="DIR", show_default="RUN"),
+        typer.Option(
+            "--out",
+            help="Write measures/ there, and leave RUN alone; of several runs, to DIR/NAME.",
+            metavar="DIR",
+            show_default="RUN",
+        ),
     ] = None,
     cluster: Annotated[
         str | None,
@@ -146,15 +152,10 @@ def measure(
             cluster=cluster,
             features_root=features_root,
         )
-        from decay.storage import place
-
-        if not held_out:
-            _measure_and_print(place(run), settings, out_folder)
-            return
-        from decay.measure import held_out_of
-
-        pictures = held_out_of(place(run))
-        _measure_and_print(pictures, settings, out_folder / pictures.name if out_folder else None)
+        for run, home in _homes(runs, out_folder).items():
+            if len(runs) > 1:
+                out.print(f"{_plain(str(run))}:", markup=False)
+            _measure_one(run, home, settings, held_out)
 
 
 @app.command()
@@ -233,8 +234,8 @@ def compare(
         arms = load_arms(runs)
         if out_folder is not None:
             check_folder(out_folder)
-        comparison = compare_arms(arms, baseline)
         drawn = figure_of(runs, arms, figure or (), published) if out_folder is not None else None
+        comparison = compare_arms(arms, baseline)  # takes longer: what cannot be drawn is refused before
         out.print(comparison_text(comparison.table, comparison.record), markup=False)
         if out_folder is not None:
             from decay.results import publish_comparison
@@ -459,8 +460,10 @@ def fetch(
     """Download weights or a model pack on request and check its sha256. Nothing else here downloads anything."""
     with _explained():
         from decay.models import fetch as fetch_model
+        from decay.models import measure_options
 
-        out.print(f"Fetched and checked: {fetch_model(name, root, sha256)}", markup=False)
+        out.print(f"Fetched and checked: {_plain(str(fetch_model(name, root, sha256)))}", markup=False)
+        out.print(_plain(f"Use it: decay measure RUN{measure_options(name, root)}"), markup=False)
 
 
 @provenance_app.command()
@@ -568,6 +571,33 @@ def _found(runs: Sequence[Path]) -> tuple[DataFrame, DataFrame, Mapping[str, Any
 
     results = judge_replicates(load_arms(runs))
     return results.traits, results.erosion, results.verdict
+
+
+def _homes(runs: Sequence[str], out_folder: Path | None) -> dict[Path, Path | None]:
+    """Each run with the folder that its results go to, None for its own."""
+    from decay.storage import place
+
+    places = list(dict.fromkeys(place(run) for run in runs))
+    if len(places) == 1 or out_folder is None:
+        return dict.fromkeys(places, out_folder)
+    names = [run.name for run in places]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise DecayError(
+            f"--out: expected runs of different names, for each goes to a folder of its own there; two are {twice!r}. "
+            "Measure them one by one."
+        )
+    return {run: out_folder / run.name for run in places}
+
+
+def _measure_one(run: Path, home: Path | None, settings: MeasureSettings, held_out: bool) -> None:
+    """A run, or its held-out prompts in place of it."""
+    if not held_out:
+        _measure_and_print(run, settings, home)
+        return
+    from decay.measure import held_out_of
+
+    pictures = held_out_of(run)
+    _measure_and_print(pictures, settings, home / pictures.name if home else None)
 
 
 def _measure_and_print(run: Path, settings: MeasureSettings, out_folder: Path | None = None) -> None:

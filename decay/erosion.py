@@ -870,8 +870,13 @@ def _leader_sentence(verdict: Verdict, leader: tuple[str, float, float], labels:
 
 
 def _leading(verdict: Verdict, labels: Mapping[str, str]) -> str:
-    """The traits among which the first one is, the likeliest by name."""
-    named = [labels[name] for name, _ in verdict.leaders[:MAX_LEADERS_NAMED]]
+    """The traits among which the first one is, the likeliest by name; which of them may not have eroded at all."""
+    if len(verdict.leaders) == 1:
+        name, share = verdict.leaders[0]
+        return f"it would be {labels[name]} ({_percent(share)}), which is undecided itself"
+    n_named = MAX_LEADERS_NAMED + (len(verdict.leaders) == MAX_LEADERS_NAMED + 1)  # the last is as short as "1 more"
+    leaders = [name for name, _ in verdict.leaders[:n_named]]
+    named = [labels[name] + (" (undecided)" if name in verdict.undecided else "") for name in leaders]
     n_more = len(verdict.leaders) - len(named)
     more = f" or {n_more} more" if n_more else ""
     return f"it is one of {', '.join(named)}{more} ({_percent(sum(share for _, share in verdict.leaders))})"

@@ -64,10 +64,13 @@ def figure_of(
     """The numbers of the figure (``figure_table``) of measured runs; ``arms``: the same, in the same order.
 
     ``traits``: names; none for ``USUAL`` where measured, else the trait that eroded first in the first run in which one
-    did. None where no trait did. Raises DecayError where a trait or a table cannot be had.
+    did. None where no trait did. Raises DecayError where a trait or a table cannot be had, or nothing published belongs
+    to what is drawn.
     """
     found = [_figure_run(run, arm) for run, arm in zip(runs, arms, strict=True)]
     wanted = dict.fromkeys(traits) or usual_traits(found)
+    if with_published:
+        check_published(found, tuple(wanted))
     return figure_table(found, tuple(wanted), with_published) if wanted else None
 
 
@@ -160,6 +163,22 @@ def _check_trait(runs: Sequence[FigureRun], trait: str) -> None:
         raise DecayError(
             f"--figure: expected a trait that was measured in some run; {trait} was in none. Name another."
         )
+
+
+def check_published(runs: Sequence[FigureRun], wanted: Sequence[str]) -> None:
+    """Raise DecayError where none of the ``wanted`` traits is one of which something is published."""
+    published = tuple(dict.fromkeys(name for name, *_ in PUBLISHED_FIGURES))
+    if set(published) & set(wanted):
+        return
+    measured = [name for name in published if any(_is_measured(run.traits, name) for run in runs)]
+    step = (
+        " ".join(f"Add --figure {name}." for name in measured)
+        or "Measure the runs with the weights of CLIP first (`decay models fetch clip`), or leave --published out."
+    )
+    raise DecayError(
+        f"--published: expected {' or '.join(published)} among what is drawn, for that is what Bohacek & Farid (2023) "
+        f"give in words; got {', '.join(wanted) or 'nothing'}. {step}"
+    )
 
 
 def _is_measured(traits: pd.DataFrame, trait: str) -> bool:

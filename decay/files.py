@@ -334,6 +334,12 @@ def hash_regular(path: Path, *, within: Path | None, max_bytes: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file of our own or of a model, as 64 hex digits. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 @contextmanager
 def _opened(path: Path, within: Path | None, max_bytes: int) -> Iterator[tuple[io.BufferedReader | io.BytesIO, int]]:
     """The stream of a file that may be read, and how many bytes it had when it was opened."""

@@ -285,7 +285,7 @@ def _refuse_lineages(root: Path, folders: list[Path]) -> None:
         names = ", ".join(folder.name for folder in lineages[:3])
         raise LineageError(
             f"{root}: expected gen_00/, gen_01/, ...; found folders that hold generations themselves ({names}). "
-            f"Give one of them: `decay measure {lineages[0]}`."
+            f"Give one of them, `decay measure {lineages[0]}`, or all."
         )
 
 

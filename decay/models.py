@@ -5,7 +5,6 @@ The measuring commands only ever list. ``fetch`` is the one function of this pac
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 import shutil
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decay.errors import ModelError
-from decay.features import NETWORKS, Network
+from decay.features import NETWORKS, Network, weights_sha256
 from detectors.digits import MODEL
 from detectors.embedder import DEFAULT_ROOT, pack_folder
 
@@ -43,7 +42,7 @@ _WHEEL = (  # file inside the mediapipe wheel, who needs it, what for
 class ModelFile:
     """One file of weights. ``path`` and ``sha256`` are None unless ``state`` is ``found``; else it is ``missing``.
 
-    ``looked_for``: where it would be found, where that is not said elsewhere."""
+    ``looked_for``: where it would be found, and ``fetch``: the command that brings it, where a person may want them."""
 
     name: str
     needed_by: str
@@ -53,6 +52,7 @@ class ModelFile:
     sha256: str | None
     state: str
     looked_for: str = ""
+    fetch: str = ""
 
 
 def list_models(pack: str | None, root: Path | None) -> list[ModelFile]:
@@ -71,14 +71,11 @@ def list_models(pack: str | None, root: Path | None) -> list[ModelFile]:
 
 
 def list_networks(root: Path | None) -> list[ModelFile]:
-    """The weights of the networks that see whole pictures. Looks at the disk only; none of them is required."""
-    return [
-        replace(
-            _model_file(network.weights(root), network.files[0], network.purpose, network.licence, "yardstick"),
-            looked_for=str(network.weights(root)),
-        )
-        for network in NETWORKS.values()
-    ]
+    """The weights of the networks that see whole pictures, each file once. Looks at the disk only; none is required."""
+    by_file: dict[str, list[Network]] = {}
+    for network in NETWORKS.values():
+        by_file.setdefault(network.files[0], []).append(network)
+    return [_network_file(networks, root) for networks in by_file.values()]
 
 
 def require_models(models: Sequence[ModelFile]) -> None:
@@ -104,6 +101,7 @@ def models_text(models: Sequence[ModelFile]) -> str:
         f"  licence: {model.licence}\n"
         f"  path: {model.path or model.looked_for or '-'}\n"
         f"  sha256: {model.sha256 or '-'}"
+        + (f"\n  to have it: {model.fetch}" if model.state == MISSING and model.fetch else "")
         for model in models
     )
 
@@ -134,6 +132,13 @@ def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Pat
             f"{target}: the pack could not be stored ({error}). Name another folder with --root."
         ) from error
     return target
+
+
+def measure_options(name: str, root: Path | None) -> str:
+    """The options of ``decay measure`` by which it finds what ``fetch`` put there, each with a space before it."""
+    if name in NETWORKS:
+        return f" --features-root {root}" if root else ""
+    return f" --embedder-pack {name}" + (f" --embedder-root {root}" if root else "")
 
 
 def _fetch_network(network: Network, root: Path | None, sha256: str | None) -> Path:
@@ -214,6 +219,18 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise ModelError("The downloaded pack holds no .onnx file. Ask its publisher.")
 
 
+def _network_file(networks: Sequence[Network], root: Path | None) -> ModelFile:
+    """The weights that these networks share."""
+    first = networks[0]
+    purposes = ", ".join(network.purpose for network in networks)
+    command = f"decay models fetch {first.name}" + (f" --root {root}" if root else "")
+    return replace(
+        _model_file(first.weights(root), first.files[0], purposes, first.licence, "yardstick"),
+        looked_for=str(first.weights(root)),
+        fetch=command if first.sha256 else f"{command} --sha256 (of {first.files[0]}, as its publisher states it)",
+    )
+
+
 def _pack_files(pack: str, root: Path | None) -> list[ModelFile]:
     _check_name(pack)
     folder = pack_folder(pack, root or DEFAULT_ROOT)
@@ -227,9 +244,4 @@ def _pack_files(pack: str, root: Path | None) -> list[ModelFile]:
 def _model_file(path: Path, name: str, needed_by: str, licence: str, purpose: str) -> ModelFile:
     if not path.is_file():
         return ModelFile(name, needed_by, licence, purpose, None, None, MISSING)
-    return ModelFile(name, needed_by, licence, purpose, str(path), _sha256(path), FOUND)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ModelFile(name, needed_by, licence, purpose, str(path), weights_sha256(path), FOUND)

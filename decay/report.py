@@ -22,7 +22,7 @@ from decay.settings import ReportForm
 from decay.storage import place
 from decay.tables import Tables, load_tables
 from decay.verdict import Finding, damaged, names_of, read_finding
-from decay.xray import open_strips
+from decay.xray import open_examples, open_strips
 from reports.arms_page import ArmTables, arms_by_trait, render_arms_page
 from reports.charts import SUFFIXES, chart_name, write_charts
 from reports.course import courses
@@ -30,7 +30,7 @@ from reports.maps import maps_section
 from reports.markdown import render_arms_markdown, render_markdown
 from reports.overlay import write_arms_charts
 from reports.page import OVERVIEW, chart_files, render_page
-from reports.tails import tails_section
+from reports.tails import examples_shown, tails_section
 from reports.words import clean
 
 Progress = Callable[[str, int, int], None]
@@ -90,6 +90,9 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
     in_order = _in_page_order(found)
     texts[OVERVIEW] = csv_text(_overview_numbers(found, in_order))
     named = tables.named()
+    lies_in = place(str(pictures)) if pictures else run
+    elsewhere = Path(reference) if reference else None
+    examples = open_examples(lies_in, tables, examples_shown(found.tails), elsewhere)
     return render_page(
         found.traits,
         found.erosion,
@@ -97,15 +100,15 @@ def page_of(found: Finding, tables: Tables, run: Path, charts: Path) -> str:
         found.run,
         chart_files(charts, texts),
         strips=open_strips(
-            place(str(pictures)) if pictures else run,
+            lies_in,
             tables,
             in_order,
             int(settings.get("seed", 0)),
-            Path(reference) if reference else None,
+            elsewhere,
             _named_first(found.verdict),
         ),
         maps=maps_section(named["images"], named["eyes"], named["hands"], named["embeddings"]),
-        tails=tails_section(found.tails, found.verdict),
+        tails=tails_section(found.tails, found.verdict, examples),
     )
 
 

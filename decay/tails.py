@@ -38,8 +38,8 @@ GONE, THINNED, PRESENT, CANNOT_TELL = "gone", "thinned", "present", "cannot_tell
 
 @dataclass(frozen=True)
 class Tails:
-    """``table``: tails.csv. ``record``: what verdict.json says of it, ``sentence`` among it; empty where nothing can be
-    told."""
+    """``table``: tails.csv. ``record``: what verdict.json says of it, ``sentence`` among it; empty where there is
+    nothing to tell of."""
 
     table: pd.DataFrame
     record: Mapping[str, Any]
@@ -66,8 +66,11 @@ def find_tails(cloud: Cloud, n_resamples: int, seed: int) -> Tails:
     generations = [g for g in cloud.generations if g != cloud.reference]
     groups = _group_rows(cloud, pictures, generations)
     reference = pictures[pictures["generation"] == cloud.reference]
-    if len(reference) < FEWEST or not generations:
+    if not generations:
         return Tails(_table(groups, cloud), {})
+    if len(reference) < FEWEST:
+        few = f"of {len(reference)} pictures of the reference there are vectors, and it takes {FEWEST}"
+        return Tails(_table(groups, cloud), {"sentence": f"Which clusters of the reference go cannot be told: {few}."})
     rng = np.random.default_rng([seed, 3])
     centres, counted, examples = _clusters(reference, rng)
     found = {

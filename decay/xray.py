@@ -45,7 +45,7 @@ LEAST_SHARE = 0.05
 """Of the first generation's slots that a trait must be read in to choose: less is a detector's slips."""
 MAX_COLUMNS = 12
 """Generations shown; of a longer run the first, the last, and others evenly between them."""
-FACE_PX, EYE_PX, HAND_PX = 192, 128, 192
+FACE_PX, EYE_PX, HAND_PX, EXAMPLE_PX = 192, 128, 192, 88
 """Sides to which larger crops are brought; smaller ones keep their pixels, the browser enlarges them."""
 JPEG_QUALITY = 88
 FACE_ROOM, HAND_ROOM = 1.2, 1.22
@@ -109,6 +109,23 @@ def open_strips(
         else:
             found.append(_strip(kind, choice, pictures, seed))
     return StripsSection(tuple(found), tuple(notes))
+
+
+def open_examples(run: Path, tables: Tables, names: Sequence[str], reference: Path | None = None) -> dict[str, Crop]:
+    """Squares out of pictures, small, by the pictures' names: around the largest face, else out of the middle.
+
+    ``reference``: as for ``open_strips``. A picture that cannot be shown is left out.
+    """
+    pictures = _Pictures(run, tables, reference)
+    rows = tables.images[tables.images["image"].isin(names)].drop_duplicates("image")
+    found = {}
+    for row in _rows(rows, range(len(rows))):
+        pixels = pictures.pixels(row)
+        if not isinstance(pixels, str):
+            face = pictures.largest("face", row["generation"], str(row["image"]))
+            box = face["box"] if face else (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
+            found[str(row["image"])] = cut(pixels, _around_box(box, FACE_ROOM if face else 1.0, pixels), EXAMPLE_PX)
+    return found
 
 
 # --------------------------------------------------------------------------- which slots

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from reports.charts import GRID, INK, MUTED, PAGE_PT, PAPER, _axes, _figure, _say, _style, _tick_step, _write
 from reports.course import Floats
@@ -180,6 +181,11 @@ def _draw_line(axes: Axes, own: pd.DataFrame, look: Look, places: Mapping[str, f
     is_own = (own["joins"] == "").to_numpy()
     is_published = own["kind"].iloc[0] == "published"
     axes.vlines(x[is_own], low[is_own], high[is_own], color=look.colour, linewidth=0.8, alpha=0.55)
+    for end, marker, beyond in zip(axes.get_ylim(), ("v", "^"), _beyond(axes, low, high), strict=True):
+        cut = x[is_own & beyond]
+        arrow: dict[str, Any] = {"marker": marker, "markersize": 2.6, "linestyle": "none", "clip_on": False, "gid": "beyond"}
+        if len(cut):
+            axes.plot(cut, np.full(len(cut), end), color=look.colour, alpha=0.7, **arrow)
     if not is_published:
         axes.plot(x, value, color=look.colour, linewidth=1.2, linestyle=look.dashes, zorder=3)
     axes.plot(
@@ -190,6 +196,12 @@ def _draw_line(axes: Axes, own: pd.DataFrame, look: Look, places: Mapping[str, f
     if is_published:
         y, side, above = (high[0], "left", "bottom") if at[0] == 0 else (low[0], "right", "top")
         axes.text(x[0], y, clean(arm), size=5.4, color=look.colour, ha=side, va=above, bbox=_BOX)
+
+
+def _beyond(axes: Axes, low: Floats, high: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which intervals (n,) go on below the panel, and which above it."""
+    bottom, top = axes.get_ylim()
+    return low < bottom, high > top
 
 
 def _end(arm: str, kind: str, own: pd.DataFrame, look: Look) -> tuple[float, float, str, str]:
@@ -231,7 +243,10 @@ def _spread(wanted: Sequence[float], step: float, low: float, high: float) -> li
 
 def _note(table: pd.DataFrame) -> str:
     kinds = set(table["kind"])
-    parts = ["Bars: 95 % intervals of each run by itself, all traits and generations at once."]
+    parts = [
+        "Bars: 95 % intervals of each run by itself, all traits and generations at once; one that ends in an arrow "
+        "goes on beyond the panel."
+    ]
     if "mix" in kinds:
         parts.append("From dark to pale: from all generated to all real pictures in training.")
     parts += ["Diamond: colour control."] if "control_colour" in kinds else []

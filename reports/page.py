@@ -25,7 +25,7 @@ from reports.inline import ChartFiles, inline_svg
 from reports.maps import MapsSection
 from reports.strips import StripsSection
 from reports.tails import TailsSection
-from reports.words import NOTHING, clean, generation, number, percent
+from reports.words import NOTHING, clean, first_sentence, generation, number, percent
 
 GROUP_TITLES = {"eyes": "Eyes", "hands": "Hands", "face": "Face", "light": "Light", "image": "Image"}
 OVERVIEW = "overview"
@@ -59,8 +59,10 @@ def render_page(
     reference = clean(verdict.get("reference")) or "reference"
     embedder = clean(run.get("embedder"))
     generations = np.unique(np.concatenate([c.generations for c in found])) if found else np.empty(0)
+    headline, more = first_sentence(clean(verdict.get("sentence")) or "No verdict.")
     return environment().get_template("report.html.j2").render(
-        sentence=clean(verdict.get("sentence")) or "No verdict.",
+        sentence=headline,
+        more=more,
         rivals=rivals(verdict),
         needed=percent(float((verdict.get("rule") or {}).get("p_first", math.nan))),
         counts=fates(found),

@@ -34,6 +34,12 @@ def shorten(text: str, n_characters: int) -> str:
     return text if len(text) <= n_characters else text[: n_characters - 1].rstrip() + "…"
 
 
+def first_sentence(text: str) -> tuple[str, str]:
+    """The text up to its first full stop before a space, and what follows: "" where that is all."""
+    head, stop, more = text.partition(". ")
+    return head + stop.strip(), more
+
+
 def percent(share: float) -> str:
     """A share in whole per cent, where 0 % and 100 % are only said of exactly 0 and 1: 0.999 is ``99 %``."""
     if not math.isfinite(share):

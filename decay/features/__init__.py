@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from decay import images
 from decay.errors import ModelError
-from decay.loop.checkpoint import sha256_of
+from decay.files import sha256_of
 from detectors.trait import Pixels, Vector
 
 DEFAULT_ROOT = Path("~/.cache/decay")
@@ -149,13 +150,24 @@ def network_version(name: str, root: Path | None) -> str:
             f"{weights}: expected the weights of {name}; found none. Fetch them: decay models fetch {name}."
         )
     for path in [weights, *_beside(weights, NETWORKS[name])]:
-        digest.update(f"{path.name}={sha256_of(path)};".encode())
+        digest.update(f"{path.name}={weights_sha256(path)};".encode())
     return digest.hexdigest()
+
+
+def weights_sha256(path: Path) -> str:
+    """The sha256 of a file of weights, 64 hex digits; read once by a process that finds it unchanged."""
+    status = path.stat()
+    return _sha256_of_state(path, status.st_size, status.st_mtime_ns)
 
 
 def versions_at_hand(root: Path | None) -> dict[str, str]:
     """The fingerprint of each network whose weights are there, by its name."""
     return {name: network_version(name, root) for name, each in NETWORKS.items() if each.weights(root).is_file()}
+
+
+@lru_cache
+def _sha256_of_state(path: Path, _n_bytes: int, _changed_ns: int) -> str:
+    return sha256_of(path)
 
 
 def _beside(weights: Path, network: Network) -> list[Path]:

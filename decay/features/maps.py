@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from decay.errors import DecayError, ModelError
 from decay.features import INCEPTION_LICENCE, INCEPTION_SHA256, INCEPTION_URL
 from decay.features.torchscript import load
-from decay.loop.checkpoint import sha256_of
+from decay.files import sha256_of
 from detectors.distances.gaussian import packed
 from detectors.trait import Pixels, Vector
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decay.errors import ModelError
-from decay.files import new_folder, output_error, to_json, write_text
+from decay.files import new_folder, output_error, sha256_of, to_json, write_text
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
@@ -90,12 +90,6 @@ def _check(folder: Path, path: str, expected: str) -> None:
         f"{place}: expected the file with sha256 {expected}; found {found}. It was changed or damaged after it was "
         f"published: put it back from a copy, or remove {folder} to have it made again."
     )
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def remove(folder: Path) -> None:

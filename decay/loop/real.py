@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from decay.errors import DecayError
+from decay.files import sha256_of
 from decay.images import read_image, read_size
 from decay.lineage import ImageRecord, read_folder
-from decay.loop.checkpoint import sha256_of
 from decay.loop.folder import picture_name
 from decay.loop.protocol import RealSet
 from decay.metadata import fill_template, relative_to_root

@@ -13,8 +13,8 @@ from typing import Any
 
 from decay import provenance
 from decay.errors import LineageError, ModelError
-from decay.files import to_json, write_text
-from decay.loop.checkpoint import is_published, sha256_of, stated_manifest
+from decay.files import sha256_of, to_json, write_text
+from decay.loop.checkpoint import is_published, stated_manifest
 from decay.loop.engine import Engine
 from decay.loop.folder import RunFolder, number_of, picture_name
 from decay.loop.positions import Position

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from decay.errors import LineageError, OutputError
-from decay.files import make_folder, output_error, read_regular
+from decay.files import make_folder, output_error, read_regular, sha256_of
 from decay.images import MAX_FILE_BYTES
-from decay.loop.checkpoint import read_manifest, sha256_of
+from decay.loop.checkpoint import read_manifest
 from decay.metadata import MAX_SETTINGS_BYTES, relative_to_root
 from decay.provenance.chain import LOG_NAME, Index, Link, Place, read_links
 from decay.provenance.environment import environment

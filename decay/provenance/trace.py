@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decay.errors import DecayError, LineageError
-from decay.loop.checkpoint import sha256_of
+from decay.files import sha256_of
 from decay.metadata import read_settings, relative_to_root
 from decay.provenance.ancestry import Depth, Group, Known, Made, Past, share
 from decay.provenance.chain import LOG_NAME, open_log, read_links

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from decay.errors import LineageError, ModelError
+from decay.files import sha256_of
 from decay.images import SUFFIXES
-from decay.loop.checkpoint import MANIFEST, read_manifest, sha256_of, stated_manifest
+from decay.loop.checkpoint import MANIFEST, read_manifest, stated_manifest
 from decay.metadata import METADATA_NAMES, natural_key, read_table, relative_to_root
 from decay.provenance.chain import LOG_NAME, Index, Link, open_log, read_links
 from decay.provenance.events import Begin, Derived, Event, Fit, Image, Real, Resume, parse_line

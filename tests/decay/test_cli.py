@@ -55,6 +55,13 @@ def test_models_lists_path_hash_and_licence() -> None:
     assert "Apache-2.0" in result.output
 
 
+def test_models_says_how_to_have_what_is_missing(tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["models", "--features-root", str(tmp_path)])
+    assert f"to have it: decay models fetch inception --root {tmp_path}\n" in result.output
+    assert f"to have it: decay models fetch clip --root {tmp_path} --sha256" in result.output
+    assert result.output.count("inception-2015-12-05.pt  (") == 1
+
+
 def test_wrong_usage_exits_with_2() -> None:
     assert RUNNER.invoke(app, ["measure"]).exit_code == 2
     assert RUNNER.invoke(app, ["measure", "somewhere", "--resamples", "3"]).exit_code == 2
@@ -118,6 +125,22 @@ def test_what_was_passed_over_is_said(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "Note: Folders that are no generation, ignored: two." in result.output
     assert "Note: gen_01: holds no image." in result.output
+
+
+def test_several_runs_are_measured_one_after_another(tmp_path: Path) -> None:
+    for name in ("one/run", "two/run", "two/other"):
+        (tmp_path / name / "gen_00").mkdir(parents=True)
+        write_png(tmp_path / name / "gen_00" / "a.png", np.zeros((32, 32, 3), np.uint8))
+    options = ["--resamples", "20", "--workers", "0", "--out", str(tmp_path / "out")]
+    two = [str(tmp_path / "two" / name) for name in ("other", "run")]
+    result = RUNNER.invoke(app, ["measure", *two, *options])
+    assert result.exit_code == 0, result.output
+    assert [f"{run}:" in result.output for run in two] == [True, True]
+    for name in ("other", "run"):
+        assert (tmp_path / "out" / name / "measures" / "report.html").is_file()
+    alike = RUNNER.invoke(app, ["measure", two[1], str(tmp_path / "one" / "run"), *options])
+    assert alike.exit_code == 1
+    assert "two are 'run'" in alike.output
 
 
 def test_phantom_and_measure_join(tmp_path: Path) -> None:

@@ -431,6 +431,18 @@ def test_the_sentence_says_how_many_traits_are_undecided() -> None:
     assert told(sure, unsure)[1].sentence.endswith("1 of 2 traits are undecided.")
 
 
+def test_a_leader_that_may_not_have_eroded_is_marked() -> None:
+    sure = retention("catchlight_presence", fall(2), 0.02, 5)
+    unsure = retention("iris_spread", [1, *[0.75] * 5], 0.05, 6)
+    ranking, verdict = told(sure, unsure)
+    assert ranking.onsets["iris_spread"].state == "cannot_tell"
+    assert {name for name, _ in verdict.leaders} == {"catchlight_presence", "iris_spread"}
+    assert "iris_spread (undecided)" in verdict.sentence
+    assert "catchlight_presence (undecided)" not in verdict.sentence
+    alone = retention("iris_spread", [1, *[0.75] * 5], 0.02, 6)
+    assert "it would be iris_spread (97 %), which is undecided itself" in told(sure, alone)[1].sentence
+
+
 def test_a_half_life_counts_from_the_reference_folder() -> None:
     assert erosion.half_life(np.array([0.2, 0.1]), [0, 1], 0) == pytest.approx(0.625)
 

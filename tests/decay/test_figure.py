@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from decay.arms import load_arms
 from decay.cli import app
 from decay.errors import DecayError
-from decay.figure import FigureRun, figure_of, figure_table, usual_traits
+from decay.figure import FigureRun, check_published, figure_of, figure_table, usual_traits
 
 TRAIT = "image_clip_score"
 
@@ -109,6 +109,15 @@ def test_a_trait_nobody_knows_or_measured_is_refused_with_a_way_on() -> None:
         figure_table([SICK], ["image_clip_scor"])
     with pytest.raises(DecayError, match="in none"):
         figure_table([run("one", [math.nan], "a")], [TRAIT])
+
+
+def test_published_figures_without_their_trait_are_refused_with_a_way_on() -> None:
+    other = FigureRun(**{**SICK.__dict__, "traits": pd.concat([SICK.traits, table(0, [9, 8], "image_fid")])})
+    with pytest.raises(DecayError, match=r"got image_fid\. Add --figure image_clip_score"):
+        check_published([other], ["image_fid"])
+    with pytest.raises(DecayError, match=r"got nothing\. Measure the runs with the weights of CLIP"):
+        check_published([run("one", [math.nan], "a")], [])
+    check_published([other], ["image_fid", TRAIT])
 
 
 # --------------------------------------------------------------------------- measured runs

@@ -165,6 +165,12 @@ def test_weights_that_are_not_the_pinned_ones_are_thrown_away(hub: Path, tmp_pat
     assert not any(path.is_file() for path in (tmp_path / "root").rglob("*"))
 
 
+def test_the_options_that_find_what_was_fetched(tmp_path: Path) -> None:
+    assert models.measure_options("inception", None) == ""
+    assert models.measure_options("clip", tmp_path) == f" --features-root {tmp_path}"
+    assert models.measure_options("buffalo_l", tmp_path) == f" --embedder-pack buffalo_l --embedder-root {tmp_path}"
+
+
 def test_missing_networks_are_listed_with_the_place_where_they_are_looked_for(tmp_path: Path) -> None:
     listed = models.list_networks(tmp_path)
     assert {model.state for model in listed} == {models.MISSING}

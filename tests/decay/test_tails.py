@@ -108,6 +108,7 @@ def test_exact_intervals_are_clopper_and_pearsons() -> None:
 
 def test_too_few_pictures_tell_nothing(a_cloud: Callable[..., Cloud]) -> None:
     found = find_tails(a_cloud({g: np.random.default_rng(0).normal(size=(10, 8)) for g in (-1, 0)}), 20, 0)
-    assert found.record == {}
+    assert list(found.record) == ["sentence"]
+    assert "of 10 pictures of the reference there are vectors, and it takes 24" in found.record["sentence"]
     assert found.table.empty
     assert "state" in found.table

@@ -46,6 +46,18 @@ def test_mixes_pale_in_order_and_controls_have_the_papers_marks(table: pd.DataFr
     assert found["healed", "healing"].colour not in {found[name, "mix"].colour for name in MIXES}
 
 
+def test_an_interval_that_leaves_the_panel_ends_in_an_arrow(table: pd.DataFrame) -> None:
+    far = table.copy()
+    far.loc[far.index[0], "ci_high"] = 4000.0
+    far.loc[far.index[5], "ci_low"] = -4000.0
+    marks = [
+        (line.get_marker(), len(line.get_xdata()))
+        for line in _draw(far).axes[0].get_lines()
+        if line.get_gid() == "beyond" and len(line.get_xdata())
+    ]
+    assert marks == [("^", 1), ("v", 1)]
+
+
 def test_a_share_looks_the_same_whatever_stands_beside_it(table: pd.DataFrame) -> None:
     alone = looks(table[table["arm"] == "mix-50"])
     assert alone["mix-50", "mix"] == looks(table)["mix-50", "mix"]

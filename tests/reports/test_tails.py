@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.page import environment
-from reports.tails import MAX_ROWS, tails_section
+from reports.strips import Crop
+from reports.tails import MAX_ROWS, TailsCell, TailsRow, examples_shown, tails_section
 from reports.terminal import summary
 
 
@@ -29,8 +30,10 @@ def test_the_rarest_stands_on_top_with_what_is_claimed_of_it() -> None:
     assert section is not None
     assert section.sentence == "1 of 2 clusters is gone."
     clusters, groups = section.tables
-    assert clusters.rows == [("cluster 1", "4 %", ["2 %", "0 % gone"]), ("cluster 2", "4 %", ["2 %", "2 % fewer"])]
-    assert groups.rows == [("<b>old</b>", "90 %", ["2 %", "2 %"])]
+    assert [(row.name, row.reference) for row in clusters.rows] == [("cluster 1", "4 %"), ("cluster 2", "4 %")]
+    assert clusters.rows[0].cells == [TailsCell("2 %"), TailsCell("0 % gone", "gone")]
+    assert clusters.rows[1].cells == [TailsCell("2 %"), TailsCell("2 % fewer", "thinned")]
+    assert groups.rows == [TailsRow("<b>old</b>", "90 %", [TailsCell("2 %"), TailsCell("2 %")])]
     page = environment().get_template("tails.html.j2").render(tails=section)
     assert "&lt;b&gt;old" in page
     assert "<b>old" not in page
@@ -41,7 +44,22 @@ def test_the_rarest_of_many_are_shown() -> None:
     many = pd.DataFrame([row for nth in range(1, 50) for row in rows(f"cluster {nth}", nth, ["present"])])
     section = tails_section(many, {})
     assert section is not None
-    assert [name for name, _, _ in section.tables[0].rows] == [f"cluster {nth}" for nth in range(1, MAX_ROWS + 1)]
+    assert [row.name for row in section.tables[0].rows] == [f"cluster {nth}" for nth in range(1, MAX_ROWS + 1)]
+
+
+def test_a_cluster_is_shown_by_its_picture() -> None:
+    shown = TAILS.assign(example=["real/a.png"] * 4 + [None] * 2)
+    assert examples_shown(shown) == ["real/a.png"]
+    section = tails_section(shown, VERDICT, {"real/a.png": Crop(b"jpeg", 4)})
+    page = environment().get_template("tails.html.j2").render(tails=section)
+    assert page.count('<img src="data:image/jpeg;base64,anBlZw=="') == 2
+    assert page.count('class="gone"') == 1
+
+
+def test_too_few_to_cluster_is_said() -> None:
+    section = tails_section(TAILS.head(0), {"tails": {"sentence": "It takes 24."}})
+    assert section is not None
+    assert "It takes 24." in environment().get_template("tails.html.j2").render(tails=section)
 
 
 def test_nothing_to_tell_is_no_section() -> None:

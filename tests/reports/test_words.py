@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.words import NOTHING, capitalised, clean, interval, number, percent
+from reports.words import NOTHING, capitalised, clean, first_sentence, interval, number, percent
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,9 @@ def test_interval_names_an_end_that_was_never_reached() -> None:
 @pytest.mark.parametrize(("text", "told"), [("match (CLIP score)", "Match (CLIP score)"), ("", ""), ("x", "X")])
 def test_only_the_first_letter_is_capitalised(text: str, told: str) -> None:
     assert capitalised(text) == told
+
+
+def test_a_full_stop_within_a_number_ends_no_sentence() -> None:
+    assert first_sentence("Eyes go at 2.5. Hands stay.") == ("Eyes go at 2.5.", "Hands stay.")
+    assert first_sentence("Eyes go at 2.5.") == ("Eyes go at 2.5.", "")
+    assert first_sentence("No verdict") == ("No verdict", "")

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from decay.errors import DecayError, ModelError
-from decay.loop.checkpoint import sha256_of
+from decay.files import sha256_of
 from detectors.trait import Pixels
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

@@ -15,8 +15,8 @@ from scipy.linalg import sqrtm
 from skimage.exposure import match_histograms
 
 from decay.errors import DecayError, ModelError
+from decay.files import sha256_of
 from decay.images import write_png
-from decay.loop.checkpoint import sha256_of
 from decay.loop.controls import (
     PSEUDO_COUNT,
     ColourMatcher,
@@ -328,7 +328,7 @@ def test_where_all_are_alike_nothing_is_made_again(own: Path) -> None:
 
 
 def test_the_hash_of_the_model_is_known(own: Path) -> None:
-    from decay.loop.checkpoint import sha256_of
+    from decay.files import sha256_of
 
     assert SingleImageFid(own).model_sha256 == sha256_of(own)
 

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from decay import provenance
 from decay.arms import plan_of
 from decay.errors import DecayError, LineageError, ModelError, OutputError
-from decay.files import to_json
+from decay.files import sha256_of, to_json
 from decay.images import read_image, write_png
 from decay.lineage import load_lineage
-from decay.loop.checkpoint import sha256_of
 from decay.loop.engine import Dataset, Fit, derive_seed
 from decay.loop.engines.linear import LinearEngine
 from decay.loop.folder import PictureFiles, RunFolder

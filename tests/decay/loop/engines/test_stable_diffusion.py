@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from decay.errors import DecayError, ModelError
-from decay.loop.checkpoint import sha256_of
+from decay.files import sha256_of
 from decay.loop.engine import Dataset, Fit
 from decay.loop.engines import open_engine
 from decay.loop.engines.pretrained import tensors_sha256
