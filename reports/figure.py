@@ -183,9 +183,11 @@ def _draw_line(axes: Axes, own: pd.DataFrame, look: Look, places: Mapping[str, f
     axes.vlines(x[is_own], low[is_own], high[is_own], color=look.colour, linewidth=0.8, alpha=0.55)
     for end, marker, beyond in zip(axes.get_ylim(), ("v", "^"), _beyond(axes, low, high), strict=True):
         cut = x[is_own & beyond]
-        arrow: dict[str, Any] = {"marker": marker, "markersize": 2.6, "linestyle": "none", "clip_on": False, "gid": "beyond"}
         if len(cut):
-            axes.plot(cut, np.full(len(cut), end), color=look.colour, alpha=0.7, **arrow)
+            axes.plot(
+                cut, np.full(len(cut), end), color=look.colour, alpha=0.7, marker=marker, markersize=2.6,
+                linestyle="none", clip_on=False, gid="beyond",
+            )  # fmt: skip
     if not is_published:
         axes.plot(x, value, color=look.colour, linewidth=1.2, linestyle=look.dashes, zorder=3)
     axes.plot(
