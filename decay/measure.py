@@ -32,6 +32,8 @@ from detectors.trait import OK
 if TYPE_CHECKING:
     import pandas as pd
 
+    from decay.arms import Arm
+
 AnyProgress = Callable[[int | str, int, int], None]
 """(what, images done, images in it); what: see ``decay.read.Progress``, or the name of a network."""
 
@@ -119,29 +121,37 @@ class _Task:
 
 
 def _measure(task: _Task, progress: AnyProgress | None) -> Measured:
-    # Imported here: a measurement that finds nothing changed has no use for statistics and charts.
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415
-
-    from decay.conclude import conclude, load_control  # noqa: PLC0415
-    from decay.results import publish  # noqa: PLC0415
-
     started = time.perf_counter()
-    lineage, settings = task.lineage, task.settings
-    control = (
-        load_control(settings.control, lineage, task.home, task.version, task.networks) if settings.control else None
-    )
+    control = _control(task)
     outcomes, repeats = _read(task, progress)
     read_s = time.perf_counter() - started
-    # Small matrices by the thousand: on a busy machine threads wait long for one another.
-    with threadpool_limits(1):
-        results = conclude(lineage, outcomes, settings, control, repeats.losses)
-    timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
-    record = _run_record(task, outcomes, results.tables.images, timings) | {"repeat": repeats.record}
-    results = replace(results, run=record)
-    publish(results, task.home)
+    # Imported here: a measurement that finds nothing changed has no use for statistics and charts.
+    from decay.drawing import drawing  # noqa: PLC0415
+
+    with drawing(task.settings.workers) as draw_all:
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+        from decay.conclude import conclude  # noqa: PLC0415
+        from decay.results import publish  # noqa: PLC0415
+
+        # Small matrices by the thousand: on a busy machine threads wait long for one another.
+        with threadpool_limits(1):
+            results = conclude(task.lineage, outcomes, task.settings, control, repeats.losses)
+        timings = {"read_s": read_s, "conclude_s": time.perf_counter() - started - read_s}
+        record = _run_record(task, outcomes, results.tables.images, timings) | {"repeat": repeats.record}
+        results = replace(results, run=record)
+        publish(results, task.home, draw_all)
     n_bad = sum(outcome.readings is None for outcome in outcomes.values())
     n_read = sum(outcome.fresh for outcome in outcomes.values())
     return Measured(task.home / "measures", results.finding, n_read, len(outcomes) - n_read - n_bad, n_bad)
+
+
+def _control(task: _Task) -> Arm | None:
+    if task.settings.control is None:
+        return None
+    from decay.conclude import load_control  # noqa: PLC0415  # as below
+
+    return load_control(task.settings.control, task.lineage, task.home, task.version, task.networks)
 
 
 def _read(task: _Task, progress: AnyProgress | None) -> tuple[dict[str, Outcome], Repeats]:

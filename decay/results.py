@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from decay.tables import FEATURES, Tables, write_image_vectors
 from decay.traits import TraitSeries, family_word, traits_table, traits_to_retentions
 from decay.unchanged import RUN_RECORD, files_digests, record_digest
 from decay.verdict import Finding
+
+if TYPE_CHECKING:
+    from reports.charts import DrawAll
 
 N_NAMED = 3
 """Traits that the flat rule's sentence names."""
@@ -165,9 +168,9 @@ def verdict_record(verdict: Verdict, reference: str, rule: Rule) -> dict[str, An
     }
 
 
-def publish(results: Results, run: Path) -> None:
+def publish(results: Results, run: Path, draw_all: DrawAll | None = None) -> None:
     """Write every file of the contract under ``<run>/measures/``: all of them aside, then each renamed; earlier files
-    stand until that moment.
+    stand until that moment. ``draw_all``: as for ``reports.charts.write_charts``.
 
     Raises OutputError when the disk is full or the folder read-only. Where the page cannot be made for any other reason
     the tables are written all the same, an older page goes, and a DecayError says so.
@@ -177,7 +180,7 @@ def publish(results: Results, run: Path) -> None:
     with scratch_folder(folder, folder) as scratch:
         write_tables(results, scratch)
         try:
-            _write_page(results, run, scratch)
+            _write_page(results, run, scratch, draw_all)
         except OSError:
             raise
         except Exception as error:  # a fault of ours in a drawing must not cost hours of reading
@@ -195,11 +198,11 @@ def publish(results: Results, run: Path) -> None:
         ) from fault
 
 
-def _write_page(results: Results, run: Path, folder: Path) -> None:
+def _write_page(results: Results, run: Path, folder: Path, draw_all: DrawAll | None) -> None:
     from decay.report import page_of  # noqa: PLC0415  what draws takes half a second to import
     from reports.charts import write_charts  # noqa: PLC0415
 
-    write_charts(results.traits, results.erosion, results.verdict, folder / "charts")
+    write_charts(results.traits, results.erosion, results.verdict, folder / "charts", draw_all=draw_all)
     page = page_of(results.finding, results.tables, run, folder / "charts")
     (folder / "report.html").write_text(page, encoding="utf-8")
 

@@ -13,8 +13,9 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ PNG_DPI = 200
 SUFFIXES = ("svg", "png")
 Progress = Callable[[str, int, int], None]
 """(what, done, of how many)"""
+DrawAll = Callable[[Callable[[Course], list[Path]], Sequence[Course]], Iterable[list[Path]]]
+"""Applies a function that can be pickled to every course, in their order, as ``map`` does."""
 COLUMN_PT, PAGE_PT = 252.0, 519.0
 """Widths of a journal's single column (89 mm) and of its page (183 mm), in points."""
 CHART_PT = (COLUMN_PT, 190.0)
@@ -445,23 +448,30 @@ def write_charts(
     folder: Path,
     suffixes: Sequence[str] = SUFFIXES,
     progress: Progress | None = None,
+    draw_all: DrawAll | None = None,
 ) -> list[Path]:
     """Write ``overview`` and one chart for each trait into ``folder``, by default as SVG and PNG.
 
-    The same tables, the same bytes. Returns the files written, overview first. Creates the folder. Raises OSError if it
-    cannot be written.
+    The same tables, the same bytes, whoever draws: ``draw_all`` applies a function to every trait, in processes of its
+    own if it likes; this process does it where there is none. Returns the files written, overview first. Creates the
+    folder. Raises OSError if it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = courses(traits, erosion)
     reference_label = clean(verdict.get("reference")) or "reference"
     overview = _overview_figure(found, _heading(verdict))
     written = _write(overview, folder / "overview", overview_alternative(found, verdict), suffixes)
-    for done, c in enumerate(found, start=1):
-        figure = _decay_figure(c, reference_label)
-        written += _write(figure, folder / chart_name(c.trait), alternative(c, reference_label), suffixes)
+    draw = partial(_write_chart, reference_label=reference_label, folder=folder, suffixes=suffixes)
+    for done, paths in enumerate((draw_all or map)(draw, found), start=1):
+        written += paths
         if progress:
             progress("charts", done, len(found))
     return written
+
+
+def _write_chart(c: Course, reference_label: str, folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    figure = _decay_figure(c, reference_label)
+    return _write(figure, folder / chart_name(c.trait), alternative(c, reference_label), suffixes)
 
 
 def chart_name(trait: str) -> str:
