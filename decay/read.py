@@ -16,7 +16,7 @@ from decay.errors import ImageProblem
 from decay.lineage import ImageRecord, Lineage, records
 from decay.outcome import DIED, Outcome
 from decay.settings import MeasureSettings
-from decay.storage import absolute
+from decay.storage import absolute, is_remote
 from decay.workers import Workers
 from decay.workers.job import Job
 from detectors.trait import OK
@@ -31,8 +31,8 @@ AGAIN = -2
 Progress = Callable[[int, int, int], None]
 """(generation, images done, images in it); generation -1 is the reference folder, -2 its pictures read again."""
 
-N_HASHING = 8
-"""Threads that hash files: more than there are cores, for they also wait for the disk."""
+N_HASHING, N_FETCHING = 4, 16
+"""Threads that hash files: they also wait for the disk, or for storage; more of them wait for one another."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def hash_lineage(lineage: Lineage) -> list[Hashed]:
     every = [
         Hashed(generation, record, absolute(lineage.root_of(generation))) for generation, record in records(lineage)
     ]
-    with ThreadPoolExecutor(N_HASHING) as threads:
+    with ThreadPoolExecutor(N_FETCHING if is_remote(lineage.root) else N_HASHING) as threads:
         return list(threads.map(_hashed, every))
 
 

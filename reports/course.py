@@ -116,12 +116,14 @@ def course(rows: pd.DataFrame, erosion_row: Mapping[str, Any] | pd.Series | None
         raise ValueError(f"a course needs the rows of one trait, got {names}")
     if rows["generation"].duplicated().any():
         raise ValueError(f"{names[0]}: a course needs one row per generation, got several for one")
-    rows = rows.sort_values("generation")
+    if not rows["generation"].is_monotonic_increasing:
+        rows = rows.sort_values("generation")
     eroded: Mapping[str, Any] = {} if erosion_row is None else dict(erosion_row)
-    floor = math.nan if clean(rows["kind"].iloc[0]) == "location" else _float(rows["floor"].iloc[0])
+    first = rows.iloc[0]
+    floor = math.nan if clean(first["kind"]) == "location" else _float(first["floor"])
 
     def word(name: str) -> str:
-        return clean(rows[name].iloc[0])
+        return clean(first[name])
 
     def floats(name: str) -> Floats:
         return np.asarray(pd.to_numeric(rows[name]), dtype=np.float64)
