@@ -2,12 +2,15 @@
 
 Run: python -m benchmarks.results utkface_200.tar --out runs/results. The tar holds photographs named as UTKFace names
 them (age_gender_race_...). Hours on two cores; the same command goes on where it was interrupted. ``--embedder-root``:
-the folder of an insightface pack "small", for face identity.
+the folder of an insightface pack "small", for face identity. ``--made``: the runs are there, by whatever version of the
+loop; they are measured and told anew, which takes minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from PIL import Image
 from decay.arms import load_arms
 from decay.calibrate.cells import markdown
 from decay.compare import Comparison, compare
+from decay.figure import figure_of
 from decay.loop.request import Request
 from decay.loop.run import run
 from decay.measure import measure
@@ -33,6 +37,8 @@ STUDIES = Path(__file__).parent / "studies"
 DOCUMENT = Path("docs/results.md")
 IMAGES = Path("docs/images")
 N_SHEET = 8
+YARDSTICKS = ("image_fid", "image_clip_score", "face_fd", "face_vendi")
+"""Of the figure in the manner of the paper's: its own two, and two that need no more than what reads faces."""
 NAME_TEMPLATE = "{age}_{gender}_{race}_*"
 WORDS = {"gender": {"0": "man", "1": "woman"}}
 
@@ -74,8 +80,11 @@ def unpack(tar: Path, out: Path) -> Path:
     return folder
 
 
-def make(study: Study, photographs: Path, out: Path) -> list[Path]:
-    """Seed set and runs of a study; the folders of its arms."""
+def make(study: Study, photographs: Path, out: Path, is_made: bool) -> list[Path]:
+    """Seed set and runs of a study; the folders of its arms. ``is_made``: nothing is made, they are there."""
+    folder = out / study.name
+    if is_made:
+        return [folder / arm for arm in study.arms]
     real = out / f"real_{study.name}"
     if not real.exists():
         settings = SeedSetSettings(
@@ -83,7 +92,6 @@ def make(study: Study, photographs: Path, out: Path) -> list[Path]:
             columns=study.columns, prompt=study.prompt, seed=study.seed, size_px=None, guess=(), pack=None, root=None,
         )  # fmt: skip
         make_seed_set(settings, real)
-    folder = out / study.name
     request = Request(folder, str(STUDIES / f"{study.name}.toml"), all_arms=True, real=real)
     for place, protocol in request.protocols().items():
         print(place, flush=True)
@@ -93,14 +101,24 @@ def make(study: Study, photographs: Path, out: Path) -> list[Path]:
 
 def tell(study: Study, runs: Sequence[Path], embedder_root: Path | None) -> tuple[dict[str, str], Comparison]:
     """Measure every arm: its sentence; and all of them side by side."""
-    settings = MeasureSettings(embedder_pack="small" if embedder_root else None, embedder_root=embedder_root)
+    pack = "small" if embedder_root else None
+    settings = MeasureSettings(pack, embedder_root, workers=os.cpu_count() or 1)
     sentences = {}
     for place in runs:
         print("measure", place, flush=True)
         sentences[place.name] = str(measure(place, settings).results.verdict["sentence"])
-    comparison = compare(load_arms(runs), study.baseline)
-    publish_comparison(comparison, runs[0].parent / "compare")
+    arms = load_arms(runs)
+    comparison = compare(arms, study.baseline)
+    drawn = figure_of(runs, arms, yardsticks_measured(runs))
+    publish_comparison(comparison, runs[0].parent / "compare", drawn)
     return sentences, comparison
+
+
+def yardsticks_measured(runs: Sequence[Path]) -> list[str]:
+    """Those of ``YARDSTICKS`` that some run has a value of: without weights there is none of the networks'."""
+    found = pd.concat([pd.read_csv(place / "measures" / "traits.csv") for place in runs])
+    measured = set(found.loc[found["value"].notna(), "trait"])
+    return [name for name in YARDSTICKS if name in measured]
 
 
 def sheet(runs: Sequence[Path], path: Path) -> None:
@@ -146,6 +164,16 @@ def _cell(row: Mapping[str, float]) -> str:
     return f"{100 * row['retention']:.0f} ({low:.0f} to {high:.0f})"
 
 
+def rare_and_copied(runs: Sequence[Path]) -> str:
+    """What verdict.json says of clusters that vanish and of copies, a line for each arm that has something."""
+    lines = []
+    for place in runs:
+        verdict = json.loads((place / "measures" / "verdict.json").read_text(encoding="utf-8"))
+        said = [(verdict.get("tails") or {}).get("sentence"), verdict.get("copies")]
+        lines.append(f"- `{place.name}`: {' '.join(text for text in said if text) or 'nothing of the kind.'}")
+    return "\n".join(lines)
+
+
 def most_telling(comparison: Comparison, n: int = 8) -> list[str]:
     """The traits of which some arm most surely has more left than the baseline, in the last generation."""
     table = comparison.table[comparison.table["kind"] == "trait"]
@@ -160,12 +188,19 @@ def section(study: Study, runs: Sequence[Path], sentences: Mapping[str, str], co
         f"\n![The same slots down the generations](images/results_{study.name}_sheet.png)\n" if study.has_sheet else ""
     )
     protocol = f"benchmarks/studies/{study.name}.toml"
+    yardsticks = yardsticks_measured(runs)
+    missing = [name for name in YARDSTICKS if name not in yardsticks]
+    without = f" Without weights at hand and so not measured: {', '.join(missing)}." if missing else ""
     return (
         f"## {study.title}\n\nProtocol: [{protocol}](../{protocol}).\n\n"
         f"![{study.title}: families and traits, arm by arm](images/results_{study.name}.png)\n{shown}\n"
         f"What `decay measure` says of each arm (reference: its real pictures):\n\n{said}\n\n"
         f"The traits of which an arm most surely has more left than `{study.baseline}`:\n\n"
         f"{left_table(runs, most_telling(comparison))}\n"
+        f"The yardsticks, in the manner of the paper's Figure 5.{without}\n\n"
+        f"![{study.title}: yardsticks against generation](images/results_{study.name}_figure.png)\n\n"
+        f"{left_table(runs, yardsticks)}\n"
+        f"What is rare, and what is copied:\n\n{rare_and_copied(runs)}\n\n"
         f"What `decay compare` says:\n\n```\n{comparison_text(comparison.table, comparison.record).strip()}\n```\n"
     )
 
@@ -176,14 +211,16 @@ def main() -> None:
     parser.add_argument("tar", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
     parser.add_argument("--embedder-root", type=Path)
+    parser.add_argument("--made", action="store_true")
     asked = parser.parse_args()
     photographs = unpack(asked.tar, asked.out)
     sections = []
     for study in (LINEAR, DIFFUSION):
-        runs = make(study, photographs, asked.out)
+        runs = make(study, photographs, asked.out, asked.made)
         sentences, comparison = tell(study, runs, asked.embedder_root)
-        chart = runs[0].parent / "compare" / "compare.png"
-        (IMAGES / f"results_{study.name}.png").write_bytes(chart.read_bytes())
+        drawn = runs[0].parent / "compare"
+        (IMAGES / f"results_{study.name}.png").write_bytes((drawn / "compare.png").read_bytes())
+        (IMAGES / f"results_{study.name}_figure.png").write_bytes((drawn / "figure.png").read_bytes())
         if study.has_sheet:
             sheet(runs, IMAGES / f"results_{study.name}_sheet.png")
         sections.append(section(study, runs, sentences, comparison))

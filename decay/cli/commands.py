@@ -1,22 +1,21 @@
-"""The command line: parse, call, print. The only place that prints or sets an exit code.
-
-Commands import what they need when they run, so that ``decay --help`` stays quick.
-"""
+"""`decay measure` and every other command that is no group of commands."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from decay.cli.models import models_app
+from decay.cli.options import FeaturesRoot, Pack, Root, Runs, Seed, Workers
+from decay.cli.provenance import provenance_app
+from decay.cli.say import bars, explained, out, plain
 from decay.errors import DecayError, ModelError
 from decay.settings import MeasureSettings, ReportForm, Rule
 
@@ -28,31 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-models_app = typer.Typer(help="The model files that the detectors use.", invoke_without_command=True)
 app.add_typer(models_app, name="models")
-provenance_app = typer.Typer(
-    help="The log of what made each picture: check it, ask it, hand it on.", no_args_is_help=True
-)
 app.add_typer(provenance_app, name="provenance")
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Run = Annotated[  # readable=False: what cannot be read is our message to give
-    Path, typer.Argument(help="A folder whose subfolders are generations: gen_00/, gen_01/, ...", readable=False)
-]
-LoggedRun = Annotated[Path, typer.Argument(metavar="RUN", help="A run that keeps a log.", readable=False)]
-Pack = Annotated[str | None, typer.Option(help="An insightface model pack for face embeddings, e.g. buffalo_l.")]
-Root = Annotated[Path | None, typer.Option(help="The folder whose models/ holds the pack.")]
-FeaturesRoot = Annotated[
-    Path | None,
-    typer.Option(help="The folder that holds the weights of FID, CLIP and their like.", show_default="~/.cache/decay"),
-]
-Seed = Annotated[int, typer.Option(help="Seed of everything random here.", min=0)]
-Workers = Annotated[
-    int | None, typer.Option(help="Processes that read; 0: this one alone.", min=0, show_default="one per core")
-]
-Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Measured runs.", readable=False)]
 
 
 class FlatOrNot(StrEnum):
@@ -136,7 +112,7 @@ def measure(
     ] = False,
 ) -> None:
     """Measure a lineage: tables, decay charts, and which trait erodes first. Again: only what is new is read."""
-    with _explained():
+    with explained():
         settings = MeasureSettings(
             embedder_pack=embedder_pack,
             embedder_root=embedder_root,
@@ -154,7 +130,7 @@ def measure(
         )
         for run, home in _homes(runs, out_folder).items():
             if len(runs) > 1:
-                out.print(f"{_plain(str(run))}:", markup=False)
+                out.print(f"{plain(str(run))}:", markup=False)
             _measure_one(run, home, settings, held_out)
 
 
@@ -164,7 +140,7 @@ def verdict(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, the content of verdict.json.")] = False,
 ) -> None:
     """Say again what a measured run showed. Several runs: replicates of one experiment, taken together."""
-    with _explained():
+    with explained():
         traits_csv, erosion_csv, record = _found(runs)
         if as_json:
             from decay.files import to_json
@@ -189,12 +165,12 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open it when it is written.")] = False,
 ) -> None:
     """Write the report of a measured run: the page, Markdown or PDF. Several runs: laid over one another."""
-    with _explained():
+    with explained():
         from decay.report import write_report
 
-        with _bars("draw") as advance:
+        with bars("draw") as advance:
             written = write_report(runs, form, out_file, progress=advance)
-        out.print(f"Written: {_plain(str(written))}", markup=False)
+        out.print(f"Written: {plain(str(written))}", markup=False)
         if open_it and typer.launch(str(written)) != 0:
             raise DecayError(f"{written}: no program was found that opens it. Open it by hand.")
 
@@ -222,7 +198,7 @@ def compare(
     ] = False,
 ) -> None:
     """Set measured runs side by side: did an intervention delay or stop the erosion, by how much, how sure."""
-    with _explained():
+    with explained():
         from decay.arms import load_arms
         from decay.compare import compare as compare_arms
         from decay.figure import figure_of
@@ -241,7 +217,7 @@ def compare(
             from decay.results import publish_comparison
 
             names = publish_comparison(comparison, out_folder, drawn)
-            out.print(f"Written to {_plain(str(out_folder))}: {', '.join(names)}", markup=False)
+            out.print(f"Written to {plain(str(out_folder))}: {', '.join(names)}", markup=False)
 
 
 @app.command()
@@ -250,10 +226,10 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Make a lineage on this machine alone (drawn faces, a linear model eating its own output) and measure it."""
-    with _explained():
+    with explained():
         from decay.demo import make_demo
 
-        with _bars("make") as advance:
+        with bars("make") as advance:
             make_demo(out_folder, seed=seed, progress=advance)
         _measure_and_print(out_folder, MeasureSettings(seed=seed, workers=_n_workers(None)))
 
@@ -278,7 +254,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; make nothing.")] = False,
 ) -> None:
     """Retrain a generator on its own pictures, as a protocol says. The same command goes on after an interruption."""
-    with _explained():
+    with explained():
         from decay.loop.plan import plan_text, sweep_text
         from decay.loop.request import Request
         from decay.loop.run import plan
@@ -296,9 +272,9 @@ def run(
         if missing := next((each.missing for each in plans if each.missing), ""):
             raise ModelError(missing)
         for folder, each in chosen.items():
-            with _bars(f"{folder.name}:" if all_arms else "make") as advance:
+            with bars(f"{folder.name}:" if all_arms else "make") as advance:
                 run_protocol(each, folder, advance)
-            name = _plain(str(folder))
+            name = plain(str(folder))
             out.print(f"Done: {name}. Measure it: decay measure {name}", markup=False)
 
 
@@ -314,10 +290,10 @@ def phantom(
     seed: Seed = 0,
 ) -> None:
     """Draw a lineage of faces and hands whose true decay is planted and written beside the images."""
-    with _explained():
+    with explained():
         from decay.phantom import load_plan, make_lineage
 
-        with _bars("draw") as advance:
+        with bars("draw") as advance:
             make_lineage(
                 out_folder,
                 load_plan(plan),
@@ -327,7 +303,7 @@ def phantom(
                 size_px=size,
                 progress=advance,
             )
-        folder = _plain(str(out_folder))
+        folder = plain(str(out_folder))
         out.print(f"Drawn: {folder}. Measure it: decay measure {folder}", markup=False)
 
 
@@ -359,7 +335,7 @@ def seed_set(
     seed: Seed = 0,
 ) -> None:
     """Pick a balanced set of real pictures, as many of each group, and say which groups are short."""
-    with _explained():
+    with explained():
         from decay.seed_set import SeedSetSettings, make_seed_set, parse_words, seed_set_text
 
         settings = SeedSetSettings(
@@ -376,11 +352,11 @@ def seed_set(
             pack=embedder_pack,
             root=embedder_root,
         )
-        with _bars("set:", ("age and sex", "pictures")) as advance:
+        with bars("set:", ("age and sex", "pictures")) as advance:
             made = make_seed_set(settings, out_folder, progress=advance)
         for line in seed_set_text(made).splitlines():
-            out.print(_plain(line), markup=False)
-        out.print(f"Written: {_plain(str(out_folder))}", markup=False)
+            out.print(plain(line), markup=False)
+        out.print(f"Written: {plain(str(out_folder))}", markup=False)
 
 
 @app.command()
@@ -388,7 +364,7 @@ def traits(
     markdown: Annotated[bool, typer.Option("--markdown", help="As the document docs/traits.md.")] = False,
 ) -> None:
     """List every trait that is measured: its unit, which way is healthy, its floor and its source."""
-    with _explained():
+    with explained():
         from decay.catalogue import traits_markdown, traits_text
 
         out.print(traits_markdown() if markdown else traits_text(), markup=False, end="")
@@ -415,148 +391,26 @@ def calibrate(
     ] = False,
 ) -> None:
     """Measure the instrument itself against drawn truth and labelled photographs."""
-    with _explained():
+    with explained():
         if statistics:
             from decay.calibrate.statistics import write_statistics
 
-            with _bars("tell", ("simulated lineages",)) as advance:
+            with bars("tell", ("simulated lineages",)) as advance:
                 written = write_statistics(out_file, scale, progress=advance)
-            out.print(f"Written: {_plain(str(written))}", markup=False)
+            out.print(f"Written: {plain(str(written))}", markup=False)
             return
         if planted:
             from decay.calibrate.planted import PLANTED, write_planted
 
-            with _bars("tell", [each.plan.name for each in PLANTED]) as advance:
+            with bars("tell", [each.plan.name for each in PLANTED]) as advance:
                 written = write_planted(out_file, scale, progress=advance)
-            out.print(f"Written: {_plain(str(written))}", markup=False)
+            out.print(f"Written: {plain(str(written))}", markup=False)
             return
         from decay.calibrate import calibrate as run_calibration
 
-        with _bars("study", ("drawn faces and hands", "photographs")) as advance:
+        with bars("study", ("drawn faces and hands", "photographs")) as advance:
             run_calibration(out_file, photographs, scale, progress=advance, hands_sheet=hands_sheet, overlays=overlays)
-        out.print(f"Written: {_plain(str(out_file))}", markup=False)
-
-
-@models_app.callback()
-def models(
-    context: typer.Context, embedder_pack: Pack = None, embedder_root: Root = None, features_root: FeaturesRoot = None
-) -> None:
-    """List what each detector needs, where it was found, its sha256 and licence."""
-    if context.invoked_subcommand:
-        return
-    with _explained():
-        from decay.models import list_models, list_networks, models_text
-
-        found = [*list_models(embedder_pack, embedder_root), *list_networks(features_root)]
-        out.print(models_text(found), markup=False)
-
-
-@models_app.command()
-def fetch(
-    name: Annotated[str, typer.Argument(help="inception, clip, dinov2, or a model pack, e.g. buffalo_l.")],
-    root: Annotated[Path | None, typer.Option(help="Where it goes.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="Its checksum, where none is known.")] = None,
-) -> None:
-    """Download weights or a model pack on request and check its sha256. Nothing else here downloads anything."""
-    with _explained():
-        from decay.models import fetch as fetch_model
-        from decay.models import measure_options
-
-        out.print(f"Fetched and checked: {_plain(str(fetch_model(name, root, sha256)))}", markup=False)
-        out.print(_plain(f"Use it: decay measure RUN{measure_options(name, root)}"), markup=False)
-
-
-@provenance_app.command()
-def verify(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run that keeps a log, or a folder of such runs.", readable=False)
-    ],
-    head: Annotated[
-        str | None, typer.Option(help="Hash that the last line had once: is it still in the chain?", metavar="HASH")
-    ] = None,
-    log_only: Annotated[bool, typer.Option("--log-only", help="Check the chain, not the files.")] = False,
-) -> None:
-    """Check a run against its log; name the first broken link, or every file that was altered, added or taken away."""
-    with _explained():
-        from decay import provenance
-
-        runs = provenance.runs_in(run)
-        if runs != (run,):
-            _verify_each(runs, head, log_only)
-            return
-        found = provenance.verify(run, head=head, files=not log_only)
-        out.print(provenance.verification_text(found), markup=False)
-        if not found.ok:
-            raise typer.Exit(1)
-
-
-@provenance_app.command()
-def trace(
-    image: Annotated[Path, typer.Argument(help="A picture of a run that keeps a log.", readable=False)],
-    depth: Annotated[int, typer.Option(help="Levels of the tree.", min=1, max=100)] = 12,
-    width: Annotated[int, typer.Option(help="Branches at each.", min=1, max=1000)] = 8,
-) -> None:
-    """Print a picture's ancestry back to real photographs, and how much of it is synthetic."""
-    with _explained():
-        from decay import provenance
-
-        ancestry = provenance.trace(image, max_depth=depth, max_width=width)
-        out.print(provenance.ancestry_text(ancestry), markup=False)
-
-
-@provenance_app.command()
-def export(
-    run: LoggedRun,
-    out_path: Annotated[Path, typer.Option("--out", help="A new .zip, or a new folder.", metavar="FILE.zip|DIR")],
-    license_name: Annotated[
-        str | None, typer.Option("--license", help="Licence of the pictures, a name or address.", metavar="TEXT")
-    ] = None,
-) -> None:
-    """Write a run, verified, as an RO-Crate 1.1: pictures, log, and what made what in terms that other tools read."""
-    with _explained():
-        from decay.provenance.crate import export as export_crate
-
-        n_pictures = export_crate(run, out_path, license_name=license_name)
-        out.print(f"Written: {_plain(str(out_path))} ({n_pictures} pictures)", markup=False)
-
-
-@provenance_app.command()
-def sign(
-    run: LoggedRun,
-    key: Annotated[Path, typer.Option(help="Private key, PEM.", readable=False)],
-    cert: Annotated[Path, typer.Option(help="Its certificate and those that vouch for it, PEM.", readable=False)],
-    out_folder: Annotated[Path, typer.Option("--out", help="Where the copies go; must not exist yet.", metavar="DIR")],
-    algorithm: Annotated[str, typer.Option(help="Of the key: es256, es384, es512, ps256, ed25519.")] = "es256",
-) -> None:
-    """Write copies of the generated pictures with content credentials (C2PA). Needs the extra c2pa; no network."""
-    with _explained():
-        from decay.provenance.credentials import sign as sign_pictures
-
-        n_signed = sign_pictures(run, key, cert, out_folder, algorithm=algorithm)
-        out.print(f"Signed: {n_signed} pictures in {_plain(str(out_folder))}", markup=False)
-
-
-def _verify_each(runs: Sequence[Path], head: str | None, log_only: bool) -> None:
-    """Every run of a folder by itself, also after one whose chain is broken; then which of them failed."""
-    from decay import provenance
-    from decay.provenance.words import counted
-
-    if head is not None:
-        names = ", ".join(each.name for each in runs)
-        raise DecayError(f"{runs[0].parent}: --head is of one run; found a folder of runs ({names}). Name one of them.")
-    failed = []
-    for each in runs:
-        out.print(f"{_plain(str(each))}:", markup=False)
-        try:
-            found = provenance.verify(each, files=not log_only)
-            text, is_ok = provenance.verification_text(found), found.ok
-        except DecayError as error:
-            text, is_ok = _plain(str(error)), False
-        out.print(f"{text}\n", markup=False)
-        failed += [] if is_ok else [each.name]
-    out.print(_plain(f"{counted(len(runs), 'run')}; not as logged: {', '.join(failed) or 'none'}."), markup=False)
-    if failed:
-        raise typer.Exit(1)
+        out.print(f"Written: {plain(str(out_file))}", markup=False)
 
 
 def _found(runs: Sequence[Path]) -> tuple[DataFrame, DataFrame, Mapping[str, Any]]:
@@ -604,72 +458,17 @@ def _measure_and_print(run: Path, settings: MeasureSettings, out_folder: Path | 
     from decay.measure import measure as measure_lineage
     from reports.terminal import summary
 
-    with _bars("read") as advance:
+    with bars("read") as advance:
         measured = measure_lineage(run, settings, progress=advance, out=out_folder)
     found = measured.finding
     out.print(summary(found.traits, found.erosion, found.verdict), markup=False)
     out.print(f"\nImages: {measured.n_read} read, {measured.n_kept} known already, {measured.n_bad} not readable.")
     for note in found.run["notes"]:
-        out.print(f"Note: {_plain(note)}", markup=False)
-    folder = _plain(str(measured.folder))
+        out.print(f"Note: {plain(note)}", markup=False)
+    folder = plain(str(measured.folder))
     out.print(f"Charts: {folder}/charts    Page: {folder}/report.html", markup=False)
 
 
 def _n_workers(wanted: int | None) -> int:
     """As many as were asked for, or one for each core that this process may use."""
     return len(os.sched_getaffinity(0)) if wanted is None else wanted
-
-
-def _plain(text: str) -> str:
-    """Text that holds names of files, for a terminal: controls and bytes that are no UTF-8 are spelled out."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what the input or the machine did wrong into one message and exit code 1."""
-    try:
-        yield
-    except DecayError as error:
-        err.print(f"decay: {_plain(str(error))}", markup=False)
-        raise typer.Exit(1) from None
-    except BrokenPipeError:
-        raise  # who reads us has seen enough (`| head`); typer ends quietly
-    except OSError as error:
-        err.print(f"decay: {_plain(str(error))}. Check the disk, then run the same command again.", markup=False)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        err.print("decay: stopped. What was read so far is kept; the same command goes on from there.")
-        raise typer.Exit(1) from None
-
-
-@contextmanager
-def _bars(doing: str, names: Sequence[str] = ()) -> Iterator[Callable[[int | str, int, int], None]]:
-    """A progress bar per generation, one of ``names``, or thing named, on standard error; gives what moves them."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Progress(*columns, console=err)
-    tasks: dict[int | str, TaskID] = {}
-
-    def advance(which: int | str, done: int, total: int) -> None:
-        bars.start()
-        if which not in tasks:
-            tasks[which] = bars.add_task(f"{doing} {_bar_name(which, names)}", total=total)
-        bars.update(tasks[which], completed=done)
-
-    try:
-        yield advance
-    finally:
-        if tasks:  # what never began must not end: that would put an empty line before a message
-            bars.stop()
-
-
-def _bar_name(which: int | str, names: Sequence[str]) -> str:
-    if isinstance(which, str):
-        return which
-    return names[which] if names else {-1: "reference", -2: "reference again"}.get(which, f"generation {which}")
-
-
-if __name__ == "__main__":
-    app()
