@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -26,6 +26,7 @@ from decay.workers.job import ReaderSpec
 from decay.workers.task import start_reader
 from detectors import reader as reading
 from detectors.digits import MODEL
+from detectors.reader import Reader
 from detectors.registry import families
 
 GRAPHS = {"short range": "_short", "full range": "_full", "palms": "_palm", "mesh": "_mesh", "hand": "_hand"}
@@ -52,7 +53,9 @@ def where_time_goes(paths: list[Path], spec: ReaderSpec) -> dict[str, dict[str, 
         stack.enter_context(patch.object(reading, "families", lambda: timed))
         stack.enter_context(_timed_sessions(clock))
         bare = clock.of(DECODE, _decode)
-        reader = stack.enter_context(start_reader(spec))
+        reader = start_reader(spec)
+        assert isinstance(reader, Reader)
+        stack.enter_context(reader)
         for name, attribute in GRAPHS.items():  # mediapipe's own call alone, not what we make of its answer
             solution = getattr(reader._vision._graphs, attribute)
             solution.process = clock.of(name, solution.process)
@@ -78,7 +81,7 @@ class Clock:
     """Adds up seconds and calls by name."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.calls: Counter[str] = Counter()
 
     def reset(self) -> None:

@@ -60,12 +60,12 @@ def _look(eyes: vision.Vision, seed: int) -> tuple[Pixels, Hand] | None:
 def _steps(graphs: vision._Graphs, pixels: Pixels, hand: Hand) -> dict[str, Step]:
     view, palm_px = View(pixels, hands=(hand,)), hand.palm_px
     assert palm_px is not None
-    palms = vision._detect(pixels, graphs.palms, vision._PALM_PX)
+    palms = vision._detect(vision._Picture(pixels), graphs.palms, vision._PALM_PX)
     square = vision._palm_to_square(palms[0]) if palms else vision._square_around(hand.box, 1.3, 0.0)
     patch = cut_patch(pixels, hand)
     assert patch is not None
     return {
-        "palm detection (per picture)": lambda: vision._detect(pixels, graphs.palms, vision._PALM_PX),
+        "palm detection (per picture)": lambda: vision._detect(vision._Picture(pixels), graphs.palms, vision._PALM_PX),
         LANDMARKS: lambda: graphs.hand(vision._cut(pixels, square, vision._HAND_PX)),
         "  patch": lambda: cut_patch(pixels, hand),
         **{f"  cue: {name}": partial(cue, patch) for name, cue in fingers.CUES.items()},

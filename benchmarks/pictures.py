@@ -44,7 +44,8 @@ def drawn(n: int, side_px: int) -> list[Pixels]:
 def photographs_of(folder: Path, side_px: int) -> Sequence[Pixels]:
     """The pictures of a folder, brought to a square of that side."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return [cv2.resize(read_image(path), (side_px, side_px), interpolation=cv2.INTER_AREA) for path in paths]
+    square = (side_px, side_px)
+    return [np.asarray(cv2.resize(read_image(path), square, interpolation=cv2.INTER_AREA), np.uint8) for path in paths]
 
 
 def _draw(side_px: int, seed: int) -> Pixels:

@@ -42,8 +42,10 @@ def same(pack: str | None, root: Path | None) -> Look:
     from decay.images import read_image  # noqa: PLC0415
     from decay.workers.job import ReaderSpec  # noqa: PLC0415
     from decay.workers.task import start_reader  # noqa: PLC0415
+    from detectors.reader import Reader  # noqa: PLC0415
 
     reader = start_reader(ReaderSpec(pack, root))
+    assert isinstance(reader, Reader)
     return lambda path: reader.read(read_image(path))
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from decay.calibrate.lineages import simulate, tell, usual_toys
 from decay.erosion import judge, rank
@@ -33,6 +34,7 @@ from decay.workers.here import Here
 from decay.workers.job import ReaderSpec
 from decay.workers.task import start_reader
 from detectors.registry import families
+from detectors.trait import Vector
 
 N_RESAMPLES, N_GENERATIONS, N_IMAGES = 2000, 10, 1000
 N_READ, SIDE_PX = 40, 320
@@ -106,17 +108,17 @@ def _copied(frame: pd.DataFrame, copies: pd.DataFrame, rng: np.random.Generator)
     made = copies.merge(frame, on="image", how="inner")
     slots = made.pop("to_slot").map("{:05d}".format)
     made["generation"] = made.pop("to_generation")
-    made["image"] = made["generation"].astype(str) + "/" + slots
+    made["image"] = [f"{generation}/{slot}" for generation, slot in zip(made["generation"], slots, strict=True)]
     if "slot" in made:
         made["slot"], made["group"] = slots, ""
     for name in made.select_dtypes("float64").columns:
         made[name] = _moved(made[name].to_numpy(), rng)
     if EMBEDDING in made:
-        made[EMBEDDING] = _turned(made[EMBEDDING].to_list(), rng)
+        made[EMBEDDING] = pd.Series(_turned(made[EMBEDDING].to_list(), rng), index=made.index)
     return made
 
 
-def _moved(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _moved(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Measures are moved, counts and yes or no are not: there equal values are what a detector gives."""
     known = values[np.isfinite(values)]
     if not known.size or (known == np.round(known)).all():
@@ -124,12 +126,12 @@ def _moved(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return values + rng.normal(0.0, JITTER * known.std(), len(values))
 
 
-def _turned(vectors: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+def _turned(vectors: Sequence[Vector], rng: np.random.Generator) -> list[Vector]:
     return [_unit(v + rng.normal(0.0, JITTER / len(v) ** 0.5, len(v))) if len(v) else v for v in vectors]
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+def _unit(vector: Vector | NDArray[np.float64]) -> Vector:
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def tell(study: Study, runs: Sequence[Path], embedder_root: Path | None) -> tupl
     sentences = {}
     for place in runs:
         print("measure", place, flush=True)
-        sentences[place.name] = str(measure(place, settings).results.verdict["sentence"])
+        sentences[place.name] = str(measure(place, settings).finding.verdict["sentence"])
     arms = load_arms(runs)
     comparison = compare(arms, study.baseline)
     drawn = figure_of(runs, arms, yardsticks_measured(runs))
@@ -157,7 +157,7 @@ def left_table(runs: Sequence[Path], traits: Sequence[str]) -> str:
     return markdown(["trait", "arm", "left in the first generation, %", "left in the last, %"], rows)
 
 
-def _cell(row: Mapping[str, float]) -> str:
+def _cell(row: pd.Series) -> str:
     if np.isnan(row["retention"]):
         return "not measured"
     low, high = (100 * row[end] for end in ("retention_low", "retention_high"))

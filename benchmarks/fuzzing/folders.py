@@ -22,7 +22,7 @@ TEXTS = (
     *("a face", "=cmd|' /C calc'!A0", "<script>x</script>", "\x1b]0;x\x07", "\ud800", "\u2028", "x" * 5000, ""),
     *("two hands", "face, hand", "['hand']"),
 )
-OTHERS = (0, -1, 7.0, 2**63, 1e308, None, True, [], ["face"], {"a": 1})
+OTHERS: tuple[Any, ...] = (0, -1, 7.0, 2**63, 1e308, None, True, [], ["face"], {"a": 1})
 COLUMNS = ("file_name", "text", "slot", "group", "seed", "source", "expects", "other", "", "__class__", "=1")
 SECRET = b"what lies outside of the run folder"
 
@@ -125,7 +125,7 @@ def _settings(root: Path, outside: Path, data: Any, choose: Choose) -> None:
     runs = ("..", ".", "../outside", "/", "a\0b", "\ud800", "x" * 5000, "", "gen_00", 7, None, str(outside))
     generations = (0, -1, 10**30, "1", True, None, 1.5)
     parent = {"run": runs[choose(len(runs))], "generation": generations[choose(len(generations))]}
-    said = ({"protocol": {"parent": parent}}, {"protocol": parent}, {"protocol": []}, [], parent)[choose(5)]
+    said: Any = ({"protocol": {"parent": parent}}, {"protocol": parent}, {"protocol": []}, [], parent)[choose(5)]
     _write(root / "lineage.json", json.dumps(said).encode())
 
 

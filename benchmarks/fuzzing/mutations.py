@@ -45,7 +45,7 @@ NUMBERS = (
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PACKED = {b"IDAT": 0, b"fdAT": 4}
 """PNG chunks that hold a zlib stream, and where it begins; in iCCP and zTXt it follows the name and a method byte."""
-ODD_VALUES = (
+ODD_VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**31, 2**63, 10**400, 0.5, 1e308, float("nan"), float("inf"), ""),
     *("\ud800", "../../etc/passwd", "/", "a\0b", "\x1b[31m", "=1+1", "0" * 64, "x" * 300),
     *([], {}, [[]], [None], {"f4": ""}, {"f4": "AAAAAA=="}),

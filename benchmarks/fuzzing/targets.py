@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from atheris import FuzzedDataProvider
@@ -20,7 +21,7 @@ from atheris import FuzzedDataProvider
 from benchmarks.fuzzing import folders, mutations, seeds
 from decay import images
 from decay.ancestors import with_ancestors
-from decay.errors import DecayError
+from decay.errors import DecayError, ImageProblem
 from decay.images import NOTES, STATES
 from decay.journal import Journal
 from decay.lineage import Generation, ImageRecord, Lineage, load_lineage
@@ -36,7 +37,13 @@ from decay.tables import build_tables
 MAX_PIXELS = 1_000_000
 """Of the pictures that are fuzzed: time and memory of decoding grow with the pixels, small ones show as much."""
 
-Mutate = Callable[[bytes, int, int, mutations.Anyhow], bytes]
+
+class Mutate(Protocol):
+    """What changes a target's input."""
+
+    def __call__(self, data: bytes, most: int, seed: int, anyhow: mutations.Anyhow) -> bytes:
+        """``data`` changed, at most ``most`` bytes; ``anyhow``: libFuzzer's own changes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def read_image(data: bytes, scratch: Path) -> str:
     """``decay.images.decode``: pixels as promised, or an ImageProblem with a known state."""
     try:
         picture = images.decode(data, "picture", max_pixels=MAX_PIXELS)
-    except images.ImageProblem as problem:
+    except ImageProblem as problem:
         _is(problem.state in STATES, problem.state)
         _is(len(str(problem)) < 1000 and str(problem).endswith("."), str(problem))
         return problem.state
@@ -99,7 +106,7 @@ def _check_record(record: ImageRecord, lineage: Lineage, generation: Generation,
     _is(record.expects is None or record.expects <= set(EXPECTABLE), repr(record.expects))
     try:
         content, _ = images.read_bytes_and_hash(record.path, within=lineage.root_of(generation.index))
-    except images.ImageProblem as problem:
+    except ImageProblem as problem:
         _is(problem.state in STATES, problem.state)
         return
     _is(content != folders.SECRET or lineage.root_of(generation.index) == outside, f"{record.path} led out")
