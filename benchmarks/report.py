@@ -25,6 +25,7 @@ import pandas as pd
 
 from decay.calibrate.cells import markdown
 from decay.conclude import conclude
+from decay.drawing import drawing
 from decay.journal import Journal
 from decay.lineage import Generation, ImageRecord, Lineage
 from decay.measure import measure
@@ -48,7 +49,7 @@ BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes the
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run cost: seconds of wall time and (``cpu``) of processors, and bytes."""
+    """What one run cost: seconds of wall time and (``cpu``) of processors, those that draw counted with the page; bytes."""
 
     n_images: int
     conclude_s: float
@@ -116,11 +117,12 @@ def cost(run: Path, n_images: int) -> Cost:
     """Conclude and write the page of a lineage grown from ``run``."""
     with tempfile.TemporaryDirectory(dir=run) as folder:  # links do not lead to another disk
         lineage, outcomes = grown(read_run(run), n_images, Path(folder) / "grown")
-        started, used = time.perf_counter(), time.process_time()
-        results = replace(conclude(lineage, outcomes, MeasureSettings()), run={"settings": {"seed": 0}})
-        concluded, used_then = time.perf_counter(), time.process_time()
-        publish(results, lineage.root)
-        ended, used_now = time.perf_counter(), time.process_time()
+        started, used = time.perf_counter(), _processors_s()
+        with drawing(os.cpu_count() or 1) as draw_all:
+            results = replace(conclude(lineage, outcomes, MeasureSettings()), run={"settings": {"seed": 0}})
+            concluded, used_then = time.perf_counter(), _processors_s()
+            publish(results, lineage.root, draw_all)
+        ended, used_now = time.perf_counter(), _processors_s()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_UNIT
         page = (lineage.root / "measures" / "report.html").stat().st_size
     return Cost(
@@ -132,6 +134,11 @@ def cost(run: Path, n_images: int) -> Cost:
         peak_bytes=peak,
         page_bytes=page,
     )
+
+
+def _processors_s() -> float:
+    """Seconds of processors so far: of this process, and of those that worked for it and have ended."""
+    return sum(os.times()[:4])
 
 
 def table(costs: Sequence[Cost]) -> str:
