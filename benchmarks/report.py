@@ -49,7 +49,7 @@ BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes the
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run cost: seconds of wall time and (``cpu``) of processors, those that draw counted with the page; bytes."""
+    """What one run cost: seconds of wall time and (``cpu``) of processors, those that draw among the report; bytes."""
 
     n_images: int
     conclude_s: float
