@@ -157,7 +157,7 @@ def _opened(address: str) -> Path:
         opened = cast("Path", UPath(address))
     if not is_remote(opened):
         raise ValueError("it is taken for a path of this machine")
-    _ = opened.fs  # what this kind of storage takes is imported here, not before
+    _ = _ask(opened).fs  # what this kind of storage takes is imported here, not before
     return opened
 
 
