@@ -1,10 +1,11 @@
-"""Whether anything that enters from outside can break the program: python -m benchmarks.fuzz [--runs 100000].
+"""Whether anything that enters from outside can break the program: python -m benchmarks.fuzz [--runs 100000]
+[--out fuzz.json].
 
 Coverage-guided (atheris, the libFuzzer of Python; extra ``fuzz``): images, run folders with their metadata, protocols,
 plans, provenance logs, rows of the journal. Held to, for every input: nothing but a DecayError escapes, at most 2 s of
 processor time, at most 512 MB more than before, nothing written outside of the run folder, no program or connection
 started, no pickle loaded, and a result as its function promises it. Exit code 1 where something was found; the inputs
-that found it stay in ``--keep``.
+that found it stay in ``--keep``, the figures in ``--out``, for ``benchmarks.reliability``.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", nargs="+", choices=SHARES, default=list(SHARES))
     parser.add_argument("--keep", type=Path, help="folder for what is found, and the corpus; else thrown away")
+    parser.add_argument("--out", type=Path, help="a JSON file of what became of the inputs")
     said = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
         raise SystemExit("atheris is not installed: pip install -c requirements.lock -e '.[fuzz]'")
@@ -55,6 +57,8 @@ def main() -> int:
         tallies = {
             name: fuzz(name, round(said.runs * SHARES[name] / share), said.seed, folder / name) for name in said.targets
         }
+    if said.out:
+        said.out.write_text(to_json(tallies, said.runs, said.seed))
     print(table(tallies))
     return int(any(tally.findings for tally in tallies.values()))
 
@@ -90,6 +94,35 @@ def _one_process(name: str, n_runs: int, seed: int, folder: Path, tally: Tally) 
         tally.findings += (folder / "findings.jsonl").read_text().splitlines()
     if done.returncode != 0:
         tally.findings.append(f"the process ended with {done.returncode}: {done.stderr[-1500:]}")
+
+
+def to_json(tallies: dict[str, Tally], n_runs: int, seed: int) -> str:
+    """What became of all inputs, as ``Fuzzed`` takes it back."""
+    targets = {name: vars(tally) for name, tally in tallies.items()}
+    seconds = sum(tally.wall_s for tally in tallies.values())
+    return json.dumps({"runs": n_runs, "seed": seed, "seconds": seconds, "targets": targets}, indent=2)
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """A run of the fuzzer: ``n_runs`` inputs asked for, in ``seconds``; what became of them, by target."""
+
+    n_runs: int
+    seed: int
+    seconds: float
+    tallies: dict[str, Tally]
+
+    @property
+    def n_findings(self) -> int:
+        """Of all targets."""
+        return sum(len(tally.findings) for tally in self.tallies.values())
+
+
+def from_json(text: str) -> Fuzzed:
+    """What ``to_json`` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+    said = json.loads(text)
+    tallies = {name: Tally(**each | {"ended": Counter(each["ended"])}) for name, each in said["targets"].items()}
+    return Fuzzed(said["runs"], said["seed"], said["seconds"], tallies)
 
 
 def table(tallies: dict[str, Tally]) -> str:

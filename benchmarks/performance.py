@@ -25,6 +25,7 @@ READING = (
     ("floor, s", lambda r: f"{r['floor_s']:.1f}"),
     ("reading, s, the workers' start and the journal among it", lambda r: f"{r['pool']['read_s']:.1f}"),
     ("**floor / reading**", lambda r: f"**{r['of_floor_reading']:.2f}**"),
+    ("one call of each model / reading", lambda r: f"{r['of_floor_once']:.2f} ({r['once_s']:.1f} s)"),
     ("reading on a local dask cluster, s", lambda r: f"{r['cluster']['read_s']:.1f}"),
     ("the whole command, with statistics, charts and page, s", lambda r: f"{r['pool']['wall_s']:.1f}"),
     ("floor / whole command", lambda r: f"{r['of_floor_whole']:.2f}"),
@@ -83,7 +84,12 @@ def where(lineages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         {"label": name, "cells": [x for t in tables for x in _pair(t["models"].get(name), t["calls"].get(name))]}
         for name in names
     ]
-    sums = [("**floor**", "floor"), ("families of traits", "traits"), ("all of it", "all")]
+    sums = [
+        ("**floor**", "floor"),
+        ("one call of each", "once"),
+        ("families of traits", "traits"),
+        ("all of it", "all"),
+    ]
     rows += [{"label": label, "cells": [x for t in tables for x in _pair(t["sums"][key], None)]} for label, key in sums]
     return rows
 

@@ -1,14 +1,17 @@
-"""Faults tried on the real command line, and what happened: python -m benchmarks.reliability [--kills 50] [--seed 0].
+"""Faults tried on the real command line, and what happened: python -m benchmarks.reliability [--kills 50] [--seed 0]
+[--fuzz fuzz.json].
 
 Writes docs/reliability.md anew. Every command is a process of its own, on drawn lineages in a scratch folder. As root
 it mounts small disks there; else it limits the size of files. The clock is shifted inside Python: under libfaketime
-(0.9.10) Python's own sleep fails once the clock went back, as it does under no real clock. Exit code 1 where a fault
-did not end as it should.
+(0.9.10) Python's own sleep fails once the clock went back, as it does under no real clock. What the fuzzer found
+is taken from the file that ``python -m benchmarks.fuzz --out`` wrote; without one it runs for a short time, where it is
+installed. Exit code 1 where a fault did not end as it should, or the fuzzer found one.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -22,9 +25,15 @@ from xml.etree import ElementTree
 from benchmarks.faults import hostile, interrupted, machine
 from benchmarks.faults.common import REPOSITORY, Bench, Row, copied, decay, draw, environment, results
 from benchmarks.faults.tested import TESTED, Tested
+from benchmarks.fuzz import Fuzzed, from_json
+from benchmarks.fuzz import table as fuzz_table
 
 OUT = REPOSITORY / "docs" / "reliability.md"
 TEMPLATE = Path(__file__).parent / "faults" / "reliability.md"
+
+N_FUZZ = 2_000
+"""Inputs of the fuzzer where no file of a longer run is given: half a minute."""
+FUZZ_COMMAND = "python -m benchmarks.fuzz --runs 100000 --seed 0 --out fuzz.json"
 
 Fault = Callable[[Bench], Row | list[Row]]
 # Two lines of work for two cores; each fault has folders of its own, but those of a line may build on one another.
@@ -50,18 +59,21 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="of `decay measure`, and of `decay run`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faketime", type=Path, help="libfaketime, in place of a sitecustomize that shifts time.time")
+    parser.add_argument("--fuzz", type=Path, help="what `python -m benchmarks.fuzz --out` wrote")
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
+    fuzzed = from_json(asked.fuzz.read_text()) if asked.fuzz else None  # a wrong file is told before an hour of work
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         bench = prepared(Path(scratch), asked.seed, asked.kills, asked.faketime)
         with ThreadPoolExecutor(len(LINES)) as pool:
             rows = [row for of_line in pool.map(lambda faults: tried(bench, faults), LINES) for row in of_line]
         rows += tested(bench, TESTED)
+        fuzzed = fuzzed or fuzzed_briefly(asked.seed, Path(scratch) / "fuzz.json")
     took_min = (time.monotonic() - began) / 60
     options = f"--kills {asked.kills} --seed {asked.seed}"
-    asked.out.write_text(document(rows, options, took_min))
-    failed = [row.fault for row in rows if not row.passed]
+    asked.out.write_text(document(rows, options, took_min, fuzzed))
+    failed = [row.fault for row in rows if not row.passed] + (["fuzzer"] if fuzzed and fuzzed.n_findings else [])
     print(f"{len(rows)} faults, {len(failed)} not as expected: {', '.join(failed) or 'none'}; {took_min:.1f} min")
     return int(bool(failed))
 
@@ -122,7 +134,29 @@ def _tested(fault: Tested, outcomes: Sequence[str]) -> Row:
     return Row(fault.section, fault.fault, fault.how, fault.expected, counts or "not run", passed, fault.test)
 
 
-def document(rows: Sequence[Row], options: str, took_min: float) -> str:
+def fuzzed_briefly(seed: int, file: Path) -> Fuzzed | None:
+    """A short run of the fuzzer; None where it is not installed."""
+    if importlib.util.find_spec("atheris") is None:
+        return None
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--runs", str(N_FUZZ), "--seed", str(seed), "--out", str(file)]
+    subprocess.run(command, cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL, check=False)
+    return from_json(file.read_text())
+
+
+def fuzz_section(fuzzed: Fuzzed | None) -> str:
+    """What the fuzzer did, in words and a table."""
+    if fuzzed is None:
+        return (
+            f"Not run here: atheris is not installed. `{FUZZ_COMMAND}`, and then "
+            "`python -m benchmarks.reliability --fuzz fuzz.json`, puts its figures here."
+        )
+    return (
+        f"{fuzzed.n_runs:,} inputs, seed {fuzzed.seed}, took {fuzzed.seconds / 60:.1f} minutes; findings: "
+        f"{fuzzed.n_findings}.\n\n{fuzz_table(fuzzed.tallies)}"
+    )
+
+
+def document(rows: Sequence[Row], options: str, took_min: float, fuzzed: Fuzzed | None) -> str:
     """The document: the template with the tables in their places."""
     sections = list(dict.fromkeys(row.section for row in rows))
     tables = "\n\n".join(
@@ -130,7 +164,13 @@ def document(rows: Sequence[Row], options: str, took_min: float) -> str:
     )
     n_passed = sum(row.passed for row in rows)
     return TEMPLATE.read_text().format(
-        options=options, took_min=f"{took_min:.0f}", n_rows=len(rows), n_passed=n_passed, tables=tables
+        options=options,
+        took_min=f"{took_min:.0f}",
+        n_rows=len(rows),
+        n_passed=n_passed,
+        tables=tables,
+        fuzz_command=FUZZ_COMMAND,
+        fuzz=fuzz_section(fuzzed),
     )
 
 

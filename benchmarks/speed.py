@@ -65,17 +65,19 @@ def against_the_floor(folder: Path, n_images: int, pack: Sequence[str]) -> dict[
     pooled = measured(folder, folder.with_name(f"{folder.name} pool"), *options, "--workers", cores)
     again = measured(folder, folder.with_name(f"{folder.name} pool"), *options, "--workers", cores)
     cluster = measured(folder, folder.with_name(f"{folder.name} cluster"), *options, "--cluster", "local")
-    ideal_s = floor["sums"]["floor"] * n_images / 1000 / cores
+    ideal_s, once_s = (floor["sums"][which] * n_images / 1000 / cores for which in ("floor", "once"))
     return {
         "n_images": n_images,
         "picture_bytes": sum(path.stat().st_size for path in folder.rglob("*.png")),
         "where": floor,
         "floor_s": ideal_s,
+        "once_s": once_s,
         "plain_s": plain,
         "pool": pooled,
         "cluster": cluster,
         "again_s": again["wall_s"],
         "of_floor_reading": ideal_s / pooled["read_s"],
+        "of_floor_once": once_s / pooled["read_s"],
         "of_floor_whole": ideal_s / pooled["wall_s"],
         "of_floor_cluster": ideal_s / cluster["read_s"],
         "times_same": plain["same"] / pooled["read_s"],

@@ -32,7 +32,7 @@ class Journal:
     """Readings by (sha256 of the file, reader fingerprint). Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -70,7 +70,7 @@ class Journal:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, FORMAT_VERSION):
             raise DecayError(
-                f"{self._path} was written by another version of decay (format {version}; this one reads "
+                f"{self.path} was written by another version of decay (format {version}; this one reads "
                 f"{FORMAT_VERSION}). Delete the file to measure anew."
             )
         self._db.execute(
@@ -86,11 +86,11 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGED:
                 raise DecayError(
-                    f"{self._path}: expected the readings that decay keeps there; found something else, or a damaged "
+                    f"{self.path}: expected the readings that decay keeps there; found something else, or a damaged "
                     f"file ({error}). Move it away, and the same command measures anew."
                 ) from error
             raise DecayError(
-                f"{self._path}: could not keep the readings ({error}). Make room or grant write access there and run "
+                f"{self.path}: could not keep the readings ({error}). Make room or grant write access there and run "
                 "the same command again; what was read so far is kept."
             ) from error
 

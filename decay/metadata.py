@@ -17,7 +17,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import Path
 from string import Formatter
 from typing import Literal
 
@@ -31,6 +32,7 @@ MAX_SETTINGS_BYTES = 2**20
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
 _OURS = ("file_name", "text", "slot", "group", "seed", "source", "expects")
+_DRIVE = re.compile(r"^[A-Za-z]:$")
 _WHOLE_NUMBER = re.compile(r"^\s*(-?\d{1,20})(?:\.0*)?\s*$")
 
 
@@ -53,19 +55,19 @@ def read_metadata(root: Path, folders: Iterable[Path], images: Iterable[str], no
     A deeper file overrides what a higher one says. Raises LineageError, naming file and line.
     """
     # Names typed on another system may be composed otherwise (macOS) though they look the same.
-    spelled = {unicodedata.normalize("NFC", image): image for image in images}
+    spelled = {_composed(image): image for image in images}
     known: dict[str, Known] = {}
     said_in: dict[str, Path] = {}
     counts: Counter[str] = Counter()
-    for folder, name, row in _rows_of(root, folders, notes):
-        target = _target(relative_to_root(root, folder), name)
-        image = spelled.get(unicodedata.normalize("NFC", target)) if target is not None else None
+    for folder, relative, name, row in _rows_of(root, folders, notes):
+        target = _target(relative, name)
+        image = spelled.get(_composed(target)) if target is not None else None
         if image is None:
             counts["lead out of their folder" if target is None else "name no image of a generation"] += 1
         elif said_in.get(image) == folder:
             counts["name an image a second time (the first counts)"] += 1
         else:
-            known[image] = _merge(known.get(image, Known()), row)
+            known[image] = _merge(known[image], row) if image in known else row
             said_in[image] = folder
     notes.extend(f"Metadata rows that {what}, ignored: {count}." for what, count in sorted(counts.items()))
     return known
@@ -82,12 +84,12 @@ def read_table(path: Path) -> Iterator[tuple[str, str | None, dict[str, str]]]:
         texts = {column: _text(where, row, column) for column, value in row.items() if _is_text(value)}
         if not texts.get("file_name"):
             raise LineageError(f"{where}: expected a file_name, the image's path in its folder; found none. Add it.")
-        target = _target("", texts["file_name"])
-        yield where, None if target is None else unicodedata.normalize("NFC", target), texts
+        target = _target(".", texts["file_name"])
+        yield where, None if target is None else _composed(target), texts
 
 
-def _rows_of(root: Path, folders: Iterable[Path], notes: list[str]) -> Iterator[tuple[Path, str, Known]]:
-    """(folder, file_name, row) of every metadata file, those of deeper folders last."""
+def _rows_of(root: Path, folders: Iterable[Path], notes: list[str]) -> Iterator[tuple[Path, str, str, Known]]:
+    """(folder, its path from the root, file_name, row) of every metadata file, those of deeper folders last."""
     for folder in sorted(set(folders), key=lambda f: (len(f.parts), natural_key(str(f)))):
         present = [folder / name for name in METADATA_NAMES if storage.is_entry(folder / name)]
         if len(present) > 1:
@@ -95,8 +97,9 @@ def _rows_of(root: Path, folders: Iterable[Path], notes: list[str]) -> Iterator[
         for path in present[:1]:
             text = _read_text(path, root, MAX_METADATA_BYTES)
             rows = _jsonl_rows(path, text) if path.suffix == ".jsonl" else _csv_rows(path, text)
+            relative = relative_to_root(root, folder)
             for where, row in rows:
-                yield folder, *_parse_row(where, row)
+                yield folder, relative, *_parse_row(where, row)
 
 
 def _read_text(path: Path, root: Path, max_bytes: int) -> str:
@@ -112,9 +115,11 @@ def _read_text(path: Path, root: Path, max_bytes: int) -> str:
 
 def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, object]]]:
     # Not splitlines(): JSON may hold U+2028 and the like unescaped inside a string.
+    file = str(path)
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield f"{path}, line {number}", _json_object(f"{path}, line {number}", line)
+            where = f"{file}, line {number}"
+            yield where, _json_object(where, line)
 
 
 def _json_object(where: str, text: str) -> dict[str, object]:
@@ -129,13 +134,13 @@ def _json_object(where: str, text: str) -> dict[str, object]:
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, object]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    last_good = 0
+    file, last_good = str(path), 0
     try:
         if "file_name" not in (reader.fieldnames or ()):
             raise LineageError(f"{path}, line 1: expected a column file_name; found none. Add it to the first line.")
         for row in reader:
             last_good = reader.line_num
-            where = f"{path}, line {last_good}"
+            where = f"{file}, line {last_good}"
             if None in row:
                 raise LineageError(f"{where}: expected as many cells as columns; found more. Quote texts with commas.")
             yield where, {key: cell for key, cell in row.items() if cell not in (None, "")}
@@ -149,7 +154,7 @@ def _parse_row(where: str, row: Mapping[str, object]) -> tuple[str, Known]:
         raise LineageError(f"{where}: expected a file_name, the image's path from this folder; found none. Add it.")
     known = Known(
         prompt=_text(where, row, "text"),
-        slot=unicodedata.normalize("NFC", _text(where, row, "slot")),
+        slot=_composed(_text(where, row, "slot")),
         group=_text(where, row, "group"),
         seed=_seed(where, row.get("seed")),
         source=_text(where, row, "source"),
@@ -167,10 +172,17 @@ def _text(where: str, row: Mapping[str, object], column: str) -> str:
     value = row.get(column)
     if value is None:
         return ""
+    if isinstance(value, str) and value.isascii():  # nearly all of a million rows; what follows would change nothing
+        return value
     if not _is_text(value):
         raise LineageError(f"{where}: expected text in {column}; found a {type(value).__name__}. Write it as a string.")
     # A lone surrogate (JSON can spell one) is no Unicode text, and no table could hold it.
     return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _composed(text: str) -> str:
+    """In NFC, which plain ASCII is already."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _is_text(value: object) -> bool:
@@ -191,19 +203,29 @@ def _expects(where: str, value: object) -> frozenset[str] | None:
         return None
     words = re.split(r"[\s,;|]+", value.strip("[]")) if isinstance(value, str) else value
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
-        said = {word.strip("\"' ").casefold() for word in words} - {"", "none"}
-        if said <= set(EXPECTABLE):
-            return frozenset(said)
+        said = _subjects(tuple(words))
+        if said is not None:
+            return said
     wanted = ", ".join(EXPECTABLE)
     raise LineageError(f"{where}: expected words out of {wanted} in expects; found {str(value)[:40]!r}. Correct it.")
 
 
+@lru_cache(maxsize=64)
+def _subjects(words: tuple[str, ...]) -> frozenset[str] | None:
+    """The subjects that are named, None where one of the words names none."""
+    said = {word.strip("\"' ").casefold() for word in words} - {"", "none"}
+    return frozenset(said) if said <= set(EXPECTABLE) else None
+
+
 def _target(folder: str, name: str) -> str | None:
-    """Where ``file_name`` points, from the root; None if that is outside of the metadata's own folder."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if ".." in parts or not parts or parts[0].startswith("/") or re.match(r"^[A-Za-z]:$", parts[0]):
+    """Where ``file_name`` points, from the root; None if that is outside of the metadata's own ``folder`` ("." for the
+    root)."""
+    name = name.replace("\\", "/")
+    # As pathlib would split it, which for a million names takes longer than all the rest.
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or not parts or name.startswith("/") or _DRIVE.match(parts[0]):
         return None
-    return (PurePosixPath(folder) / PurePosixPath(*parts)).as_posix()
+    return "/".join(parts if folder == "." else (folder, *parts))
 
 
 def _merge(above: Known, below: Known) -> Known:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from decay import images
 from decay.changes import CHANGES
-from decay.errors import ImageProblem
+from decay.errors import DecayError, ImageProblem
 from decay.lineage import ImageRecord, Lineage, records
 from decay.outcome import DIED, Outcome
 from decay.settings import MeasureSettings
 from decay.storage import absolute, is_remote
+from decay.vectors import Lengths, are_usual, lengths_of, usual_lengths
 from decay.workers import Workers
 from decay.workers.job import Job
 from detectors.trait import OK
@@ -128,22 +129,35 @@ def read_jobs(
 ) -> dict[Job, Outcome]:
     """What became of each job, whose file has this sha256: from the journal, or from the first of those alike.
 
-    ``keep``: makes of an outcome what is held of it; the journal has it whole.
+    ``keep``: makes of an outcome what is held of it; the journal has it whole. Raises DecayError where the journal
+    holds vectors of other lengths than are read now: a foreign or edited one.
     """
     outcomes: dict[Job, Outcome] = {}
+    lengths: dict[Job, Lengths] = {}
     unknown: dict[str, list[Job]] = {}
     for job, sha256 in wanted.items():
         key = _key(sha256, job)
         if key not in unknown and (kept := journal.get(version, key)):
             outcomes[job] = keep(Outcome(sha256, OK, kept))
-            done(job)
+            lengths[job] = lengths_of(kept)
         else:
             unknown.setdefault(key, []).append(job)
+    usual = usual_lengths(lengths.values())
+    for job in [job for job, its in lengths.items() if not are_usual(its, usual)]:
+        del outcomes[job]
+        unknown.setdefault(_key(wanted[job], job), []).append(job)
+    for job in outcomes:
+        done(job)
     first = {alike[0]: alike for alike in unknown.values()}
     while first:
         alone: dict[Job, list[Job]] = {}
         for job, outcome in workers.read(first):
             if outcome.readings:
+                if not are_usual(lengths_of(outcome.readings), usual):
+                    raise DecayError(
+                        f"{journal.path}: expected vectors as long as those that are read now; found {usual}. They are "
+                        "not this program's, or were edited. Move the file away, and the same command measures anew."
+                    )
                 journal.put(version, _key(outcome.sha256, job), outcome.readings)
             kept_of_it = keep(outcome)
             told = first[job]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from decay.errors import DecayError
 from decay.lineage import REFERENCE_INDEX, ImageRecord, Lineage, records
 from decay.metadata import EXPECTABLE
 from decay.outcome import Outcome
-from decay.vectors import read_vectors, write_vectors
+from decay.vectors import lengths_of, read_vectors, usual_lengths, write_vectors
 from detectors.reader import ImageReadings, Row
 from detectors.registry import families
 from detectors.trait import OK, Subject
@@ -54,7 +55,11 @@ class Tables:
 
 
 def build_tables(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> Tables:
-    """``outcomes``: by the image's path relative to the lineage root."""
+    """``outcomes``: by the image's path relative to the lineage root.
+
+    Raises DecayError where vectors of one column differ in length: readings of a foreign or edited journal.
+    """
+    _check_lengths(outcomes.values())
     rows: dict[str, list[dict[str, Any]]] = {"image": [], "face": [], "eye": [], "hand": []}
     for generation, record in records(lineage):
         outcome = outcomes[record.relative]
@@ -71,6 +76,18 @@ def build_tables(lineage: Lineage, outcomes: Mapping[str, Outcome]) -> Tables:
         eyes=_frame(rows["eye"], "eye"),
         hands=_frame(rows["hand"], "hand"),
     )
+
+
+def _check_lengths(outcomes: Iterable[Outcome]) -> None:
+    lengths = [lengths_of(outcome.readings) for outcome in outcomes if outcome.readings]
+    usual = usual_lengths(lengths)
+    for name, n in {length for of_image in lengths for length in of_image}:
+        if n != usual[name]:
+            raise DecayError(
+                f"{name}: expected vectors of one length; found some of {usual[name]} numbers and some of {n}. The "
+                "journal is not this program's, or was edited: move measures/journal.sqlite away, and the same command "
+                "measures anew."
+            )
 
 
 @cache
@@ -198,9 +215,11 @@ def _fits(row: Row, subject: Subject) -> bool:
 
 
 def _can_be_kept(value: object) -> bool:
-    """Whether a column can hold it: no number beyond 64 bits, no text with lone surrogates."""
+    """Whether a column can hold it: no number beyond 64 bits, no text with lone surrogates, no vector with gaps."""
     if isinstance(value, str):
         return _SURROGATE.search(value) is None
+    if isinstance(value, np.ndarray):
+        return bool(np.isfinite(value).all())
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decay.files import output_error
+from detectors.reader import ImageReadings
 from detectors.trait import Vector
 
 PART_BYTES = 2**26
 """Room that is taken at a time."""
+
+
+Lengths = frozenset[tuple[str, int]]
+"""Column and how many numbers its vectors have."""
+
+
+def lengths_of(readings: ImageReadings) -> Lengths:
+    """Those of all vectors of one image; empty vectors, which stand for none, are left out."""
+    rows = (readings.image, *readings.faces, *readings.eyes, *readings.hands)
+    vectors = ((name, value) for row in rows for name, value in row.items() if isinstance(value, np.ndarray))
+    return frozenset((name, len(value)) for name, value in vectors if len(value))
+
+
+def usual_lengths(many: Iterable[Lengths]) -> dict[str, int]:
+    """By column, the length that most images have."""
+    counts = Counter(length for lengths in many for length in lengths)
+    return {name: n for (name, n), _ in reversed(counts.most_common())}
+
+
+def are_usual(lengths: Lengths, usual: Mapping[str, int]) -> bool:
+    """Whether none is of another length."""
+    return all(usual.get(name, n) == n for name, n in lengths)
 
 
 class VectorStore:

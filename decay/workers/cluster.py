@@ -7,7 +7,7 @@ checked. Nothing is written there: the driver alone keeps the journal.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from itertools import chain
@@ -18,7 +18,7 @@ from decay.errors import DecayError, ModelError
 from decay.outcome import DIED, Outcome
 from decay.workers.job import Job, Spec
 from decay.workers.scheduling import Terms, read_by
-from decay.workers.task import read_batch
+from decay.workers.task import read_batch, version_here
 
 LOCAL = "local"
 """In place of an address: a cluster of processes on this machine, begun and ended here."""
@@ -91,6 +91,8 @@ class Cluster:
                 f"--cluster {self._address}: expected a dask scheduler with workers, as tcp://host:8786; none answered "
                 f"within {CONNECT_LIMIT_S} s ({error or type(error).__name__}). Start it, or check the address."
             ) from error
+        if self._address != LOCAL:
+            _check(client.run(version_here, self._spec, on_error="return"), self._spec)
         return client
 
     def _local(self, distributed: Any) -> AbstractContextManager[Any]:
@@ -101,6 +103,30 @@ class Cluster:
             silence_logs=logging.CRITICAL,
         )
         return cluster
+
+
+def _check(answers: Mapping[str, object], spec: Spec) -> None:
+    """Raises ModelError where a worker could not say which detectors it has, or has others. ``answers``: by worker.
+
+    Without this, tasks that a worker cannot even unpack come back as errors of dask's own, or not for a minute.
+    """
+    for worker, answer in answers.items():
+        if isinstance(answer, ModelError):
+            raise answer
+        if isinstance(answer, OSError):
+            continue  # it went away meanwhile; whether those that are left suffice is seen while they read
+        if isinstance(answer, BaseException):
+            raise ModelError(
+                f"The cluster's worker at {worker}: expected the same decay as here; found none that could be used "
+                f"({type(answer).__name__}: {answer}). Install this decay in the Python that the workers run, and "
+                "start them again."
+            ) from answer
+        if spec.version and answer != spec.version:
+            raise ModelError(
+                f"The cluster's worker at {worker}: expected the detectors, packages and models of this machine; found "
+                "others, so that its readings could not be set beside ours. Install the same decay, and the same model "
+                "files, on every machine, and start the workers again."
+            )
 
 
 def _imported() -> Any:

@@ -87,7 +87,7 @@ def _worker_reader(spec: Spec) -> AnyReader:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415  # only workers need it
 
     threadpool_limits(1)  # one process for each core is faster than threads within
-    found = _version_here(spec)
+    found = version_here(spec)
     if spec.version and found != spec.version:
         raise ModelError(
             "A worker has other detectors, packages or models than this machine, so that its readings could not be "
@@ -96,7 +96,8 @@ def _worker_reader(spec: Spec) -> AnyReader:
     return start_reader(spec)
 
 
-def _version_here(spec: Spec) -> str:
+def version_here(spec: Spec) -> str:
+    """What ``spec.version`` has to be for this process to read with it. Raises ModelError."""
     if isinstance(spec, FeatureSpec):
         return network_version(spec.network, spec.root)
     return reader_version(list_models(spec.pack, spec.root), embedder_name(spec.pack))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from decay.phantom import Population, draw_face
 from decay.read import hash_lineage
 from decay.report import write_report
 from decay.settings import MeasureSettings, ReportForm
-from decay.storage import is_remote, lies_within, place
+from decay.storage import exists, is_remote, lies_within, place
 
 fsspec = pytest.importorskip("fsspec", reason="needs the extra `storage`")
 pytest.importorskip("upath", reason="needs the extra `storage`")
@@ -94,6 +95,58 @@ def test_a_kind_of_storage_that_is_not_installed_is_one_message(scheme: str) -> 
         pytest.skip("s3fs is installed")
     with pytest.raises(LineageError, match="pip install -e"):
         load_lineage(place(f"{scheme}://bucket/run"))
+
+
+def test_a_run_in_an_archive_is_the_same_lineage(run: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "runs"), "zip", root_dir=run.parent, base_dir=run.name)
+    here, there = load_lineage(run), load_lineage(place(f"zip://run::{archive}"))
+    assert [i.sha256 for i in hash_lineage(there)] == [i.sha256 for i in hash_lineage(here)]
+    assert there.notes == here.notes
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("zip:///x.zip!/run", r"can be opened.*Write zip://FOLDER::ARCHIVE"),
+        ("zip://run::/nowhere/x.zip", r"can be opened.*No such file"),
+        ("tar://run", r"can be opened.*Write tar://FOLDER::ARCHIVE"),
+        ("reference://run", "can be opened"),
+        ("generic://run", "can be opened"),
+        ("dir://run", "can be opened"),
+        ("blockcache://memory", "can be opened"),
+        ("async_wrapper://memory", "path of this machine"),
+        ("data://run", "folders that can be listed"),
+        ("memory://", "found no name behind memory://"),
+        ("s3:///", "found no name behind s3://"),
+        ("nonsense::memory://run", "not installed"),
+    ],
+)
+def test_storage_that_cannot_be_walked_is_one_message(address: str, said: str) -> None:
+    with pytest.raises(LineageError, match=said) as refused:
+        load_lineage(place(address))
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(address)
+
+
+def test_storage_that_does_not_answer_is_one_message() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken, and nobody listens there
+        address = f"ftp://127.0.0.1:{nobody.getsockname()[1]}/run"
+        with pytest.raises(LineageError, match=r"can be opened.*refused"):
+            load_lineage(place(address))
+
+
+def test_storage_that_stops_answering_is_not_taken_for_empty(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = place(address)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the line is\n dead.")
+
+    monkeypatch.setattr(fsspec.filesystem("memory"), "info", broken)
+    with pytest.raises(LineageError, match=r"found RuntimeError: the line is dead\. Check"):
+        exists(root)
+    with pytest.raises(LineageError, match="expected storage that answers"):
+        load_lineage(root)
 
 
 def test_addresses_of_this_machine_are_paths(run: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -87,9 +91,45 @@ def test_a_file_that_the_cluster_does_not_see_is_a_message_not_a_row(
 def test_a_cluster_with_other_detectors_is_refused(running: Any, jobs: list[Job]) -> None:
     with (
         Cluster(running.scheduler_address, 0, ReaderSpec(version="0" * 64)) as workers,
-        pytest.raises(ModelError, match="other detectors"),
+        pytest.raises(ModelError, match="found others"),
     ):
         list(workers.read(jobs))
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Starts an engine whose one worker finds another decay than this one, of these few lines; gives its address."""
+    with ExitStack() as stack:
+
+        def start(package: str) -> str:
+            (tmp_path / "decay").mkdir()
+            (tmp_path / "decay" / "__init__.py").write_text(package)
+            path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+            there = {**os.environ, "PYTHONPATH": path}
+            options = {"n_workers": 0, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+            scheduler = stack.enter_context(distributed.LocalCluster(**options)).scheduler_address
+            command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny", "--no-dashboard"]
+            worker = subprocess.Popen(command, env=there, cwd=tmp_path, stderr=subprocess.DEVNULL)
+            stack.callback(worker.wait)
+            stack.callback(worker.kill)
+            return str(scheduler)
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    "package", ["raise ModuleNotFoundError('No module named decay')", "", "__path__ = []", "import nothing_of_the_kind"]
+)
+def test_workers_that_cannot_import_this_decay_are_noticed_at_once(
+    package: str, strange: Callable[[str], str], jobs: list[Job], spec: ReaderSpec
+) -> None:
+    address = strange(package)
+    with distributed.Client(address) as client:
+        client.wait_for_workers(1)
+    began = time.monotonic()
+    with Cluster(address, 0, spec) as workers, pytest.raises(ModelError, match=r"same decay.*Install this decay"):
+        list(workers.read(jobs))
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://"])
