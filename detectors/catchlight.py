@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from detectors.geometry import (
     EYE_STATES,
@@ -387,7 +386,10 @@ def best_overlap(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     Blind to position by construction: one mask is slid over the other.
     """
     a, b = (_cropped(mask).astype(np.float64) for mask in (first, second))
-    shared = round(float(signal.fftconvolve(a, b[::-1, ::-1]).max()))
+    # Circular convolution at a size that no shift wraps around; whole numbers, once rounded.
+    size = (a.shape[0] + b.shape[0] - 1, a.shape[1] + b.shape[1] - 1)
+    counts = np.fft.irfft2(np.fft.rfft2(a, size) * np.fft.rfft2(b[::-1, ::-1], size), size)
+    shared = round(float(counts.max()))
     return shared / float(a.sum() + b.sum() - shared)
 
 
