@@ -351,9 +351,11 @@ def _check_sums(image_format: str | None, data: bytes) -> None:
 
 
 def _check_scans(image_format: str | None, data: bytes, name: str) -> None:
+    if image_format not in {"JPEG", "MPO"}:
+        return
     # Inside coded data the byte 0xff is never followed by 0xda (ITU-T T.81, B.1.1.5): each pair starts a scan.
     n_scans = data.count(b"\xff\xda")
-    if image_format in {"JPEG", "MPO"} and n_scans > _MAX_SCANS:
+    if n_scans > _MAX_SCANS:
         raise ImageProblem(
             "too_large",
             f"{name}: expected at most {_MAX_SCANS} scans; this JPEG has {n_scans}. Save it anew, or remove it.",

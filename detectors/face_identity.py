@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from detectors.geometry import largest_eigenvalue
 from detectors.trait import (
@@ -200,6 +199,8 @@ def _reaching(vectors: Floats, reference: Floats, neighbours: int) -> Callable[[
 
 
 def _share_of_chains(alike: NDArray[np.bool_]) -> float:
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415  # what only reads images spares it
+
     n_identities, _ = connected_components(alike, directed=False)
     return float(n_identities / len(alike))
 

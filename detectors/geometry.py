@@ -77,14 +77,15 @@ def resultant_length(degrees: NDArray[np.float64]) -> float:
 
 def srgb_to_linear(pixels: Pixels) -> NDArray[np.float64]:
     """sRGB uint8 (..., 3) to linear light in [0, 1] (IEC 61966-2-1)."""
-    return np.asarray(_LINEAR[pixels], dtype=np.float64)
+    return np.asarray(_LINEAR.take(pixels), dtype=np.float64)
 
 
 def luminance(pixels: Pixels) -> NDArray[np.float64]:
     """Relative luminance Y in [0, 1] of sRGB uint8 (..., 3), shape (...) (ITU-R BT.709 primaries)."""
-    return np.asarray(_LINEAR[pixels] @ np.array([0.2126, 0.7152, 0.0722]))
+    return np.asarray(_LINEAR.take(pixels) @ _LUMINANCE)
 
 
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _SHARES = np.arange(256, dtype=np.float32) / np.float32(255)
 _CODES = np.arange(256) / 255.0
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4)
@@ -183,7 +184,7 @@ class IrisPatch:
 
     ``rgb``: sRGB uint8 (h, w, 3). ``x``, ``y``: image coordinates of the pixel centres. ``rho``: distance from the
     iris centre and ``depth``: distance inside the lids (negative outside), both in iris radii. ``light``: relative
-    luminance.
+    luminance, and ``linear`` (h, w, 3) what it is of: linear light.
     """
 
     rgb: Pixels
@@ -193,9 +194,14 @@ class IrisPatch:
     depth: NDArray[np.float64]
 
     @cached_property
+    def linear(self) -> NDArray[np.float64]:
+        """Of ``srgb_to_linear``."""
+        return srgb_to_linear(self.rgb)
+
+    @cached_property
     def light(self) -> NDArray[np.float64]:
-        """Of ``luminance``."""
-        return luminance(self.rgb)
+        """As of ``luminance``."""
+        return np.asarray(self.linear @ _LUMINANCE)
 
 
 def iris_patch_of(view: View, eye: Eye) -> IrisPatch:
@@ -424,8 +430,9 @@ def skin_patches(pixels: Pixels, landmarks_px: Points) -> SkinPatches:
     x1, y1 = np.ceil(both.max(axis=0)).astype(int) + 1
     crop = pixels[y0 : max(y1, y0), x0 : max(x1, x0)]
     masks = [polygon_mask(outline - (x0, y0), *crop.shape[:2]) for outline in outlines]
+    colours = np.ascontiguousarray(crop).reshape(-1, 3)
     patches = [
-        SkinPatch(crop[mask], _frac_inside(mask, outline, pixels))
+        SkinPatch(colours.take(np.flatnonzero(mask), axis=0), _frac_inside(mask, outline, pixels))
         for mask, outline in zip(masks, outlines, strict=True)
     ]
     return SkinPatches(patches[0], patches[1], patches[2], crop, masks[0] | masks[1])
@@ -454,8 +461,9 @@ def lab(rgb: Pixels) -> NDArray[np.float32]:
 def lab_planes(rgb: Pixels) -> list[NDArray[np.float32]]:
     """L*, a* and b* of ``lab``, each (...)."""
     flat = cv2.LUT(np.ascontiguousarray(rgb).reshape(1, -1, 3), _SHARES)
-    planes = [np.asarray(plane, dtype=np.float32) for plane in cv2.split(cv2.cvtColor(flat, cv2.COLOR_RGB2LAB))]
-    np.clip(planes[0], 0, 100, out=planes[0])  # the library's white is 100.00001
+    cv2.cvtColor(flat, cv2.COLOR_RGB2LAB, dst=flat)
+    planes = [np.asarray(plane, dtype=np.float32) for plane in cv2.split(flat)]
+    np.minimum(planes[0], 100.0, out=planes[0])  # the library's white is 100.00001
     return [plane.reshape(rgb.shape[:-1]) for plane in planes]
 
 

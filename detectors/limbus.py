@@ -14,16 +14,18 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from detectors.geometry import SMALLEST_IRIS_PX, median, polygon_depth_px, quantile
+from detectors.geometry import SMALLEST_IRIS_PX, median, polygon_mask, quantile
 from detectors.trait import OK, Circle, Pixels, Points
 
 _Floats = NDArray[np.float64]
+_Float = TypeVar("_Float", np.float32, np.float64)
 
 _GX, _GY, _DEPTH, _RED = range(4)
 _EDGES_AND_DEPTH, _DEPTH_AND_RED = slice(_GX, _RED), slice(_DEPTH, None)
@@ -31,8 +33,8 @@ _EDGES_AND_DEPTH, _DEPTH_AND_RED = slice(_GX, _RED), slice(_DEPTH, None)
 _N_ANGLES = 72
 _THETA = np.arange(_N_ANGLES) * 2.0 * np.pi / _N_ANGLES
 _COS, _SIN = np.cos(_THETA), np.sin(_THETA)
-_EVERY = 3  # angle is looked at first, a few at a time: what they need then stays in the processor's cache
-_ROUGH_ANGLES = [slice(first, first + 12 * _EVERY, _EVERY) for first in range(0, _N_ANGLES, 12 * _EVERY)]
+_EVERY = 3  # angle is looked at first, half of them at a time: what they need then stays in the processor's cache
+_LOWER, _UPPER = slice(0, _N_ANGLES // 2, _EVERY), slice(_N_ANGLES // 2, _N_ANGLES, _EVERY)
 # Trust by direction: full within 40 degrees of the line through the eye's corners, less where lids lie.
 _LATERAL = np.clip(
     (math.sin(math.radians(60)) - np.abs(_SIN)) / (math.sin(math.radians(60)) - math.sin(math.radians(40))), 0, 1
@@ -49,9 +51,12 @@ _MARGIN = 0.02  # an arc counts fully when it lies this far (and half a pixel) i
 _BELOW_LID = 0.1 * np.clip((_SIN - 0.5) / 0.3, 0.0, 1.0)
 _START_UP = 0.12  # the iris is sought above the landmark model's centre by this much first
 _START_RADIUS = 1.05  # and its radius tried larger by this first
-_START_SD = (0.25, 0.14, 0.10)  # of x, y, radius; the model errs in height by 0.1 about its bias
+_START_SD = np.array([[0.25], [0.14], [0.10]])  # of x, y, radius; the model errs in height by 0.1 about its bias
+_EXPECTED = np.array([[0.0], [-_START_UP], [_START_RADIUS - 1.0]])  # of x, y, radius, from the landmark model's circle
 _START_WEIGHT = 0.05
 _EMPTY_SHARE = 2.0 / _N_ANGLES  # of all angles; keeps a circle with few visible angles from winning
+_ROUGH_EMPTY = _EMPTY_SHARE * _N_ANGLES / _EVERY
+_UPPER_TRUST = float(_TRUST[_UPPER].sum())
 _EDGE_STEPS = np.linspace(-0.12, 0.12, 25)  # edge points are sought this far from the circle
 _EDGE_LEAST, _EDGE_CLEAR = 0.3, 0.45  # of the typical strong gradient: to be fitted, to count as support
 _CAUCHY = 0.02
@@ -61,9 +66,9 @@ _BRIGHT_SHARE = 0.92  # of the opening's pixels are darker than this level, to w
 
 
 def _grid(*axes: tuple[float, float, float]) -> _Floats:
-    """All (x, y, radius) of axes given as first, last, step: (n, 3)."""
+    """All x, y, radius of axes given as first, last, step: (3, n)."""
     values = [np.arange(low, high + 1e-9, step) for low, high, step in axes]
-    return np.asarray(np.stack(np.meshgrid(*values, indexing="ij"), axis=-1).reshape(-1, 3))
+    return np.asarray(np.stack(np.meshgrid(*values, indexing="ij")).reshape(3, -1))
 
 
 _COARSE = _grid((-0.42, 0.42, 0.06), (-0.48, 0.30, 0.06), (-0.16, 0.36, 0.04))
@@ -128,7 +133,7 @@ class _Patch:
 
     def openness(self, depth: _Floats) -> _Floats:
         """From a depth inside the lids in pixels: 0 at the lid margin or beyond, 1 inside."""
-        return np.asarray(np.clip(depth / self.margin_px, 0.0, 1.0))
+        return _limit(depth / self.margin_px, 0.0)
 
     @property
     def margin_px(self) -> float:
@@ -207,13 +212,30 @@ def _cut(pixels: Pixels, centre: Points, radius: float, lid_px: Points) -> _Patc
 
 
 def _depth(lid: Points, rows: _Floats, columns: _Floats, radius: float) -> _Floats:
-    """Pixels inside the lids, negative outside; no farther from them than edges are looked for is it worked out."""
+    """Pixels inside the lids, negative outside; as far from them as edges are looked for, and no more beyond."""
     far = float(_BELOW_LID.max()) * radius + 2.0  # an edge's reach, and a pixel for the samples between pixels
-    depth = np.full((len(rows), columns.size), -far)
-    x0, y0 = np.maximum(np.floor(lid.min(axis=0) - far), 0).astype(int)
-    x1, y1 = np.maximum(np.ceil(lid.max(axis=0) + far), 0).astype(int) + 1
-    depth[y0:y1, x0:x1] = polygon_depth_px(lid, columns[:, x0:x1], rows[y0:y1])
-    return depth
+    shape = np.array([columns.size, len(rows)])
+    ends = np.roll(lid, -1, axis=0)
+    lengths = np.hypot(*(ends - lid).T)
+    ux, uy = ((ends - lid) / np.maximum(lengths, 1e-9)[:, None]).T[:, :, None]
+    # Each edge reaches the pixels of a window; these windows are of one size, so that all are worked out together.
+    window = np.minimum(np.ceil(np.abs(ends - lid).max(axis=0) + 2.0 * far).astype(int) + 1, shape)
+    first = np.clip(np.floor(np.minimum(lid, ends) - far).astype(int), 0, shape - window)
+    from_middle = first - (lid + ends) / 2
+    dx, dy = from_middle[:, :1] + np.arange(window[0]), from_middle[:, 1:] + np.arange(window[1])
+    beyond = (dx * ux)[:, None, :] + (dy * uy)[:, :, None]
+    np.abs(beyond, out=beyond)
+    beyond -= (lengths / 2)[:, None, None]
+    np.maximum(beyond, 0.0, out=beyond)
+    beyond *= beyond
+    distance2 = (dx * uy)[:, None, :] - (dy * ux)[:, :, None]
+    distance2 *= distance2
+    distance2 += beyond
+    least = np.full((len(rows), columns.size), far**2)
+    for (x, y), values in zip(first.tolist(), distance2, strict=True):
+        near = least[y : y + window[1], x : x + window[0]]
+        np.minimum(near, values, out=near)
+    return np.asarray(np.where(polygon_mask(lid, *least.shape), 1.0, -1.0) * np.sqrt(least))
 
 
 def _grid_of(shape: tuple[int, ...]) -> tuple[_Floats, _Floats]:
@@ -238,72 +260,81 @@ def _search(patch: _Patch) -> _Floats:
     """The best circle (x, y, radius) on a coarse grid about the start, then on a fine one about that."""
     best = patch.start
     for grid in (_COARSE, _FINE):
-        likely = _likely(patch, best + patch.start[2] * grid)
-        best = likely[int(np.argmax(_arc_means(patch, likely) - _pulls(patch, likely)))]
+        likely = _likely(patch, best[:, None] + patch.start[2] * grid)
+        best = likely[:, int(np.argmax(_arc_means(patch, likely) - _pulls(patch, likely)))]
     return np.asarray(best)
 
 
 def _likely(patch: _Patch, circles: _Floats) -> _Floats:
-    """Those of the circles (n, 3) that score best when looked at roughly."""
+    """Those of the circles (3, n) that score best when looked at roughly."""
     pulls = _pulls(patch, circles)
-    scores = np.full(len(circles), -np.inf)
-    near = pulls < _NEAR_PULL
-    scores[near] = _rough_arc_means(patch, circles[near]) - pulls[near]
-    # No mean reaches 1: farther circles are worth a look only where that would bring them among the likely ones.
+    scores = np.full(circles.shape[1], -np.inf)
+    near = np.flatnonzero(pulls < _NEAR_PULL)
+    edge, seen = _rough_sums(patch, circles[:, near], _LOWER) + _rough_sums(patch, circles[:, near], _UPPER)
+    scores[near] = edge / (seen + _ROUGH_EMPTY) - pulls[near]
+    # Farther circles are worth a look only where the best that it could show would bring them among the likely ones:
+    # edges wherever it has not yet looked.
     least = np.partition(scores, -_N_LIKELY)[-_N_LIKELY]
-    far = ~near & (1.0 - pulls > least)
-    scores[far] = _rough_arc_means(patch, circles[far]) - pulls[far]
-    return np.asarray(circles[np.argpartition(-scores, _N_LIKELY)[:_N_LIKELY]])
+    far = np.flatnonzero((pulls >= _NEAR_PULL) & (1.0 - pulls > least))
+    lower = _rough_sums(patch, circles[:, far], _LOWER)
+    edge, seen = lower + _UPPER_TRUST
+    hopeful = edge / (seen + _ROUGH_EMPTY) - pulls[far] > least
+    far = far[hopeful]
+    edge, seen = lower[:, hopeful] + _rough_sums(patch, circles[:, far], _UPPER)
+    scores[far] = edge / (seen + _ROUGH_EMPTY) - pulls[far]
+    return np.asarray(circles[:, np.argpartition(-scores, _N_LIKELY)[:_N_LIKELY]])
 
 
 def _arc_means(patch: _Patch, circles: _Floats) -> _Floats:
-    """Mean clipped outward gradient on the visible arc of each circle (n, 3), below 1."""
+    """Mean clipped outward gradient on the visible arc of each circle (3, n), below 1."""
     cos, sin = patch.directions[:, :, None]
-    x, y, radii = circles.T
+    x, y, radii = circles
     gx, gy, depth = patch.sample(np.stack([x + cos * radii, y + sin * radii]), _EDGES_AND_DEPTH)
     openness = patch.openness(depth)
-    edge = _TRUST @ (openness * np.clip((gx * cos + gy * sin) / patch.strong, -1.0, 1.0))
+    outward = gx * cos
+    outward += gy * sin
+    outward /= patch.strong
+    edge = _TRUST @ (openness * _limit(outward, -1.0))
     return np.asarray(edge / (_TRUST @ openness + _EMPTY_SHARE * _N_ANGLES))
 
 
-def _rough_arc_means(patch: _Patch, circles: _Floats) -> NDArray[np.float32]:
-    """The same at every third angle, in single precision and at points rounded to 1/32 px, for a fraction of the time.
+def _rough_sums(patch: _Patch, circles: _Floats, angles: slice) -> NDArray[np.float32]:
+    """What such a mean is the ratio of (2, n), edges and what is seen, over these angles, in single precision and at
+    points rounded to 1/32 px, for a fraction of the time.
 
-    ``circles``: (n, 3), n may be 0.
+    ``circles``: (3, n), n may be 0.
     """
-    x, y, radii = circles.T.astype(np.float32)
-    edge, seen = np.zeros_like(x), np.full_like(x, _EMPTY_SHARE * _N_ANGLES / _EVERY)
-    for angles in _ROUGH_ANGLES if len(circles) else ():
-        cos, sin = patch.directions[:, angles, None].astype(np.float32)
-        points_x, points_y = cos * radii, sin * radii
-        points_x += x
-        points_y += y
-        sampled = cv2.remap(patch.rough_fields, points_x, points_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        gx, gy, depth = (np.asarray(plane, dtype=np.float32) for plane in cv2.split(sampled))
-        trust = _TRUST[angles].astype(np.float32)
-        openness = _limit(depth, 0.0)
-        gx *= cos
-        gy *= sin
-        gx += gy
-        seen += trust @ openness
-        edge += trust @ np.multiply(openness, _limit(gx, -1.0), out=openness)
-    return np.asarray(edge / seen, dtype=np.float32)
+    if not circles.size:
+        return np.zeros((2, 0), dtype=np.float32)
+    x, y, radii = circles.astype(np.float32)
+    cos, sin = patch.directions[:, angles, None].astype(np.float32)
+    points_x, points_y = cos * radii, sin * radii
+    points_x += x
+    points_y += y
+    sampled = cv2.remap(patch.rough_fields, points_x, points_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    gx, gy, depth = (np.asarray(plane, dtype=np.float32) for plane in cv2.split(sampled))
+    trust = _TRUST[angles].astype(np.float32)
+    openness = _limit(depth, 0.0)
+    gx *= cos
+    gy *= sin
+    gx += gy
+    seen = trust @ openness
+    return np.asarray([trust @ np.multiply(openness, _limit(gx, -1.0), out=openness), seen])
 
 
-def _limit(values: NDArray[np.float32], least: float) -> NDArray[np.float32]:
+def _limit(values: NDArray[_Float], least: float) -> NDArray[_Float]:
     """From ``least`` to 1, in place."""
     np.maximum(values, least, out=values)
-    return np.asarray(np.minimum(values, 1.0, out=values))
+    return np.minimum(values, 1.0, out=values)
 
 
 def _pulls(patch: _Patch, circles: _Floats) -> _Floats:
-    """How far circles (n, 3) are from what is to be expected, in the unit of the scores, which this is taken off."""
-    radius = patch.start[2]
-    x, y, radii = (circles - patch.start).T / radius
-    (right_x, right_y), (down_x, down_y) = patch.right, patch.down
-    across, along, larger = right_x * x + right_y * y, down_x * x + down_y * y + _START_UP, radii + 1.0 - _START_RADIUS
-    parts = (np.square(part / sd) for part, sd in zip((across, along, larger), _START_SD, strict=True))
-    return np.asarray(_START_WEIGHT * sum(parts))
+    """How far circles (3, n) are from what is to be expected, in the unit of the scores, which this is taken off."""
+    axes = np.eye(3)
+    axes[0, :2], axes[1, :2] = patch.right, patch.down
+    deviations = axes / patch.start[2] @ (circles - patch.start[:, None]) - _EXPECTED
+    deviations /= _START_SD
+    return np.asarray(_START_WEIGHT * np.square(deviations, out=deviations).sum(axis=0))
 
 
 def _edge_points(patch: _Patch, circle: _Floats) -> tuple[_Floats, _Floats]:
@@ -321,10 +352,10 @@ def _edge_points(patch: _Patch, circle: _Floats) -> tuple[_Floats, _Floats]:
     before, at, after = outward[inner - 1, each], outward[inner, each], outward[inner + 1, each]
     curvature = before - 2.0 * at + after
     shift = np.where(curvature < -1e-9, 0.5 * (before - after) / np.minimum(curvature, -1e-9), 0.0)
-    radius = radii[inner] + np.clip(shift, -1.0, 1.0) * (radii[1] - radii[0])
+    radius = radii[inner] + _limit(shift, -1.0) * (radii[1] - radii[0])
     edges = circle[:2, None] + radius * directions
     found = (peak == inner) & (at > _EDGE_LEAST * patch.strong)
-    strength = found * np.clip(at / patch.strong, 0.0, 1.0) * patch.openness(depth[inner, each])
+    strength = found * _limit(at / patch.strong, 0.0) * patch.openness(depth[inner, each])
     return edges, np.asarray(strength)
 
 

@@ -252,7 +252,7 @@ def _fit_mesh(graphs: _Graphs, pixels: Pixels, square: _Square) -> _Fit:
     square = _landmarks_to_square(_patch_to_image(rough, square))
     patch = _cut(pixels, square, _MESH_PX)
     fitted, presence = graphs.mesh(patch)
-    mirrored, _ = graphs.mesh(np.ascontiguousarray(patch[:, ::-1]))
+    mirrored, _ = graphs.mesh(np.asarray(cv2.flip(patch, 1), dtype=np.uint8))
     return _Fit(_patch_to_image(fitted, square), presence, _mirror_disagreement(fitted, mirrored))
 
 

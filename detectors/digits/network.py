@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from detectors.digits import MODEL
 from detectors.digits.patch import PATCH_PX, HandPatch
@@ -153,6 +152,8 @@ def _names(maps: F32, cores: list[Mask]) -> list[tuple[str, ...]] | None:
     single = [i for i, name in enumerate(names) if name is None]
     free = [k for k, kind in enumerate(KINDS) if kind not in taken] + [len(KINDS) - 1] * len(single)
     if single:
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  # loads slowly; few images need it
+
         cost = -np.log(kinds[np.ix_(single, free)] + 1e-4)
         for row, column in zip(*linear_sum_assignment(cost), strict=True):
             names[single[row]] = (KINDS[free[column]],)

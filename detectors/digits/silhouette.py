@@ -21,7 +21,6 @@ from statistics import median
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from detectors.digits.branches import FIRST_PX, ROOT_PX, SLICE_PX, STANDS_OUT, WEB_PX, Branch, tree
 from detectors.digits.patch import CENTRE, PALM_PX, PATCH_PX, HandPatch
@@ -250,6 +249,8 @@ def _trunks_explained(branches: list[Branch]) -> bool:
 
 def _tips(patch: HandPatch, line: Line, sockets: Points, away: F32) -> int:
     """Peaks of the outline's distance from the palm's middle, those of folded fingers and of the arm left out."""
+    from scipy.signal import find_peaks  # noqa: PLC0415  # half a second that faces without hands spare
+
     palm = patch.palm
     start = int(np.argmax(line[:, 1]))  # at the arm, so that no tip lies across the seam
     line = np.concatenate([line[start:], line[:start]])
@@ -353,6 +354,8 @@ def _touching(patch: HandPatch, part: Part, sockets: Points) -> int:
 
 def _creases(strip: F32) -> list[int]:
     """Columns of a part's strip along which a dark line runs from its root to near its tip."""
+    from scipy.signal import find_peaks  # noqa: PLC0415  # as in _tips
+
     rows, columns = strip.shape
     dark = cv2.morphologyEx(strip, cv2.MORPH_BLACKHAT, np.ones((1, 9), np.uint8)) > VALLEY * strip
     near = cv2.dilate(dark.astype(np.uint8), np.ones((1, 3), np.uint8)).astype(np.float32)

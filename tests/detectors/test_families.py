@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import subprocess
 import sys
 from types import ModuleType
 
@@ -191,3 +192,9 @@ def test_a_name_declared_twice_is_fatal() -> None:
     toy = toy_family({})
     with pytest.raises(ValueError, match="declared twice"):
         registry.check_unique([toy, toy])
+
+
+def test_families_load_nothing_slow() -> None:
+    script = "import sys; from detectors.registry import families; families(); print(sorted(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"scipy.signal", "scipy.stats", "scipy.optimize"} & set(ast.literal_eval(ended.stdout))
