@@ -56,7 +56,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Blurred noise of three colours: other pictures of the same kind, then pictures that come to be all one."""
     root = tmp_path_factory.mktemp("yardsticks") / "run"
     everyone = {name: [drawn(seed, slot) for slot in range(N_SLOTS)] for seed, name in enumerate(("real", "gen_00"))}
-    for generation, share in ((1, 0.5), (2, 0.9)):
+    for generation, share in ((1, 0.5), (2, 0.97)):
         first = everyone["gen_00"]
         everyone[f"gen_{generation:02d}"] = [blend(pixels, first[0], share) for pixels in first]
     for name, pictures in everyone.items():
