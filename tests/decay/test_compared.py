@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from decay.compared import Sides, compare_all, losses_by_chance
-from detectors.distances.frechet import compared_by_frechet, frechet_distance, total_variance
 from detectors import image_sifid
+from detectors.distances.frechet import compared_by_frechet, frechet_distance, total_variance
 from detectors.image_inception import COLUMN, FAMILY
 from detectors.trait import Comparison, Sample, Trait
 
