@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import betabinom
 
 from decay.cloud import Cloud, SlotDraws, Vectors, slot_draws, unit_vectors
 from decay.erosion import FEWEST_SLOTS, Array
 
 QUANTILE = 0.99
 """Of the reference's similarities to the nearest other picture of the reference: what lies above it is a copy."""
+BY_CHANCE = 0.05
+"""How often the sentence may name a kind of copy although nothing was copied, over the three kinds by cosine."""
 MOST_COMPARED = 4000
 """Slots whose pictures are compared with all of another set, so that time grows with that one's size only; of more
 slots so many by chance, the same in every generation."""
@@ -39,31 +42,44 @@ KINDS = {
 
 WORDS = {
     "reference": "pictures are as near to one of the reference as copies are",
-    "before": "to one of the generation before",
-    "twin": "to another of their own generation",
+    "before": "are as near as copies to one of the generation before",
+    "twin": "are as near as copies to another of their own generation",
     "same_file": "are the same file as another of their generation",
     "reference_file": "are files of the reference",
 }
 """``what``, in a sentence."""
+BY_COSINE = ("reference", "before", "twin")
+"""Those of them that are told from vectors."""
 
 
 @dataclass(frozen=True)
 class Copies:
     """``images``: copies.csv; ``shares``: copy_shares.csv. ``threshold``: cosine above which two pictures are copies,
-    NaN where the reference is too small to tell."""
+    NaN where the reference is too small to tell. ``n_threshold``: how many similarities it was found in."""
 
     images: pd.DataFrame
     shares: pd.DataFrame
     threshold: float
+    n_threshold: int
 
     @property
     def sentence(self) -> str:
-        """What the last generation shows, in counts; "" where there is nothing of the kind."""
+        """What the last generation shows beyond chance, in counts; "" where there is nothing of the kind."""
         if self.shares.empty:
             return ""
         last = self.shares[self.shares["generation"] == self.shares["generation"].max()]
-        said = [f"{row.n_so} of {row.n} {WORDS[str(row.what)]}" for row in last.itertuples() if row.n_so]
+        said = [f"{row.n_so} of {row.n} {WORDS[str(row.what)]}" for row in last.itertuples() if self._is_shown(row)]
         return f"In generation {last['generation'].iloc[0]} {'; '.join(said)}." if said else ""
+
+    def _is_shown(self, row: Any) -> bool:
+        """Equal files are what they are. Of n other real pictures so many lie above the r-th of m similarities as a
+        beta-binomial (n; m + 1 - r, r) says: more than that tells of copies. Nearest neighbours come in pairs, and near
+        one picture may lie several: half of each number is counted as independent."""
+        if row.what not in BY_COSINE:
+            return bool(row.n_so)
+        m = self.n_threshold // 2
+        p = betabinom.sf((row.n_so + 1) // 2 - 1, (row.n + 1) // 2, m + 1 - _rank(m), _rank(m))
+        return bool(p < BY_CHANCE / len(BY_COSINE))
 
 
 def find_copies(cloud: Cloud, n_resamples: int, seed: int) -> Copies:
@@ -74,7 +90,7 @@ def find_copies(cloud: Cloud, n_resamples: int, seed: int) -> Copies:
     """
     slots = np.array(sorted(set(cloud.images["slot"])), dtype=object)
     compared = frozenset(np.random.default_rng([seed, 4]).permutation(slots)[:MOST_COMPARED])
-    threshold = _threshold(cloud, compared)
+    threshold, n_threshold = _threshold(cloud, compared)
     tables = [_copies_of(cloud, generation, threshold, compared) for generation in cloud.generations]
     images = pd.concat(tables, ignore_index=True)
     draws = slot_draws(cloud.images, n_resamples, seed)
@@ -86,24 +102,28 @@ def find_copies(cloud: Cloud, n_resamples: int, seed: int) -> Copies:
     ]
     told = {"threshold_cosine": threshold, "vectors": cloud.name}
     shares = pd.DataFrame.from_records([row | told for row in rows if row], columns=list(COLUMNS))
-    return Copies(images, shares, threshold)
+    return Copies(images, shares, threshold, n_threshold)
 
 
-def _threshold(cloud: Cloud, compared: frozenset[str]) -> float:
-    """From reference pictures of different content: doubles would let everything pass.
+def _threshold(cloud: Cloud, compared: frozenset[str]) -> tuple[float, int]:
+    """From m reference pictures of different content, and m: doubles would let everything pass.
 
     The ceil((m + 1) q)-th of m similarities, at most the largest: one more of the same kind lies above it with a
     probability of at most 1 - q (Vovk, Gammerman & Shafer 2005, section 2.2), from 99 pictures on.
     """
     reference = cloud.rows_of(cloud.reference).drop_duplicates("sha256")
     if len(reference) < FEWEST_SLOTS:
-        return math.nan
+        return math.nan, 0
     vectors, codes = unit_vectors(reference), _codes(reference)
     taken = reference["slot"].isin(compared).to_numpy()
     if int(taken.sum()) < FEWEST_SLOTS:  # slots of its own
         taken = np.arange(len(reference)) < MOST_COMPARED
     similar = np.sort(_nearest(vectors[taken], vectors, codes[taken], codes)[0])
-    return float(similar[min(math.ceil((len(similar) + 1) * QUANTILE), len(similar)) - 1])
+    return float(similar[_rank(len(similar)) - 1]), len(similar)
+
+
+def _rank(m: int) -> int:
+    return min(math.ceil((m + 1) * QUANTILE), m)
 
 
 # --------------------------------------------------------------------------- one generation

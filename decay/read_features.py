@@ -59,10 +59,13 @@ def with_features(
         )
         for name, version in versions.items()
     }
-    pairs = _pairs(readable)
+    pairs = {
+        name: _pairs([i for i in readable if outcome_of[i.record.relative].readings is not None])
+        for name, outcome_of in found.items()
+    }
     read = {image.record.relative: outcomes[image.record.relative] for image in readable}
     return dict(outcomes) | {
-        name: replace(outcome, readings=_added(outcome, name, found, pairs.get(name))) for name, outcome in read.items()
+        name: replace(outcome, readings=_added(outcome, name, found, pairs)) for name, outcome in read.items()
     }
 
 
@@ -119,7 +122,8 @@ def _stored(outcome: Outcome, store: VectorStore) -> Outcome:
 
 
 def _pairs(images: Sequence[Hashed]) -> dict[str, tuple[str, str]]:
-    """For each image the reference's of its slot, and the reference's of the next slot: its own, and another's."""
+    """For each of the images that a network could read the reference's of its slot, and the reference's of the next
+    slot: its own, and another's."""
     numbers = {image.generation for image in images}
     first = REFERENCE_INDEX if REFERENCE_INDEX in numbers else min(numbers, default=0)
     of_slot = {image.record.slot: image.record.relative for image in images if image.generation == first}
@@ -133,14 +137,18 @@ def _pairs(images: Sequence[Hashed]) -> dict[str, tuple[str, str]]:
 
 
 def _added(
-    outcome: Outcome, name: str, found: Mapping[str, Mapping[str, Outcome]], pair: tuple[str, str] | None
+    outcome: Outcome,
+    name: str,
+    found: Mapping[str, Mapping[str, Outcome]],
+    pairs: Mapping[str, Mapping[str, tuple[str, str]]],
 ) -> ImageReadings:
-    """The readings of one image with those that rest on networks."""
+    """The readings of one image with those that rest on networks. ``found``, ``pairs``: by network, then by image."""
     if outcome.readings is None:
         raise ValueError(f"{name} has no readings to add to")
     row = dict(outcome.readings.image)
     for family in families():
         if family.features in found:
+            pair = pairs[family.features].get(name)
             row |= row_of(family, "image", _measured(family, name, found[family.features], pair))
     return replace(outcome.readings, image=row)
 

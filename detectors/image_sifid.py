@@ -24,6 +24,7 @@ from detectors.trait import (
 )
 
 EXTRACTOR = "sifid"
+OWN_DISTANCE, APART = "image_sifid", "image_sifid_apart"
 OWN, OTHER = (f"{EXTRACTOR}_{role}" for role in PAIRED)
 
 
@@ -40,23 +41,31 @@ def measure(view: View, subject: Face | Hand | None) -> Measurement:
     return Measurement(
         OK,
         {
-            "image_sifid": frechet_distance(unpacked(view.features[EXTRACTOR]), own),
-            "image_sifid_apart": frechet_distance(unpacked(view.features[OTHER]), own),
+            OWN_DISTANCE: frechet_distance(unpacked(view.features[EXTRACTOR]), own),
+            APART: frechet_distance(unpacked(view.features[OTHER]), own),
         },
     )
 
 
 def _mean(sample: Sample, reference: Sample) -> float:
-    return float(np.mean(sample.numbers("image_sifid"))) if len(sample) else math.nan
+    return float(np.mean(sample.numbers(OWN_DISTANCE))) if len(sample) else math.nan
 
 
-def _means(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> tuple[float, NDArray[np.float64]]:
+def _over(sample: Sample, reference: Sample, counts: Counts, others: Counts) -> tuple[float, NDArray[np.float64]]:
+    """Of the reference, which is at no distance from itself, what scatters is the distance that it is held to."""
+    value = _mean(sample, reference)
+    if sample is reference:
+        return value, value + _means(reference, APART, others) - _apart(reference)
+    return value, _means(sample, OWN_DISTANCE, counts)
+
+
+def _means(sample: Sample, name: str, counts: Counts) -> NDArray[np.float64]:
     drawn = counts.sum(axis=1)
-    return _mean(sample, reference), counts @ sample.numbers("image_sifid") / np.where(drawn > 0.0, drawn, np.nan)
+    return np.asarray(counts @ sample.numbers(name) / np.where(drawn > 0.0, drawn, np.nan))
 
 
 def _apart(reference: Sample) -> float:
-    return float(np.mean(reference.numbers("image_sifid_apart")))
+    return float(np.mean(reference.numbers(APART)))
 
 
 FAMILY = Family(
@@ -64,8 +73,8 @@ FAMILY = Family(
     group="image",
     subject="image",
     readings=(
-        Reading("image_sifid", "image", "distance to the reference's picture of the same slot", "SIFID", low=0.0),
-        Reading("image_sifid_apart", "image", "distance of that picture to the next slot's", "SIFID", low=0.0),
+        Reading(OWN_DISTANCE, "image", "distance to the reference's picture of the same slot", "SIFID", low=0.0),
+        Reading(APART, "image", "distance of that picture to the next slot's", "SIFID", low=0.0),
     ),
     states={
         OK: "measured",
@@ -85,16 +94,18 @@ FAMILY = Family(
             floor=math.nan,
             source="single-image FID, Rott Shaham et al. 2019, doi:10.1109/ICCV.2019.00467, features of 64 channels "
             "before the first pooling, as their code has it",
-            readings=("image_sifid", "image_sifid_apart"),
+            readings=(OWN_DISTANCE, APART),
             statistic=Comparison(
                 once=_mean,
-                over=_means,
-                itself=lambda reference, rng: _mean(reference, reference),
-                floor=_apart,
-                floor_in_words="the mean distance between the reference's pictures of different slots",
+                over=_over,
+                itself=lambda reference, rng: _apart(reference),  # drawn anew, a picture is another
+                floor=lambda reference: 2.0 * _apart(reference),
+                floor_in_words="twice the mean distance between the reference's pictures of different slots",
             ),
             bounds=(0.0, math.inf),
-            limits="Needs the same slots in the reference. A picture of the reference is at distance 0 from itself.",
+            limits="Needs the same slots in the reference, and is held to the distance between its pictures of "
+            "different slots: a generator that draws every slot anew is that far from it, though nothing changed. "
+            "Nearer, as with the same noise and prompt, is above 100 %.",
         ),
     ),
 )

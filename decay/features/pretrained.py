@@ -35,7 +35,9 @@ def open_model(kind: Any, folder: Path, what: str) -> Any:
     read: other formats can run code."""
     try:
         with _quiet():
-            return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True).float().eval()
+            model, told = kind.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except Exception as error:
         said = str(error).strip().splitlines()
         raise ModelError(
@@ -43,6 +45,13 @@ def open_model(kind: Any, folder: Path, what: str) -> Any:
             f"({said[0] if said else type(error).__name__}). Remove the folder and fetch it again with "
             "`decay models fetch`."
         ) from error
+    if missing := sorted(told["missing_keys"]):  # transformers fills them with random numbers and goes on
+        raise ModelError(
+            f"{folder}: expected the weights of {what}; {len(missing)} of its parts are not among them, "
+            f"{missing[0]} for one: they are another network's. Remove the folder and fetch it again with "
+            "`decay models fetch`."
+        )
+    return model.float().eval()
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from decay.features import Extractor, ReadsText
 from detectors.reader import ImageReadings
 from detectors.trait import Pixels
@@ -35,8 +37,11 @@ class FeatureReader:
 
     def read(self, pixels: Pixels, prompt: str) -> ImageReadings:
         """The vectors by name: of the picture (sRGB uint8 (h, w, 3)), and of its prompt where that is one and the
-        network reads text."""
+        network reads text. Raises ValueError where one is not of finite numbers: the network, or its weights, failed.
+        """
         vectors = {self._name: self._extractor.of_picture(pixels)}
         if prompt and isinstance(self._extractor, ReadsText):
             vectors[self._name + OF_TEXT] = self._extractor.of_text(prompt)
+        if not all(np.isfinite(vector).all() for vector in vectors.values()):
+            raise ValueError(f"{self._name} made a vector that holds numbers which are not finite")
         return ImageReadings(image=dict(vectors))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from decay.compared import Sides, compare_all, losses_by_chance
+from detectors import image_sifid
 from detectors.distances.frechet import compared_by_frechet, frechet_distance, total_variance
 from detectors.image_inception import COLUMN, FAMILY
 from detectors.trait import Comparison, Sample, Trait
@@ -87,3 +88,17 @@ def test_chance_moves_halves_of_the_reference_by_less_than_decay_does() -> None:
     assert abs(losses.mean()) < 1e-9
     lost = 1 - (found.value[1] - found.floor) / (found.value[0] - found.floor)
     assert 0 < losses.std() < 0.5 * lost
+
+
+def test_pictures_drawn_anew_in_every_generation_are_as_far_from_their_own_as_the_references_from_one_another() -> None:
+    def of(own: np.ndarray, apart: np.ndarray) -> Sides:
+        columns = {image_sifid.OWN_DISTANCE: own, image_sifid.APART: apart}
+        return Sides(Sample(columns, np.full(N, "", dtype=object)), np.arange(N))
+
+    rng = np.random.default_rng(4)
+    apart = rng.gamma(2.0, size=N)
+    everyone = [of(each, apart) for each in (np.zeros(N), rng.permutation(apart), apart / 4, 3 * apart)]
+    found = compare(everyone, image_sifid.FAMILY.traits[0])
+    retention = (found.value - found.floor) / (found.value[0] - found.floor)
+    assert retention == pytest.approx([1.0, 1.0, 1.75, -1.0])
+    assert found.draws[:, 0].std() == pytest.approx(apart.std() / math.sqrt(N), rel=0.3)

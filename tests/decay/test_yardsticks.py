@@ -56,7 +56,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Blurred noise of three colours: other pictures of the same kind, then pictures that come to be all one."""
     root = tmp_path_factory.mktemp("yardsticks") / "run"
     everyone = {name: [drawn(seed, slot) for slot in range(N_SLOTS)] for seed, name in enumerate(("real", "gen_00"))}
-    for generation, share in ((1, 0.5), (2, 0.9)):
+    for generation, share in ((1, 0.5), (2, 0.97)):
         first = everyone["gen_00"]
         everyone[f"gen_{generation:02d}"] = [blend(pixels, first[0], share) for pixels in first]
     for name, pictures in everyone.items():
@@ -238,3 +238,23 @@ def test_runs_measured_with_other_weights_are_not_compared(measured: Path) -> No
     check_comparable([arm, replace(arm, name="two", networks={})])  # there the traits are simply not measured
     with pytest.raises(DecayError, match="different weights or versions of clip"):
         check_comparable([arm, replace(arm, name="two", networks=dict(arm.networks) | {"clip": "other"})])
+
+
+def test_a_picture_that_a_network_cannot_take_costs_that_picture_alone(tiny_weights: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for generation in range(2):
+        (run / f"gen_{generation:02d}").mkdir(parents=True)
+        for slot in range(3):
+            pixels = drawn(generation, slot)
+            shown = pixels[:1, :1] if (generation, slot) == (0, 1) else pixels  # one pixel: no map before the pooling
+            write_png(run / f"gen_{generation:02d}" / f"{slot}.png", shown)
+    look = Look(run, tmp_path / "weights", tmp_path / "journal.sqlite")
+    look.root.mkdir()
+    shutil.copy(tiny_weights / NETWORKS["sifid"].files[0], look.root)
+    images = build_tables(load_lineage(run), look()).images.set_index("image")
+    assert images.loc["gen_00/1.png", "image_sifid_state"] == "failed"
+    assert images.loc["gen_01/1.png", "image_sifid_state"] == "no_pair"
+    assert (
+        images.loc[["gen_00/0.png", "gen_00/2.png", "gen_01/0.png", "gen_01/2.png"], "image_sifid_state"] == OK
+    ).all()
+    assert (images.loc[["gen_00/0.png", "gen_00/2.png"], "image_sifid_apart"] > 0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,23 @@ def test_nothing_heavy_is_imported_before_weights_are_opened() -> None:
 
 def test_the_pinned_checksums_are_whole() -> None:
     assert all(len(network.sha256) in (0, len(hashlib.sha256().hexdigest())) for network in NETWORKS.values())
+
+
+class Broken:
+    """A network whose weights overflow."""
+
+    def of_picture(self, pixels: np.ndarray) -> np.ndarray:
+        return np.array([1.0, np.inf if pixels.max() > 100 else 2.0], dtype=np.float32)
+
+
+def test_a_vector_that_is_not_finite_is_a_failure_of_its_picture() -> None:
+    with FeatureReader("inception", Broken()) as reader:
+        assert len(reader.read(np.zeros((4, 4, 3), np.uint8), "").image["inception"]) == 2
+        with pytest.raises(ValueError, match="not finite"):
+            reader.read(np.full((4, 4, 3), 200, np.uint8), "")
+
+
+def test_the_weights_of_another_network_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_weights / "clip", tmp_path / "dinov2")
+    with pytest.raises(ModelError, match="another network's"):
+        open_network("dinov2", tmp_path)
