@@ -42,7 +42,8 @@ _WHEEL = (  # file inside the mediapipe wheel, who needs it, what for
 class ModelFile:
     """One file of weights. ``path`` and ``sha256`` are None unless ``state`` is ``found``; else it is ``missing``.
 
-    ``looked_for``: where it would be found, and ``fetch``: the command that brings it, where a person may want them."""
+    ``looked_for``: where it would be found, and ``fetch``: the command that brings it, where a person may want them.
+    ``published``: the sha256 of the file of this name that everybody uses, where it is known."""
 
     name: str
     needed_by: str
@@ -53,6 +54,7 @@ class ModelFile:
     state: str
     looked_for: str = ""
     fetch: str = ""
+    published: str = ""
 
 
 def list_models(pack: str | None, root: Path | None) -> list[ModelFile]:
@@ -100,10 +102,16 @@ def models_text(models: Sequence[ModelFile]) -> str:
         f"  for: {model.needed_by}, {model.purpose}\n"
         f"  licence: {model.licence}\n"
         f"  path: {model.path or model.looked_for or '-'}\n"
-        f"  sha256: {model.sha256 or '-'}"
+        f"  sha256: {model.sha256 or '-'}{_if_another(model)}"
         + (f"\n  to have it: {model.fetch}" if model.state == MISSING and model.fetch else "")
         for model in models
     )
+
+
+def _if_another(model: ModelFile) -> str:
+    """A word where another file lies in the place of the published one: that is allowed, and to be known."""
+    is_another = model.published and model.sha256 and model.sha256 != model.published
+    return f" (not the published file, {model.published})" if is_another else ""
 
 
 def fetch(name: str, root: Path | None = None, sha256: str | None = None) -> Path:
@@ -227,6 +235,7 @@ def _network_file(networks: Sequence[Network], root: Path | None) -> ModelFile:
     return replace(
         _model_file(first.weights(root), first.files[0], purposes, first.licence, "yardstick"),
         looked_for=str(first.weights(root)),
+        published=first.sha256,
         fetch=command if first.sha256 else f"{command} --sha256 (of {first.files[0]}, as its publisher states it)",
     )
 

@@ -94,7 +94,7 @@ FAMILY = Family(
             statistic=compared_by_kernel(COLUMN),
             n_min=N_MIN,
             equal_n=True,
-            limits=f"Not times 1,000. {_EQUAL} {_RESIZE}",
+            limits=f"Not times 1,000. One middling picture, made again and again, moves it little. {_EQUAL} {_RESIZE}",
         ),
         _neighbours(
             "precision",

@@ -161,7 +161,12 @@ def weights_sha256(path: Path) -> str:
 
 
 def versions_at_hand(root: Path | None) -> dict[str, str]:
-    """The fingerprint of each network whose weights are there, by its name."""
+    """The fingerprint of each network whose weights are there, by name. Raises ModelError for a ``root`` that is none."""
+    if root is not None and not root.expanduser().is_dir():
+        raise ModelError(
+            f"{root}: expected the folder of the networks' weights; found {'a file' if root.exists() else 'nothing'}. "
+            "`decay models --features-root DIR` lists what it looks for."
+        )
     return {name: network_version(name, root) for name, each in NETWORKS.items() if each.weights(root).is_file()}
 
 

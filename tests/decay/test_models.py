@@ -16,7 +16,7 @@ import pytest
 
 from decay import models
 from decay.errors import ModelError
-from decay.features import NETWORKS
+from decay.features import NETWORKS, versions_at_hand
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -163,6 +163,21 @@ def test_weights_that_are_not_the_pinned_ones_are_thrown_away(hub: Path, tmp_pat
     with pytest.raises(ModelError, match="--sha256"):
         models.fetch("dinov2", tmp_path / "root")
     assert not any(path.is_file() for path in (tmp_path / "root").rglob("*"))
+
+
+def test_another_file_in_place_of_the_published_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "inception-2015-12-05.pt").write_bytes(b"somebody's own")
+    text = models.models_text(models.list_networks(tmp_path))
+    assert text.count("not the published file, f58cb9b6") == 1
+
+
+def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="found nothing"):
+        versions_at_hand(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="found a file"):
+        versions_at_hand(tmp_path / "file")
+    assert versions_at_hand(tmp_path) == {}
 
 
 def test_the_options_that_find_what_was_fetched(tmp_path: Path) -> None:
