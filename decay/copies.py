@@ -69,7 +69,7 @@ class Copies:
             return ""
         last = self.shares[self.shares["generation"] == self.shares["generation"].max()]
         said = [f"{row.n_so} of {row.n} {WORDS[str(row.what)]}" for row in last.itertuples() if self._is_shown(row)]
-        return f"In generation {last['generation'].iloc[0]} {'; '.join(said)}." if said else ""
+        return f"In generation {last['generation'].iloc[0]}, {'; '.join(said)}." if said else ""
 
     def _is_shown(self, row: Any) -> bool:
         """Equal files are what they are. Of n other real pictures so many lie above the r-th of m similarities as a

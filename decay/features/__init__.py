@@ -161,7 +161,7 @@ def weights_sha256(path: Path) -> str:
 
 
 def versions_at_hand(root: Path | None) -> dict[str, str]:
-    """The fingerprint of each network whose weights are there, by name. Raises ModelError for a ``root`` that is none."""
+    """The fingerprint of each network whose weights are there, by name. Raises ModelError where ``root`` is none."""
     if root is not None and not root.expanduser().is_dir():
         raise ModelError(
             f"{root}: expected the folder of the networks' weights; found {'a file' if root.exists() else 'nothing'}. "
