@@ -21,6 +21,8 @@ mpl.use("agg")
 from matplotlib import pyplot as plt
 
 DRIVER_GB = 64
+WANTED = 0.85
+"""Of the floor."""
 READING = (
     ("floor, s", lambda r: f"{r['floor_s']:.1f}"),
     ("reading, s, the workers' start and the journal among it", lambda r: f"{r['pool']['read_s']:.1f}"),
@@ -68,6 +70,7 @@ def main() -> None:
                 {"label": label, "cells": [cell(r) for r in speed["lineages"].values()]} for label, cell in READING
             ],
             where=where(list(speed["lineages"].values())),
+            gaps=[gap(kind, each, speed["machine"]) for kind, each in speed["lineages"].items()],
             plan=plan(speed, scale),
             n_quick=N_QUICK,
             n_per_task=N_PER_TASK,
@@ -92,6 +95,20 @@ def where(lineages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
     rows += [{"label": label, "cells": [x for t in tables for x in _pair(t["sums"][key], None)]} for label, key in sums]
     return rows
+
+
+def gap(kind: str, lineage: dict[str, Any], machine: dict[str, str]) -> dict[str, Any]:
+    """What keeps reading from ``WANTED`` of the floor, in ms of an image."""
+    sums, cores = lineage["where"]["sums"], int(machine["cpu"].split(" ")[0])
+    reading_s = sums["all"] * lineage["n_images"] / 1000 / cores
+    return {
+        "kind": kind,
+        "allowed_ms": sums["floor"] * (1 / WANTED - 1),
+        "rest_ms": sums["all"] - sums["floor"],
+        "traits_ms": sums["traits"],
+        "other_ms": sums["all"] - sums["floor"] - sums["traits"],
+        "start_s": max(lineage["pool"]["read_s"] - reading_s, 0.0),
+    }
 
 
 def _pair(ms: float | None, calls: float | None) -> tuple[str, str]:
