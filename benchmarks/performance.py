@@ -1,6 +1,6 @@
 """Writes docs/performance.md from what the benchmarks printed.
 
-Run: python -m benchmarks.performance speed.json scale.json report.md --out docs/performance.md
+Run: python -m benchmarks.performance scale.json report.md drawn.json photographs.json --out docs/performance.md
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ LINES = (
 def main() -> None:
     """Write the page and its picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("speed", type=Path)
     parser.add_argument("scale", type=Path)
     parser.add_argument("report", type=Path)
+    parser.add_argument("speed", type=Path, nargs="+", help="of benchmarks.speed, a file for each lineage")
     parser.add_argument("--out", type=Path, default=Path("docs/performance.md"))
     asked = parser.parse_args()
-    speed, scale = (json.loads(path.read_text(encoding="utf-8")) for path in (asked.speed, asked.scale))
+    scale, *speeds = (json.loads(path.read_text(encoding="utf-8")) for path in (asked.scale, *asked.speed))
+    speed = speeds[0] | {"lineages": {kind: each for one in speeds for kind, each in one["lineages"].items()}}
     draw(scale["runs"], asked.out.parent / "images" / "scale.png")
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False)
     asked.out.write_text(
