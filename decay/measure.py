@@ -7,7 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from decay.ancestors import HELD_OUT, with_ancestors
@@ -23,7 +25,6 @@ from decay.settings import FORMAT_VERSION, MeasureSettings
 from decay.storage import absolute, is_remote, real_name
 from decay.unchanged import inputs_digest, is_unchanged
 from decay.vectors import VectorStore
-from decay.verdict import Finding, read_finding
 from decay.workers import open_workers
 from decay.workers.job import ReaderSpec
 from detectors.embedder import embedder_name
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from decay.arms import Arm
+    from decay.verdict import Finding
 
 AnyProgress = Callable[[int | str, int, int], None]
 """(what, images done, images in it); what: see ``decay.read.Progress``, or the name of a network."""
@@ -68,6 +70,8 @@ def measure(
     networks = versions_at_hand(settings.features_root)
     home = _home(run, out)
     with run_lock(home / "measures"):
+        # Tables take as long to load as pictures to hash, and hashing leaves the interpreter free.
+        Thread(target=import_module, args=("decay.verdict",)).start()
         images = hash_lineage(lineage)
         versions = ";".join([version, *networks.values()])
         inputs = inputs_digest(lineage, images, settings, versions, _elsewhere(lineage, home))
@@ -100,6 +104,8 @@ def _elsewhere(lineage: Lineage, home: Path) -> str | None:
 
 
 def _kept(run: Path) -> Measured:
+    from decay.verdict import read_finding  # noqa: PLC0415  # as above
+
     finding = read_finding(run)
     n_ok = finding.run["image_states"].get(OK, 0)
     return Measured(run / "measures", finding, 0, n_ok, finding.run["n_images"] - n_ok)
