@@ -99,7 +99,7 @@ def where(lineages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def gap(kind: str, lineage: dict[str, Any], machine: dict[str, str]) -> dict[str, Any]:
-    """What keeps reading from ``WANTED`` of the floor, in ms of an image."""
+    """What keeps reading from ``WANTED`` of the floor, in ms of an image; ``start_s``: what it took beside images."""
     sums, cores = lineage["where"]["sums"], int(machine["cpu"].split(" ")[0])
     reading_s = sums["all"] * lineage["n_images"] / 1000 / cores
     return {
