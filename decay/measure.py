@@ -27,7 +27,7 @@ from decay.unchanged import inputs_digest, is_unchanged
 from decay.vectors import VectorStore
 from decay.workers import open_workers
 from decay.workers.job import ReaderSpec
-from detectors.embedder import embedder_name
+from detectors.packs import embedder_name
 from detectors.trait import OK
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pathlib import Path
 from decay.errors import ModelError
 from decay.features import NETWORKS, Network, weights_sha256
 from detectors.digits import MODEL
-from detectors.embedder import DEFAULT_ROOT, pack_folder
+from detectors.packs import DEFAULT_ROOT, pack_folder
 
 FOUND, MISSING = "found", "missing"
 

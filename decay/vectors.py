@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decay.files import output_error
-from detectors.reader import ImageReadings
 from detectors.trait import Vector
+
+if TYPE_CHECKING:
+    from detectors.reader import ImageReadings
 
 PART_BYTES = 2**26
 """Room that is taken at a time."""

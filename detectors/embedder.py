@@ -19,12 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.feature import hog
 
+from detectors.packs import DEFAULT_ROOT, DESCRIPTOR_NAME, pack_folder
 from detectors.trait import Box, Face, Pixels, Vector
-
-DEFAULT_ROOT = Path("~/.insightface")
-"""Where insightface keeps its packs: ``<root>/models/<pack>/*.onnx``."""
-
-DESCRIPTOR_NAME = "descriptor (landmarks + HOG, not identity)"
 
 ARCFACE_SAME_PERSON_COSINE = 0.41
 """Above this two faces count as one person: half way between the least similar pair of one person (0.46) and the
@@ -59,11 +55,6 @@ def open_embedder(pack: str | None, root: Path | None) -> Embedder:
     Raises FileNotFoundError if the pack is not there.
     """
     return DescriptorEmbedder() if pack is None else PackEmbedder(pack, root or DEFAULT_ROOT)
-
-
-def embedder_name(pack: str | None) -> str:
-    """What ``open_embedder`` would call itself, without opening it."""
-    return DESCRIPTOR_NAME if pack is None else pack
 
 
 # --------------------------------------------------------------------------- insightface
@@ -150,11 +141,6 @@ def _analyse(analysis: Any, pixels: Pixels, face: Face) -> Any:
             if task != "detection":
                 model.get(picture, found)
     return found
-
-
-def pack_folder(pack: str, root: Path | None) -> Path:
-    """Where the pack's files belong."""
-    return (root or DEFAULT_ROOT).expanduser() / "models" / pack
 
 
 def _load_pack(pack: str, root: Path, modules: Sequence[str]) -> Any:

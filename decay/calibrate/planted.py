@@ -22,7 +22,7 @@ from decay.settings import MeasureSettings
 from decay.workers.here import Here
 from decay.workers.job import ReaderSpec
 from decay.workers.task import start_reader
-from detectors.embedder import embedder_name
+from detectors.packs import embedder_name
 from detectors.trait import Group
 
 Progress = Callable[[int, int, int], None]

@@ -17,7 +17,8 @@ from decay.models import list_models
 from decay.outcome import Outcome
 from decay.reader_version import reader_version
 from decay.workers.job import FeatureSpec, Job, ReaderSpec, Spec
-from detectors.embedder import Embedder, embedder_name, open_embedder
+from detectors.embedder import Embedder, open_embedder
+from detectors.packs import embedder_name
 from detectors.reader import Reader
 from detectors.trait import OK
 from detectors.vision import Vision

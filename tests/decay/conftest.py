@@ -27,7 +27,7 @@ from decay.settings import MeasureSettings
 from decay.workers.here import Here
 from decay.workers.job import ReaderSpec
 from decay.workers.task import start_reader
-from detectors.embedder import embedder_name
+from detectors.packs import embedder_name
 
 N_SLOTS = 16
 SMALL = MeasureSettings(n_resamples=60)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,3 +164,11 @@ def test_a_moved_run_whose_results_lie_elsewhere_is_another(run: Path) -> None:
 def test_a_damaged_record_is_no_reason_to_stop(text: str, results: Path) -> None:
     (results / "run.json").write_text(text)
     assert not is_unchanged(results, "same")
+
+
+def test_what_may_find_nothing_changed_loads_nothing_slow_before() -> None:
+    script = (
+        "import sys, decay.measure; print({'scipy', 'pandas', 'matplotlib', 'cv2', 'mediapipe'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"

@@ -33,7 +33,7 @@ from decay.workers.job import ReaderSpec
 from decay.workers.task import start_reader
 from detectors.distances.frechet import frechet_distance
 from detectors.distances.kernel import kernel_distance
-from detectors.embedder import embedder_name
+from detectors.packs import embedder_name
 from detectors.trait import OK
 
 N_SLOTS = 26

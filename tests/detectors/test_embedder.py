@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from detectors.embedder import DESCRIPTOR_NAME, DescriptorEmbedder, Embedder, _crop_around, open_embedder
+from detectors.embedder import DescriptorEmbedder, Embedder, _crop_around, open_embedder
+from detectors.packs import DESCRIPTOR_NAME
 from detectors.trait import Box, Face, Pixels, Vector, View
 from detectors.vision import Vision
 

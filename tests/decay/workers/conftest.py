@@ -17,7 +17,7 @@ from decay.reader_version import reader_version
 from decay.workers.here import Here
 from decay.workers.job import Job, ReaderSpec
 from decay.workers.task import start_reader
-from detectors.embedder import embedder_name
+from detectors.packs import embedder_name
 
 N_IMAGES = 12
 FAULTY = """
