@@ -36,7 +36,7 @@ TESTED = (
            f"{_POOL}::test_an_image_that_takes_too_long_is_a_row"),
     Tested(_WORKERS, "workers killed from outside", "kill -9 of real workers while they read", "nothing lost, nothing twice",
            f"{_POOL}::test_a_worker_killed_from_outside_costs_nothing"),
-    Tested(_WORKERS, "workers that all die", "every image kills", "one sentence", f"{_POOL}::test_workers_that_all_die_are_one_message"),
+    Tested(_WORKERS, "workers that all die", "every image kills", "one sentence", f"{_POOL}::test_workers_that_die_of_anything_are_one_message"),
     Tested(_WORKERS, "a dask worker killed during the run", "two processes, kill -9 of one", "nothing lost, nothing twice",
            f"{_CLUSTER}::test_a_worker_killed_during_the_run_loses_nothing_and_counts_nothing_twice"),
     Tested(_WORKERS, "an image that kills every dask worker", "four images a task", "a row `crashed`; its neighbours are read",

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from threadpoolctl import threadpool_limits
+
 from decay.outcome import Outcome
 from decay.workers.job import Job
 from decay.workers.task import AnyReader, read_image
@@ -37,4 +39,6 @@ class Here:
         if self._reader is None:
             self._reader = self._make_reader()
             self._open.push(self._reader)
+            # As in every worker: sums are rounded otherwise where more threads share them.
+            self._open.enter_context(threadpool_limits(1))
         return self._reader

@@ -85,16 +85,16 @@ def _read_within(limit_s: float, spec: Spec, job: Job) -> Outcome:
 @cache
 def _worker_reader(spec: Spec) -> AnyReader:
     """The one reader of a worker process; checked to be the one that was asked for. It ends with the process."""
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415  # only workers need it
 
-    threadpool_limits(1)  # one process for each core is faster than threads within
     found = version_here(spec)
     if spec.version and found != spec.version:
         raise ModelError(
             "A worker has other detectors, packages or models than this machine, so that its readings could not be "
             "set beside ours. Install the same decay, and the same model files, on every machine."
         )
-    return start_reader(spec)
+    reader = start_reader(spec)
+    threadpool_limits(1)  # of all that is loaded by now: one process a core is faster than threads within
+    return reader
 
 
 def version_here(spec: Spec) -> str:

@@ -115,7 +115,7 @@ def test_published_figures_without_their_trait_are_refused_with_a_way_on() -> No
     other = FigureRun(**{**SICK.__dict__, "traits": pd.concat([SICK.traits, table(0, [9, 8], "image_fid")])})
     with pytest.raises(DecayError, match=r"got image_fid\. Add --figure image_clip_score"):
         check_published([other], ["image_fid"])
-    with pytest.raises(DecayError, match=r"got nothing\. Measure the runs with the weights of CLIP"):
+    with pytest.raises(DecayError, match=r"got nothing\. Measure the runs with CLIP's weights"):
         check_published([run("one", [math.nan], "a")], [])
     check_published([other], ["image_fid", TRAIT])
 

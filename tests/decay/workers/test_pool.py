@@ -11,13 +11,16 @@ from types import ModuleType
 
 import psutil
 import pytest
+from threadpoolctl import threadpool_limits
 
 from decay.errors import ModelError
 from decay.journal import readings_to_json
 from decay.outcome import Outcome
 from decay.workers import pool
+from decay.workers.here import Here
 from decay.workers.job import Job, ReaderSpec
 from decay.workers.pool import Pool
+from decay.workers.task import start_reader
 
 OTHERS: set[int] = set()
 """Processes that other tests, or the test runner, had started before."""
@@ -44,6 +47,16 @@ def test_readings_do_not_depend_on_the_number_of_workers_nor_on_the_order(
     assert found.keys() == alone.keys()
     assert all(same(found[name], alone[name]) for name in alone)
     assert found["broken.png"].state == "not_an_image"
+
+
+def test_readings_do_not_depend_on_the_threads_of_who_reads(jobs: list[Job], spec: ReaderSpec) -> None:
+    several = threadpool_limits(4)  # where a machine has more cores than one and nobody says otherwise
+    try:
+        with Here(lambda: start_reader(spec)) as here, Pool(1, spec) as workers:
+            wanted = {job.name: outcome for job, outcome in here.read(jobs)}
+            assert all(same(outcome, wanted[job.name]) for job, outcome in workers.read(jobs))
+    finally:
+        several.restore_original_limits()
 
 
 def test_nothing_starts_before_it_is_needed(spec: ReaderSpec) -> None:
