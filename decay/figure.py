@@ -173,7 +173,7 @@ def check_published(runs: Sequence[FigureRun], wanted: Sequence[str]) -> None:
     measured = [name for name in published if any(_is_measured(run.traits, name) for run in runs)]
     step = (
         " ".join(f"Add --figure {name}." for name in measured)
-        or "Measure the runs with CLIP's weights first (`decay models` says how to have them), or leave --published out."
+        or "Measure the runs with CLIP's weights first (`decay models` says how to have them), or leave it out."
     )
     raise DecayError(
         f"--published: expected {' or '.join(published)} among what is drawn, for that is what Bohacek & Farid (2023) "

@@ -85,6 +85,7 @@ def _read_within(limit_s: float, spec: Spec, job: Job) -> Outcome:
 @cache
 def _worker_reader(spec: Spec) -> AnyReader:
     """The one reader of a worker process; checked to be the one that was asked for. It ends with the process."""
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415  # only workers need it
 
     found = version_here(spec)
     if spec.version and found != spec.version:
