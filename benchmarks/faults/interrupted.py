@@ -97,8 +97,9 @@ def killed_workers(bench: Bench) -> Row:
     run = copied(bench.lineage, bench.work / "killed-workers")
     arguments = command("measure", run, "--workers", "2")
     n_killed = 0
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(),
-                          cwd="/") as process:  # fmt: skip
+    said = bench.work / "killed-workers.txt"
+    with said.open("w") as stream, subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=stream,
+                                                    env=environment(), cwd="/") as process:  # fmt: skip
         while process.poll() is None:
             time.sleep(rng.uniform(0.2, 2.0))
             if n_killed < WORKERS_KILLED and _stage(run) == STAGES[1]:
@@ -110,7 +111,8 @@ def killed_workers(bench: Bench) -> Row:
         f"kill -9 of {n_killed} workers of one `decay measure --workers 2`",
         "one at a time, at random moments while it reads",
         "each is replaced, its image read again; results equal byte by byte to an undisturbed run",
-        f"exit {process.returncode}; states {states}; different: {', '.join(wrong) or 'none'}",
+        f"exit {process.returncode}; states {states}; different: {', '.join(wrong) or 'none'}"
+        + (f"; said: {said.read_text().strip().splitlines()[-1:]}" if process.returncode else ""),
         process.returncode == 0 and not wrong and n_killed > 0,
     )
 
